@@ -1,0 +1,33 @@
+"""The experiments, one module per question of the assignments.
+
+A module says which runs or programs answer its question, for each preset, and turns their results into the
+question's tables.
+It imports no torch and touches no files: `run_all` computes the jobs, `results` hands the cached rows over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from analysis.runs import Job
+
+Preset: TypeAlias = Literal["full", "quick"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment.
+
+    Attributes:
+        name: As given to `--only` and to `results.load`.
+        question: Which question of the assignments it answers.
+        jobs: The runs and programs of a preset: `full` is what the report shows, `quick` the same cut down
+            to seconds.
+    """
+
+    name: str
+    question: str
+    jobs: Callable[[Preset], tuple[Job, ...]]
