@@ -1,0 +1,49 @@
+"""Assignment 1, Q2: train and test loss of three networks, and of one that does over-fit for contrast."""
+
+from __future__ import annotations
+
+from analysis.experiments import Experiment, Preset, learning_rate
+from analysis.runs import Measure, Run
+
+LEARNING_RATE = 0.1
+SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
+# The small networks' epochs are cheaper, so they get more of them, as in the source report.
+EPOCHS: dict[Preset, dict[tuple[int, ...], int]] = {
+    "full": {(300,): 2_000, (10, 10): 20_000, (20, 20): 20_000},
+    "quick": {(300,): 8, (10, 10): 20, (20, 20): 20},
+}
+FEW_EXAMPLES = 1_000  # training examples of the network that over-fits
+FEW_EXAMPLES_LEARNING_RATE = 0.5
+FEW_EXAMPLES_EPOCHS: dict[Preset, int] = {"full": 10_000, "quick": 50}
+
+METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+
+
+def jobs(preset: Preset) -> tuple[Run, ...]:
+    """Three networks on all training examples, and 784-300-10 on a thousand of them, over seeds."""
+    thinned = (Measure(metrics=METRICS, every=20 if preset == "full" else 1, dense_until=100),)
+    everything = tuple(
+        Run(
+            hidden=hidden,
+            learning_rate=LEARNING_RATE,
+            epochs=epochs,
+            measures=learning_rate.MEASURES if hidden == (300,) else thinned,
+            seed=seed,
+        )
+        for hidden, epochs in EPOCHS[preset].items()
+        for seed in SEEDS[preset]
+    )
+    few = tuple(
+        Run(
+            learning_rate=FEW_EXAMPLES_LEARNING_RATE,
+            epochs=FEW_EXAMPLES_EPOCHS[preset],
+            measures=thinned,
+            train_examples=FEW_EXAMPLES,
+            seed=seed,
+        )
+        for seed in SEEDS[preset]
+    )
+    return everything + few
+
+
+EXPERIMENT = Experiment("curves", "Assignment 1, exercise 2, Q2: over-fitting", jobs)

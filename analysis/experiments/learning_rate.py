@@ -1,0 +1,27 @@
+"""Assignment 1, Q6: sensitivity of full-batch gradient descent to the learning rate."""
+
+from __future__ import annotations
+
+from analysis.experiments import Experiment, Preset
+from analysis.runs import Measure, Run
+
+LEARNING_RATES = (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 2.0, 5.0, 8.0)
+EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 8}
+
+MEASURES = (
+    Measure(metrics=("train_loss", "train_accuracy", "test_loss", "test_accuracy"), every=1),
+    Measure(metrics=("sharpness",), every=50, dense_until=5),
+)
+
+
+def jobs(preset: Preset) -> tuple[Run, ...]:
+    """One run of 784-300-10 per learning rate, all from the same start."""
+    return tuple(
+        Run(hidden=(300,), learning_rate=rate, epochs=EPOCHS[preset], measures=MEASURES)
+        for rate in LEARNING_RATES
+    )
+
+
+EXPERIMENT = Experiment(
+    "learning_rate", "Assignment 1, exercise 2, Q6: sensitivity to the learning rate", jobs
+)
