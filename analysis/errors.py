@@ -1,0 +1,27 @@
+"""Errors that tell a user what to do: the command lines print their message and no traceback."""
+
+from __future__ import annotations
+
+
+class AnalysisError(Exception):
+    """What went wrong and what to do about it; `exit_code` is what a command line ends with."""
+
+    exit_code = 2
+
+
+class DataError(AnalysisError):
+    """MNIST could not be had from any source."""
+
+
+class StoreError(AnalysisError):
+    """The cache cannot be written."""
+
+
+class ResultsError(AnalysisError):
+    """Results are asked for that the cache does not hold."""
+
+    exit_code = 1
+
+
+class DeviceError(AnalysisError):
+    """What should compute is not there."""
