@@ -62,6 +62,7 @@ class Data:
         train_labels: (n,) int64, 0 to 9.
         test_images, test_labels: Likewise.
         digest: Identifies the data in the keys of results.
+        folder: Where its files lie; exercise 1 reads them itself.
     """
 
     train_images: torch.Tensor
@@ -69,6 +70,7 @@ class Data:
     test_images: torch.Tensor
     test_labels: torch.Tensor
     digest: str
+    folder: Path = FOLDER
 
 
 class Unavailable(Exception):  # noqa: N818 (one source's answer; DataError is the error)
@@ -108,6 +110,7 @@ def load(folder: Path = FOLDER) -> Data:
         test.data.flatten(1).float() / 255,
         test.targets,
         MNIST_DIGEST,
+        folder=folder,
     )
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import nn, optim
 from torchvision.datasets import MNIST
 
+from analysis.data import Data
+
 
 # 1. MNIST as torchvision gives it: bytes 0 … 255 and labels; inputs are scaled to [0, 1] and flattened.
 def from_torchvision(folder: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -34,10 +36,12 @@ def reconcile(folder: Path, prefix: str, inputs: torch.Tensor, labels: torch.Ten
 
 
 # 3. Some digits with their labels: one row per pixel, drawn in the report.
-def digits(folder: Path, count: int = 20) -> pd.DataFrame:
-    inputs, labels = from_torchvision(folder, train=True)
+def digits(data: Data, device: torch.device, count: int = 20) -> pd.DataFrame:
+    inputs, labels = from_torchvision(data.folder, train=True)
     frame = pd.DataFrame((inputs[:count] * 255).byte().numpy())
-    return frame.assign(example=range(count), label=labels[:count]).melt(["example", "label"], var_name="pixel")
+    return frame.assign(example=range(count), label=labels[:count]).melt(
+        ["example", "label"], var_name="pixel"
+    )
 
 
 # 4. The network 784-300-10 with one-hot targets.
@@ -66,16 +70,14 @@ def gradient_descent(
 # 6. The final accuracy, on the test set.
 @torch.no_grad()
 def accuracy(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> float:
-    return (model(inputs).argmax(dim=1) == labels).double().mean().item()
+    return float((model(inputs).argmax(dim=1) == labels).double().mean())
 
 
-def program(
-    folder: Path, device: torch.device, epochs: int, learning_rate: float, seed: int = 0
-) -> pd.DataFrame:
-    inputs, labels = from_torchvision(folder, train=True)
-    test_inputs, test_labels = from_torchvision(folder, train=False)
-    reconcile(folder, "train", inputs, labels)
-    reconcile(folder, "t10k", test_inputs, test_labels)
+def program(data: Data, device: torch.device, epochs: int, learning_rate: float, seed: int) -> pd.DataFrame:
+    inputs, labels = from_torchvision(data.folder, train=True)
+    test_inputs, test_labels = from_torchvision(data.folder, train=False)
+    reconcile(data.folder, "train", inputs, labels)
+    reconcile(data.folder, "t10k", test_inputs, test_labels)
 
     torch.manual_seed(seed)
     model = network().to(device)

@@ -132,7 +132,10 @@ class Run:
         problems = [
             text
             for wrong, text in (
-                (not self.hidden or min(self.hidden) < 1, "hidden needs at least one layer of at least one unit"),
+                (
+                    not self.hidden or min(self.hidden) < 1,
+                    "hidden needs at least one layer of at least one unit",
+                ),
                 (self.skip and len(set(self.hidden)) > 1, "skip connections need equal hidden widths"),
                 (sorted(self.labels) != list(range(CLASSES)), "labels is not a permutation of 0 … 9"),
                 (
@@ -147,7 +150,10 @@ class Run:
                 (self.decay < 0, "decay is not negative"),
                 (self.epochs < 1, "at least one epoch"),
                 (self.batch_size is not None and self.batch_size < 1, "a batch has at least one example"),
-                (not 0 <= self.validation_examples < TRAIN_EXAMPLES, "validation leaves no training examples"),
+                (
+                    not 0 <= self.validation_examples < TRAIN_EXAMPLES,
+                    "validation leaves no training examples",
+                ),
             )
             if wrong
         ]
@@ -201,7 +207,9 @@ def canonical_json(job: Job) -> str:
         if (value := getattr(job, field.name)) != field.default and field.name != "version"
     }
     described = {"kind": type(job).__name__, **fields}
-    return json.dumps(described, default=dataclasses.asdict, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return json.dumps(
+        described, default=dataclasses.asdict, sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
 
 
 def identity(job: Job) -> str:

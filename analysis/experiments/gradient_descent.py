@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -39,18 +40,18 @@ def checks(data: Data, device: torch.device) -> pd.DataFrame:
     loss = nn.CrossEntropyLoss()
     weights = list(model.parameters())
 
-    def flat(tensors: list[torch.Tensor]) -> torch.Tensor:
+    def flat(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
         return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
     def gradient(chosen: torch.Tensor | slice) -> torch.Tensor:
-        return flat(list(torch.autograd.grad(loss(model(inputs[chosen]), targets[chosen]), weights)))
+        return flat(torch.autograd.grad(loss(model(inputs[chosen]), targets[chosen]), weights))
 
     def deviation(value: torch.Tensor, reference: torch.Tensor) -> float:
         return float((value - reference).norm() / reference.norm())
 
     start = flat(weights)
     full = gradient(slice(None))
-    batches = torch.arange(len(inputs)).split(BATCH_SIZE)
+    batches = torch.split(torch.arange(len(inputs)), BATCH_SIZE)
     weighted = torch.stack([gradient(batch) * (len(batch) / len(inputs)) for batch in batches]).sum(0)
     shuffled = gradient(torch.randperm(len(inputs)))
     one_batch = gradient(batches[0])

@@ -1,0 +1,111 @@
+"""What the chapters call beside figures and tables: findings in the text, provenance lines, notices.
+
+Files that a chapter links to (CSV, the appendix's figures) are written to `report/generated/` while it renders.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown
+
+from analysis import claims, figures, tables
+from analysis.claims import results
+from analysis.experiments.registry import EXPERIMENTS
+
+GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
+
+
+def notice() -> Markdown:
+    """A warning that the report shows quick results, or nothing where all are full."""
+    quick = [name for name in EXPERIMENTS if results(name).preset == "quick"]
+    if not quick:
+        return Markdown("")
+    return Markdown(
+        f"**Provisional.** These experiments show the *quick* preset, a rehearsal cut down to seconds, because "
+        f"their full runs are not in the cache: {', '.join(f'`{name}`' for name in quick)}."
+    )
+
+
+def claim(name: str) -> Markdown:
+    """A finding's sentence; where the results contradict it, that is said in its place."""
+    verdict = claims.judge(name)
+    if verdict.holds:
+        return Markdown(verdict.text)
+    return Markdown(f"**Not supported by these results:** “{verdict.text}”")
+
+
+def findings() -> Markdown:
+    """The first finding of every section, with a link to it."""
+    first: dict[str, str] = {}
+    for name, found in claims.CLAIMS.items():
+        first.setdefault(found.section, name)
+    return Markdown("\n".join(f"- @{section}: {claim(name).data}" for section, name in first.items()))
+
+
+def ledger() -> Markdown:
+    """All findings with their verdicts, as a table."""
+    verdicts = [claims.judge(name) for name in claims.CLAIMS]
+    return tables.markdown(
+        pd.DataFrame(
+            {
+                "Section": [f"@{verdict.claim.section}" for verdict in verdicts],
+                "Finding": [verdict.text for verdict in verdicts],
+                "Verdict": ["supported" if verdict.holds else "**not supported**" for verdict in verdicts],
+                "Experiment": [", ".join(verdict.claim.experiments) for verdict in verdicts],
+            }
+        )
+    )
+
+
+def provenance(name: str) -> Markdown:
+    """The line below a figure or table: experiment, data as CSV, command, when and on what it was computed."""
+    found = results(name)
+    GENERATED.mkdir(exist_ok=True)
+    for part, frame in {
+        "": found.rows,
+        **{f"-{key}": table for key, table in found.programs.items()},
+    }.items():
+        if len(frame):
+            frame.to_csv(GENERATED / f"{name}{part}.csv", index=False)
+    links = ", ".join(
+        f"[{path.name}](generated/{path.name})" for path in sorted(GENERATED.glob(f"{name}*.csv"))
+    )
+    return Markdown(
+        f"Experiment `{name}` ({found.preset}); data: {links}; "
+        f"recompute: `python -m analysis.run_all --only {name} --force`; {found.summary()}."
+    )
+
+
+def listing(path: str) -> None:
+    """Prints a source file as a code block."""
+    print(f"```python\n{Path(GENERATED.parents[1] / path).read_text(encoding='utf-8')}```")
+
+
+def networks(contrast: bool = False) -> dict[str, pd.DataFrame]:
+    """Q2: the rows of each network, by the name that figures give it."""
+    rows = results("curves").rows
+    contrasted = {"300, few examples": tables.few_examples(rows)} if contrast else {}
+    return {**tables.networks(rows), **contrasted}
+
+
+def learning_rate_figures() -> None:
+    """Saves one figure per learning rate and prints the markdown that shows them (Q6, appendix)."""
+    rows = results("learning_rate").rows
+    GENERATED.mkdir(exist_ok=True)
+    numbers = tables.learning_rate_numbers(rows).set_index("learning_rate")
+    for rate, run in rows.groupby("learning_rate"):
+        figure = figures.learning_rate_curves(run)
+        label = tables.learning_rate_label(rate)
+        figure.savefig(GENERATED / f"{label}.svg", metadata={"Date": None})
+        plt.close(figure)
+        line = numbers.loc[rate]
+        caption = (
+            f"$\\eta = {rate:g}$, {line['verdict']}: after {line['epochs']:,} epochs the train loss is "
+            f"{tables.number(line['train_loss'], 4)}, the test loss {tables.number(line['test_loss'], 4)}, "
+            f"the test accuracy {tables.percent(line['test_accuracy'], 2)}."
+        )
+        alt = f"Train and test loss over epochs at learning rate {rate:g}, on linear and on logarithmic axes."
+        print(f'![{caption}](generated/{label}.svg){{#{label} fig-alt="{alt}"}}\n')

@@ -1,0 +1,217 @@
+"""The report's findings as code: each is a function over cached results with the sentence that it supports.
+
+`judge` gives a finding's verdict and its sentence with the numbers: the text shows it, the appendix lists all, the
+tests assert all on the committed cache.
+When results contradict a finding, the report says so in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from analysis import tables
+from analysis.experiments import curves, exercise1, gradient_descent
+from analysis.results import Results, load
+from analysis.tables import number, percent, power
+
+results = cache(load)  # a chapter asks for the same results many times
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the results say about a finding: whether they support it, and the numbers for its sentence."""
+
+    holds: bool
+    numbers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A finding.
+
+    Attributes:
+        section: Label of the section that states it.
+        experiments: The experiments behind it.
+        sentence: What it says, with places for the evidence's numbers.
+        check: Called with the experiments' results.
+    """
+
+    section: str
+    experiments: tuple[str, ...]
+    sentence: str
+    check: Callable[..., Evidence]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A finding judged by the results at hand; `text` is its sentence with the numbers."""
+
+    claim: Claim
+    holds: bool
+    text: str
+
+
+CLAIMS: dict[str, Claim] = {}  # by name, in the order of the text
+
+
+def claim(
+    section: str, experiments: tuple[str, ...], sentence: str
+) -> Callable[[Callable[..., Evidence]], Callable[..., Evidence]]:
+    """Registers the decorated check as the finding of its name."""
+
+    def register(check: Callable[..., Evidence]) -> Callable[..., Evidence]:
+        CLAIMS[check.__name__] = Claim(section, experiments, sentence, check)
+        return check
+
+    return register
+
+
+def judge(name: str) -> Verdict:
+    """The verdict of the cached results on a finding.
+
+    Raises:
+        KeyError: No finding has that name.
+        ResultsError: An experiment's results are missing.
+    """
+    found = CLAIMS[name]
+    evidence = found.check(*(results(experiment) for experiment in found.experiments))
+    return Verdict(found, evidence.holds, found.sentence.format(**evidence.numbers))
+
+
+@claim(
+    "sec-exercise-1",
+    ("exercise1",),
+    "The completed program reaches {accuracy} test accuracy after {epochs} epochs with $\\eta = {rate}$; its "
+    "training loss falls at every epoch, from {first} to {last}.",
+)
+def exercise1_accuracy(found: Results) -> Evidence:
+    rows = found.programs["program"]
+    losses = rows.loc[rows["metric"] == "train_loss", "value"]
+    final = rows[rows["metric"] == "test_accuracy"].iloc[-1]
+    return Evidence(
+        bool((losses.diff().dropna() < 0).all() and final["value"] > 0.9),
+        {
+            "accuracy": percent(final["value"], 2),
+            "epochs": f"{final['epoch']:.0f}",
+            "rate": f"{exercise1.LEARNING_RATE:g}",
+            "first": number(losses.iloc[0], 3),
+            "last": number(losses.iloc[-1], 3),
+        },
+    )
+
+
+@claim(
+    "sec-q1",
+    ("gradient_descent",),
+    "Measured in double precision: the optimizer's step is $-\\eta \\nabla R(w)$ up to a relative deviation of "
+    "{optimizer_step}; $\\nabla R(w)$ is the size-weighted mean of the gradients of all batches of {batch} up to "
+    "{weighted_batches}, and shuffling the examples changes it by {shuffled}; the gradient of one such batch alone "
+    "is off by {one_batch}.",
+)
+def gradient_descent_is_full(found: Results) -> Evidence:
+    deviation = found.programs["checks"].set_index("check")["deviation"]
+    exact = deviation.drop("one_batch")
+    return Evidence(
+        bool((exact < 1e-12).all() and deviation["one_batch"] > 0.01),
+        {
+            **{str(check): power(value) for check, value in exact.items()},
+            "one_batch": percent(deviation["one_batch"], 0),
+            "batch": str(gradient_descent.BATCH_SIZE),
+        },
+    )
+
+
+@claim(
+    "sec-q2",
+    ("curves",),
+    "No: at the last epoch the test loss of every network lies at most {rise} above its least value, in each of "
+    "{seeds} seeds, and the mean gap between test and train loss stays at {gaps} for {names}.",
+)
+def no_overfitting(found: Results) -> Evidence:
+    networks = {name: tables.overfitting_numbers(rows) for name, rows in tables.networks(found.rows).items()}
+    rise = max(float(numbers["rise"].max()) for numbers in networks.values())
+    return Evidence(
+        rise < 0.01,
+        {
+            "rise": percent(rise, 1),
+            "seeds": str(found.rows["seed"].nunique()),
+            "gaps": ", ".join(number(numbers["gap"].mean(), 3) for numbers in networks.values()),
+            "names": ", ".join(networks),
+        },
+    )
+
+
+@claim(
+    "sec-q2",
+    ("curves",),
+    "For contrast, 784-300-10 trained on {examples} examples only does over-fit: its test loss is least at epoch "
+    "{best} and then rises by {rise}, while its train loss falls to {train}.",
+)
+def contrast_overfits(found: Results) -> Evidence:
+    numbers = tables.overfitting_numbers(tables.few_examples(found.rows))
+    mean = numbers.mean()
+    return Evidence(
+        bool(numbers["rise"].min() > 0.02),
+        {
+            "examples": f"{curves.FEW_EXAMPLES:,}",
+            "best": f"{mean['best_epoch']:,.0f}",
+            "rise": percent(mean["rise"], 0),
+            "train": number(mean["train_loss"], 4),
+        },
+    )
+
+
+@claim(
+    "sec-q3",
+    ("parameters",),
+    "$\\beta$ is {10-10} for 784-10-10-10, {20-20} for 784-20-20-10 and {300} for 784-300-10, and agrees with the "
+    "tensors of all {count} networks that were built.",
+)
+def parameters_counted(found: Results) -> Evidence:
+    table = found.programs["count"].set_index("hidden")
+    return Evidence(
+        bool((table["beta"] == table["counted"]).all()),
+        {**table["beta"].map("{:,}".format).to_dict(), "count": str(len(table))},
+    )
+
+
+@claim(
+    "sec-q6",
+    ("learning_rate",),
+    "By a factor of a few: within {epochs} epochs the test accuracy is {middle} for every rate from 0.1 to 2, but "
+    "only {small} for 0.001.",
+)
+def learning_rate_window(found: Results) -> Evidence:
+    table = tables.learning_rate_numbers(found.rows).set_index("learning_rate")
+    middle = table.loc[0.1:2, "test_accuracy"]
+    small = table.loc[0.001, "test_accuracy"]
+    return Evidence(
+        bool(middle.min() > 0.9 and small < 0.9),
+        {
+            "epochs": f"{table['epochs'].max():,}",
+            "middle": f"{percent(middle.min())} to {percent(middle.max())}",
+            "small": percent(small),
+        },
+    )
+
+
+@claim(
+    "sec-q6",
+    ("learning_rate",),
+    "The best rate is {best}, with {accuracy}; the rates whose train loss rises in more than one epoch out of a "
+    "hundred are {unstable}.",
+)
+def learning_rate_unstable(found: Results) -> Evidence:
+    table = tables.learning_rate_numbers(found.rows).set_index("learning_rate")
+    best = table["test_accuracy"].idxmax()
+    unstable = table.index[table["verdict"] == "unstable"]
+    return Evidence(
+        bool(len(unstable) and unstable.min() > 0.1),
+        {
+            "best": f"{best:g}",
+            "accuracy": percent(table.loc[best, "test_accuracy"], 2),
+            "unstable": ", ".join(f"{rate:g}" for rate in unstable),
+        },
+    )

@@ -1,0 +1,198 @@
+"""The report's tables, made from cached results.
+
+The functions that end in numbers return DataFrames that claims and figures use as well; `markdown` writes one as
+a table of the book.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+
+UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more than this share of the epochs
+ACCURACIES = (0.90, 0.95)  # thresholds of test accuracy
+
+
+def markdown(frame: pd.DataFrame) -> Markdown:
+    """A table of the book: text to the left, numbers (and what stands for them) to the right."""
+    header = "| " + " | ".join(map(str, frame.columns)) + " |"
+    numeric = [frame[column].map(_looks_numeric).all() for column in frame.columns]
+    rule = "|" + "|".join("--:" if right else ":--" for right in numeric) + "|"
+    body = ["| " + " | ".join(map(str, row)) + " |" for row in frame.itertuples(index=False)]
+    return Markdown("\n".join([header, rule, *body]))
+
+
+def _looks_numeric(cell: object) -> bool:
+    text = str(cell).strip("%$ ")
+    return text in {"–", "inf", "nan"} or text[:1].isdigit() or (text[:1] in "-−+" and text[1:2].isdigit())
+
+
+def number(value: float, digits: int) -> str:
+    """A measured value with fixed decimals; a diverged one in words."""
+    return f"{value:,.{digits}f}" if math.isfinite(value) else "not finite"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share as the text writes it: 0.9123 is 91.2 %."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def power(value: float) -> str:
+    """A positive number with its power of ten, as mathematics: 1.2 · 10⁻¹⁵."""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(value))
+    return f"${value / 10.0**exponent:.1f} \\cdot 10^{{{exponent}}}$"
+
+
+def curve(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """One metric over epochs: index epoch, a column per run (key)."""
+    return rows[rows["metric"] == metric].pivot(index="epoch", columns="key", values="value")
+
+
+def gradient_descent(checks: pd.DataFrame) -> Markdown:
+    """Q1: the relative deviation of each check."""
+    names = {
+        "optimizer_step": "step of `optim.SGD` against $-\\eta \\nabla R(w)$",
+        "weighted_batches": "size-weighted mean of the batches' gradients against $\\nabla R(w)$",
+        "shuffled": "gradient of the shuffled examples against $\\nabla R(w)$",
+        "one_batch": "for comparison: gradient of the first batch alone against $\\nabla R(w)$",
+    }
+    frame = checks.assign(check=checks["check"].map(names), deviation=checks["deviation"].map(power))
+    return markdown(frame[["check", "deviation"]].set_axis(["Check", "Relative deviation"], axis="columns"))
+
+
+def parameters(count: pd.DataFrame) -> Markdown:
+    """Q3: β by formula and counted."""
+    return markdown(
+        pd.DataFrame(
+            {
+                "Network": "784-" + count["hidden"] + "-10",
+                "β by @eq-beta": count["beta"].map("{:,}".format),
+                "Counted": count["counted"].map("{:,}".format),
+            }
+        )
+    )
+
+
+def networks(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Q2: the rows of the networks trained on all examples, by hidden sizes."""
+    everything = rows[rows["train_examples"].isna()]
+    return {name: everything[everything["hidden"] == name] for name in ("300", "10-10", "20-20")}
+
+
+def few_examples(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q2: the rows of the network trained on few examples."""
+    return rows[rows["train_examples"].notna()]
+
+
+def overfitting_numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q2: one row per run of a network.
+
+    Returns:
+        Index key; epochs, train_loss, test_loss and gap at the last epoch, train_accuracy, test_accuracy there,
+        best_epoch of least test loss, best_loss there, and rise: how far the last test loss lies above it,
+        relative to it.
+    """
+    train, test = curve(rows, "train_loss"), curve(rows, "test_loss")
+    best = test.min()
+    return pd.DataFrame(
+        {
+            "epochs": test.index[-1],
+            "train_loss": train.iloc[-1],
+            "test_loss": test.iloc[-1],
+            "gap": test.iloc[-1] - train.iloc[-1],
+            "train_accuracy": curve(rows, "train_accuracy").iloc[-1],
+            "test_accuracy": curve(rows, "test_accuracy").iloc[-1],
+            "best_epoch": test.idxmin(),
+            "best_loss": best,
+            "rise": test.iloc[-1] / best - 1,
+        }
+    )
+
+
+def overfitting(networks: dict[str, pd.DataFrame]) -> Markdown:
+    """Q2: the numbers of `overfitting_numbers`, means over seeds."""
+    lines = []
+    for name, rows in networks.items():
+        mean = overfitting_numbers(rows).mean()
+        lines.append(
+            {
+                "Network": name,
+                "Epochs": f"{mean['epochs']:,.0f}",
+                "Train loss": number(mean["train_loss"], 4),
+                "Test loss": number(mean["test_loss"], 4),
+                "Gap": number(mean["gap"], 4),
+                "Train acc.": percent(mean["train_accuracy"], 2),
+                "Test acc.": percent(mean["test_accuracy"], 2),
+                "Epoch of least test loss": f"{mean['best_epoch']:,.0f}",
+                "Rise since": percent(mean["rise"], 1),
+            }
+        )
+    return markdown(pd.DataFrame(lines))
+
+
+def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q6: one row per learning rate.
+
+    Returns:
+        Columns learning_rate, epochs, train_loss, test_loss, test_accuracy at the last epoch; rises, the share of
+        epochs in which the train loss rises; epochs_90 and epochs_95, the first epoch with that test accuracy
+        (not finite if never); relative_sharpness, the last measured λ_max η / 2; verdict.
+    """
+    lines = []
+    for rate, run in rows.groupby("learning_rate"):
+        metrics = {name: part.set_index("epoch")["value"] for name, part in run.groupby("metric")}
+        train, accuracy = metrics["train_loss"], metrics["test_accuracy"]
+        line = {
+            "learning_rate": rate,
+            "epochs": int(train.index[-1]),
+            **{name: metrics[name].iloc[-1] for name in ("train_loss", "test_loss", "test_accuracy")},
+            "rises": float((train.diff().dropna() > 0).mean()),
+            "relative_sharpness": metrics["sharpness"].iloc[-1] * rate / 2,
+        }
+        for threshold in ACCURACIES:
+            reached = accuracy[accuracy >= threshold]
+            line[f"epochs_{100 * threshold:.0f}"] = reached.index[0] if len(reached) else np.inf
+        line["verdict"] = _verdict(line)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _verdict(line: dict[str, float]) -> str:
+    if not math.isfinite(line["train_loss"]):
+        return "diverges"
+    if line["rises"] > UNSTABLE_SHARE:
+        return "unstable"
+    return "slow" if math.isinf(line[f"epochs_{100 * ACCURACIES[0]:.0f}"]) else "converges"
+
+
+def learning_rate_label(rate: float) -> str:
+    """The label of a learning rate's figure in the appendix."""
+    return f"fig-rate-{rate:g}".replace(".", "-")
+
+
+def learning_rates(rows: pd.DataFrame) -> Markdown:
+    """Q6: the numbers of `learning_rate_numbers`, with each rate's figure."""
+    numbers = learning_rate_numbers(rows)
+    frame = pd.DataFrame(
+        {
+            "$\\eta$": numbers["learning_rate"].map("{:g}".format),
+            "Figure": numbers["learning_rate"].map(lambda rate: f"[-@{learning_rate_label(rate)}]"),
+            "Train loss": [number(value, 4) for value in numbers["train_loss"]],
+            "Test loss": [number(value, 4) for value in numbers["test_loss"]],
+            "Test acc.": [percent(value, 2) for value in numbers["test_accuracy"]],
+            "Rises": [percent(value, 1) for value in numbers["rises"]],
+            "90 %": [_epoch(value) for value in numbers["epochs_90"]],
+            "95 %": [_epoch(value) for value in numbers["epochs_95"]],
+            "Verdict": numbers["verdict"],
+        }
+    )
+    return markdown(frame)
+
+
+def _epoch(epoch: float) -> str:
+    return f"{epoch:,.0f}" if math.isfinite(epoch) else "–"
