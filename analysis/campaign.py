@@ -7,14 +7,17 @@ Several campaigns may work on one cache: each task is claimed first.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import importlib
 import importlib.metadata
+import logging
 import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import traceback
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 
 PROGRAM_SECONDS = 20.0  # a guess: what a program costs is not known before
 POLL_SECONDS = 2.0  # between looks at what another campaign is computing
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,9 +77,10 @@ class Campaign:
         data: What they are computed from.
         device: What computes.
         machine: The same, for provenance.
-        rate: Floating-point operations per second that the engine is expected to make.
+        rates: Floating-point operations per second that the engine is expected to make, by back end; a guess
+            for others under "".
         known: All jobs that a checkpoint may hold, by key.
-        force: Whether results that are there are computed all the same.
+        force: Whether results that are there are computed all the same, from their beginning.
         computed: Keys of the results that this campaign has written.
         failed: Why other jobs have none, by key.
     """
@@ -82,7 +89,7 @@ class Campaign:
     data: Data
     device: torch.device
     machine: Machine
-    rate: float
+    rates: Mapping[str, float]
     known: Mapping[str, Job]
     force: bool = False
     computed: set[str] = field(default_factory=set)
@@ -92,21 +99,25 @@ class Campaign:
         """The tasks for these jobs, cheap ones first; stacks that have a checkpoint stay as they were."""
         left = dict(jobs)
         stacks: list[dict[str, Run]] = []
-        for checkpoint in checkpoints.present(self.store.folder):
+        for checkpoint in [] if self.force else checkpoints.present(self.store.folder):
             stack = {name: run for name in checkpoint.keys if isinstance(run := self.known.get(name), Run)}
-            if len(stack) == len(checkpoint.keys) and not left.keys().isdisjoint(stack):
+            if len(stack) < len(checkpoint.keys):
+                continue  # of other code or other data
+            if not left.keys().isdisjoint(stack):
                 stacks.append(stack)
                 left = {name: job for name, job in left.items() if name not in stack}
+            elif not any(self._needed(name, run) for name, run in stack.items()):
+                checkpoints.drop(self.store.folder, checkpoint.keys)
         names = {job: name for name, job in left.items()}
         fresh = [job for job in names if isinstance(job, Run)]
         stacks += [
             {names[run]: run for run in stack} for stack in training.stacks(fresh, self.data, self.device)
         ]
-        tasks = [Task({**stack}, sum(map(training.work, stack.values())) / self.rate) for stack in stacks]
+        tasks = [Task({**stack}, self._estimate(list(stack.values()))) for stack in stacks]
         tasks += [Task({names[job]: job}, PROGRAM_SECONDS) for job in names if not isinstance(job, Run)]
         return sorted(tasks, key=lambda task: task.seconds)
 
-    def compute(self, tasks: Iterable[Task], progress: Progress) -> None:
+    def compute(self, tasks: list[Task], progress: Progress) -> None:
         """Compute the tasks; what another campaign is at is waited for, and computed if that one gives up.
 
         A job that fails is noted in `failed`, and the others go on.
@@ -125,7 +136,15 @@ class Campaign:
             waiting = {name: job for name, job in elsewhere.items() if self._needed(name, job)}
             tasks = self.plan(waiting)
             if tasks:
+                log.info(
+                    "%d results are being computed by another campaign on this cache: waiting", len(waiting)
+                )
                 time.sleep(POLL_SECONDS)
+
+    def _estimate(self, stack: list[Run]) -> float:
+        """Seconds that a stack will take."""
+        rate = self.rates.get(training.backend(stack, self.device), self.rates[""])
+        return sum(map(training.work, stack)) / rate
 
     def _needed(self, name: str, job: Job) -> bool:
         """Whether the job still has to be computed."""
@@ -156,7 +175,7 @@ class Campaign:
             except AnalysisError:
                 raise
             except Exception as error:
-                self.failed[name] = f"{type(error).__name__}: {error}"
+                self.failed[name] = _reason(error)
         self._train({name: job for name, job in needed.items() if isinstance(job, Run)}, progress)
 
     def _train(self, stack: dict[str, Run], progress: Progress) -> None:
@@ -167,7 +186,7 @@ class Campaign:
         folder = self.store.folder
         backend = training.backend(runs, self.device)
         state, before = None, 0.0
-        checkpoint = checkpoints.find(folder, names)
+        checkpoint = None if self.force else checkpoints.find(folder, names)
         if checkpoint and checkpoint.backend == backend and (state := checkpoint.state()) is not None:
             before = checkpoint.seconds
         started = time.monotonic() - before
@@ -192,7 +211,7 @@ class Campaign:
             if state is not None:
                 self._train(stack, progress)  # from the start: the state may be to blame
             elif len(runs) == 1:
-                self.failed[names[0]] = f"{type(error).__name__}: {error}"
+                self.failed[names[0]] = _reason(error)
             else:
                 half = len(runs) // 2
                 for part in (names[:half], names[half:]):
@@ -206,13 +225,7 @@ class Campaign:
         """Write a result."""
         provenance = Provenance(
             date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            commit=self.machine.commit,
-            dirty=self.machine.dirty,
-            torch=self.machine.torch,
-            numba=self.machine.numba,
-            device=self.machine.device,
-            device_name=self.machine.device_name,
-            threads=self.machine.threads,
+            **dataclasses.asdict(self.machine),
             backend=backend,
             stack=stack,
             seconds=round(seconds, 3),
@@ -250,16 +263,21 @@ def this_machine(device: torch.device) -> Machine:
     )
 
 
-def expected_rate(machine: Machine, device: torch.device, cached: Sequence[tuple[Run, Provenance]]) -> float:
-    """Floating-point operations per second: as cached results of this machine took, else a measured guess."""
-    rates = [
-        training.work(run) / provenance.seconds
-        for run, provenance in cached
-        if (provenance.device_name, provenance.threads) == (machine.device_name, machine.threads)
-        and provenance.seconds > 0
-    ]
-    if rates:
-        return statistics.median(rates)
+def expected_rates(
+    machine: Machine, device: torch.device, cached: Iterable[tuple[Job, Provenance]]
+) -> dict[str, float]:
+    """`Campaign.rates`: as cached results of this machine took, and a measured guess."""
+    rates: dict[str, list[float]] = {}
+    for job, provenance in cached:
+        here = (provenance.device_name, provenance.threads) == (machine.device_name, machine.threads)
+        if isinstance(job, Run) and here and provenance.seconds > 0:
+            rates.setdefault(provenance.backend, []).append(training.work(job) / provenance.seconds)
+    known = {backend: statistics.median(each) for backend, each in rates.items()}
+    return {"": _matrix_rate(device), **known}
+
+
+def _matrix_rate(device: torch.device) -> float:
+    """Floating-point operations per second that training may reach: half of what a matrix product does."""
     import torch
 
     images, weights = torch.rand(784, 1000, device=device), torch.rand(300, 784, device=device)
@@ -270,6 +288,13 @@ def expected_rate(machine: Machine, device: torch.device, cached: Sequence[tuple
         product = weights @ images
     product.sum().item()  # waits for the device
     return multiplications * 2 * 784 * 1000 * 300 / max(time.monotonic() - started, 1e-6) / 2
+
+
+def _reason(error: Exception) -> str:
+    """An error and where it was raised, in one line."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def _label(task: Task) -> str:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from analysis import data, store
 from analysis.errors import AnalysisError, DeviceError
 from analysis.experiments import PRESETS, Experiment, Preset
-from analysis.runs import Job, Run, key
+from analysis.runs import Job, key
 from analysis.store import Missing, Provenance, Store
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _parser(experiments: Mapping[str, Experiment]) -> argparse.ArgumentParser:
         "--only", nargs="+", type=name, metavar="NAME", help=f"these experiments: {', '.join(experiments)}"
     )
     parser.add_argument("--list", action="store_true", help="say what is missing or stale, compute nothing")
-    parser.add_argument("--force", action="store_true", help="compute again what is there")
+    parser.add_argument("--force", action="store_true", help="compute again what is there, from the start")
     parser.add_argument("--cache", type=Path, default=store.FOLDER, metavar="DIR", help="where results go")
     parser.add_argument("--data", type=Path, default=data.FOLDER, metavar="DIR", help="where MNIST is")
     return parser
@@ -146,23 +146,21 @@ def _fill(
 
     device = device or _device("auto")
     cache.prepare()
-    from analysis.campaign import Campaign, describe, expected_rate, this_machine
+    from analysis.campaign import Campaign, describe, expected_rates, this_machine
     from analysis.progress import Progress, duration
 
     loaded = load(arguments.data)
     machine = this_machine(device)
-    present = {
-        name: (job, each.present[name])
-        for each in found.values()
-        for name, job in each.jobs.items()
-        if name in each.present and isinstance(job, Run)
-    }
     campaign = Campaign(
         cache,
         loaded,
         device,
         machine,
-        expected_rate(machine, device, list(present.values())),
+        expected_rates(
+            machine,
+            device,
+            [(each.jobs[name], made) for each in found.values() for name, made in each.present.items()],
+        ),
         {
             key(job, data_digest): job
             for experiment in experiments.values()

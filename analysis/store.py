@@ -47,7 +47,7 @@ _TEMPORARY_SECONDS = 3600.0  # a temporary file older than this has lost its wri
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """How a result came about.
+    """How a result came about. A new attribute needs a default, so that older files can still be read.
 
     Attributes:
         date: When it was computed, UTC, ISO 8601.
@@ -125,7 +125,7 @@ class Store:
         return Result(rows, provenance)
 
     def write(self, job: Job, data_digest: str, rows: pd.DataFrame, provenance: Provenance) -> None:
-        """Put a result in its place, whole or not at all.
+        """Put a result in its place, whole or not at all; one that older code computed from the data goes.
 
         Raises:
             StoreError: The cache cannot be written.
@@ -144,6 +144,9 @@ class Store:
         raw = raw[:at] + _digest(name, raw, at).encode() + raw[at + len(_BLANK) :]
         with store_errors(self.path(name)):
             write_atomically(self.path(name), raw)
+            for path, other in self._siblings(job):
+                if other["data"] == data_digest and other["job"]["version"] < job.version:
+                    path.unlink(missing_ok=True)
 
     def prepare(self) -> None:
         """Make sure that the cache can be written, and clear what killed writers left behind.
@@ -204,9 +207,10 @@ class Store:
             if described["schema"] != SCHEMA:
                 raise Missing(f"stale: file format {described['schema']}, now {SCHEMA}")
             asked = _describe(job)
-            stored = {**_defaults(job), **described["job"]}
-            if differing := [field for field in asked if stored.get(field) != asked[field]]:
-                raise Missing(f"stale: computed for another {', '.join(differing)}")
+            if described["job"] != asked:
+                stored = {**_defaults(job), **described["job"]}
+                if differing := [field for field in asked if stored.get(field) != asked[field]]:
+                    raise Missing(f"stale: computed with another {', '.join(differing)}")
             return raw, Provenance(**described["provenance"])
         except (ValueError, KeyError, TypeError) as error:
             raise self._set_aside(path, str(error)) from error
@@ -215,18 +219,23 @@ class Store:
         """Why there is no file with the job's key."""
         name = key(job, data_digest)
         reasons = []
-        for path in sorted(self.path(name).parent.glob(f"{identity(job)}-*.parquet")):
-            with contextlib.suppress(ValueError, KeyError, OSError):  # a damaged file gives no reason
-                described = _verify(path.stem, path.read_bytes())
-                if (version := described["job"]["version"]) != job.version:
-                    reasons.append(f"stale: version {version} of the code, now {job.version}")
-                elif described["data"] != data_digest:
-                    reasons.append(f"stale: data {described['data'][:8]}…, now {data_digest[:8]}…")
+        for _, described in self._siblings(job):
+            if (version := described["job"]["version"]) != job.version:
+                reasons.append(f"stale: version {version} of the code, now {job.version}")
+            else:
+                reasons.append(f"stale: data {described['data'][:8]}…, now {data_digest[:8]}…")
         if reasons:
             return reasons[-1]
         if aside := sorted((self.folder / "damaged").glob(f"{name}.*")):
             return f"damaged: set aside as {aside[-1]}"
         return "not computed yet"
+
+    def _siblings(self, job: Job) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The job's results from other code or data: their files, and what these say."""
+        name = identity(job)
+        for path in sorted((self.folder / "runs" / name[:2]).glob(f"{name}-*.parquet")):
+            with contextlib.suppress(ValueError, OSError):  # a damaged file is nobody's result
+                yield path, _verify(path.stem, path.read_bytes())
 
     def _set_aside(self, path: Path, reason: str) -> Missing:
         """Move a damaged file out of the way; gives what to raise."""
@@ -312,8 +321,8 @@ def _verify(name: str, raw: bytes) -> dict[str, Any]:
 
 def _describe(job: Job) -> dict[str, Any]:
     """The job in full, as it comes back from JSON."""
-    described = {"kind": type(job).__name__, "version": job.version, **dataclasses.asdict(job)}
-    normal: dict[str, Any] = json.loads(json.dumps(described))
+    described = {"kind": type(job).__name__, "version": job.version, **vars(job)}
+    normal: dict[str, Any] = json.loads(json.dumps(described, default=vars))
     return normal
 
 
@@ -327,5 +336,5 @@ def _defaults(job: Job) -> dict[str, Any]:
         for field in dataclasses.fields(job)
         if field.default is not dataclasses.MISSING
     }
-    normal: dict[str, Any] = json.loads(json.dumps(defaults))
+    normal: dict[str, Any] = json.loads(json.dumps(defaults, default=vars))
     return normal

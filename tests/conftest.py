@@ -1,0 +1,57 @@
+"""Fixtures that several test files use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import digits
+import pandas as pd
+import pytest
+
+from analysis.data import Data
+from analysis.store import Provenance, Store
+
+
+@pytest.fixture(scope="session")
+def small() -> Data:
+    """1,000 training and 300 test examples of real digits, balanced."""
+    return digits.load()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "cache")
+
+
+@pytest.fixture
+def provenance() -> Provenance:
+    """How some result came about."""
+    return Provenance(
+        date="2026-01-31T12:00:00+00:00",
+        commit="0123456789abcdef0123456789abcdef01234567",
+        dirty=False,
+        torch="2.9.0",
+        numba=None,
+        device="cpu",
+        device_name="some processor",
+        threads=2,
+        backend="torch on cpu",
+        stack=1,
+        seconds=60.0,
+    )
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Rows as a run leaves them: two updates of a run that diverges."""
+    return pd.DataFrame(
+        {
+            "epoch": [0.0, 1.0, 2.0],
+            "update": [0, 1, 2],
+            "seconds": [0.0, 0.25, 0.5],
+            "metric": ["train_loss"] * 3,
+            "index": [0, 0, 0],
+            "value": [2.5, 1e30, float("inf")],
+        }
+    )
