@@ -13,7 +13,9 @@ from IPython.display import Markdown
 
 from analysis import claims, figures, tables
 from analysis.claims import results
+from analysis.data import MNIST_SHA256
 from analysis.experiments.registry import EXPERIMENTS
+from analysis.runs import Run
 
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
 
@@ -76,6 +78,45 @@ def provenance(name: str) -> Markdown:
     return Markdown(
         f"Experiment `{name}` ({found.preset}); data: {links}; "
         f"recompute: `python -m analysis.run_all --only {name} --force`; {found.summary()}."
+    )
+
+
+def digests() -> Markdown:
+    """The data's files and their SHA-256."""
+    frame = pd.DataFrame({"File": [f"`{name}`" for name in MNIST_SHA256], "SHA-256": MNIST_SHA256.values()})
+    frame["SHA-256"] = frame["SHA-256"].map(lambda digest: f"`{digest[:32]}` `{digest[32:]}`")
+    return tables.markdown(frame)
+
+
+def experiments() -> Markdown:
+    """Every experiment's preset and budget."""
+    lines = []
+    for name, experiment in EXPERIMENTS.items():
+        found = results(name)
+        runs = [job for job in experiment.jobs(found.preset) if isinstance(job, Run)]
+        lines.append(
+            {
+                "Experiment": f"`{name}`",
+                "Question": experiment.question,
+                "Results": len(found.provenance),
+                "Seeds": len({run.seed for run in runs}) or "–",
+                "Epochs": " / ".join(f"{epochs:,}" for epochs in sorted({run.epochs for run in runs})) or "–",
+                "Minutes": f"{found.seconds / 60:.1f}",
+            }
+        )
+    return tables.markdown(pd.DataFrame(lines))
+
+
+def origins() -> Markdown:
+    """When, from which commit and on what each experiment was computed."""
+    return tables.markdown(
+        pd.DataFrame(
+            {
+                "Experiment": [f"`{name}`" for name in EXPERIMENTS],
+                "Preset": [results(name).preset for name in EXPERIMENTS],
+                "Computed": [results(name).summary() for name in EXPERIMENTS],
+            }
+        )
     )
 
 

@@ -1,0 +1,88 @@
+"""The program of exercise 1: what the report prints is what is tested here."""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+
+from analysis import exercise1
+from analysis.data import Data
+from analysis.experiments import gradient_descent
+from analysis.runs import Measure, Run
+from analysis.training import train
+
+CPU = torch.device("cpu")
+
+
+def write_idx(path: Path, content: torch.Tensor) -> None:
+    header = struct.pack(f">BBBB{content.dim()}I", 0, 0, 8, content.dim(), *content.shape)
+    path.write_bytes(header + content.to(torch.uint8).numpy().tobytes())
+
+
+@pytest.fixture(scope="module")
+def on_disk(small: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """The small data set with its files where torchvision keeps them."""
+    folder = tmp_path_factory.mktemp("data")
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, images, labels in (
+        ("train", small.train_images, small.train_labels),
+        ("t10k", small.test_images, small.test_labels),
+    ):
+        write_idx(raw / f"{prefix}-images-idx3-ubyte", (images * 255).round().reshape(-1, 28, 28))
+        write_idx(raw / f"{prefix}-labels-idx1-ubyte", labels)
+    return dataclasses.replace(small, folder=folder)
+
+
+def test_the_raw_files_and_torchvision_give_the_same_data(on_disk: Data) -> None:
+    inputs, labels = exercise1.from_torchvision(on_disk.folder, train=True)
+    assert torch.equal(labels, on_disk.train_labels)
+    assert torch.equal(inputs, on_disk.train_images)
+    exercise1.reconcile(on_disk.folder, "train", inputs, labels)
+
+
+def test_a_normalisation_that_differs_is_noticed(on_disk: Data) -> None:
+    inputs, labels = exercise1.from_torchvision(on_disk.folder, train=True)
+    with pytest.raises(AssertionError):
+        exercise1.reconcile(on_disk.folder, "train", inputs * 2 - 1, labels)
+    with pytest.raises(AssertionError):
+        exercise1.reconcile(on_disk.folder, "train", inputs, labels.flip(0))
+
+
+def test_gradient_descent_learns_the_digits(on_disk: Data) -> None:
+    rows = exercise1.program(on_disk, CPU, epochs=60, learning_rate=0.5, seed=0)
+    losses = rows.loc[rows["metric"] == "train_loss", "value"]
+    assert losses.is_monotonic_decreasing
+    assert rows["metric"].iloc[-1] == "test_accuracy"
+    assert rows["value"].iloc[-1] > 0.6
+
+
+def test_the_digits_are_those_of_the_files(on_disk: Data) -> None:
+    rows = exercise1.digits(on_disk, CPU, count=3)
+    third = rows[rows["example"] == 2].sort_values("pixel")
+    assert third["label"].unique().tolist() == [on_disk.train_labels[2]]
+    assert third["value"].tolist() == (on_disk.train_images[2] * 255).round().int().tolist()
+
+
+def test_the_engine_follows_the_program(on_disk: Data) -> None:
+    """The engine's losses are those of exercise 1's own loop, from the engine's start."""
+    from analysis.network import plain
+
+    epochs = 30
+    measures = (Measure(metrics=("train_loss",), every=1),)
+    run = Run(learning_rate=0.5, epochs=epochs, measures=measures)
+    targets = exercise1.one_hot(on_disk.train_labels)
+    expected = list(exercise1.gradient_descent(plain(run), on_disk.train_images, targets, 0.5, epochs))
+    (trained,) = train([run], on_disk, CPU)
+    losses = trained.rows.sort_values("update")["value"].tolist()
+    assert losses[:epochs] == pytest.approx(expected, rel=1e-5)
+
+
+def test_full_batch_sgd_is_gradient_descent(on_disk: Data) -> None:
+    deviation = gradient_descent.checks(on_disk, CPU).set_index("check")["deviation"]
+    assert (deviation.drop("one_batch") < 1e-12).all()
+    assert deviation["one_batch"] > 0.01
