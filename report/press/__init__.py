@@ -1,0 +1,52 @@
+"""The press renders a Quarto book into an HTML site and one PDF where the Quarto program is not installed.
+
+It knows exactly these features, gives what Quarto gives for them, and refuses anything else with file and line:
+
+- `_quarto.yml` of a book with `chapters`, `appendices`, `downloads: [pdf]`, formats `html` and `article-typst`
+  (or `typst`); the keys are listed in `config.py`.
+- Chapters that begin with `# Title {#sec-…}`, or `{.unnumbered}` for the first page and the references; sections
+  `{#sec-…}` or `{.unnumbered}`; `{{< include FILE >}}` alone on its line.
+- Python cells, executed once by one Jupyter kernel a chapter, with the options `label`, `fig-cap`, `fig-alt`,
+  `tbl-cap`, `tbl-colwidths`, `echo`, `include`, `warning`, `output` (true, false, asis), `code-fold`, `code-summary`;
+  results: one figure (SVG or PNG), Markdown, a data frame, text. Inline `{python} …`: Markdown or a plain value.
+- Figures: `![Caption](file){#fig-… fig-alt="…" width=…%}`, a div `#fig-…` with an image and its caption, a cell with
+  `label: fig-…`. Tables: any of pandoc's with `: Caption {#tbl-…}`, a div `#tbl-…`, a cell with `label: tbl-…`.
+- Equations `$$ … $$ {#eq-…}` and inline mathematics; footnotes; code blocks; lists; block quotes.
+- References `@fig-…`, `@Fig-…`, `[-@fig-…]`, `[@fig-…; @tbl-…]` to `fig-`, `tbl-`, `eq-` and `sec-` labels anywhere in
+  the book; links `[words](#sec-…)` to any heading or label, to other hosts, and to local files, which the site ships.
+- Citations and the bibliography, in a chapter with a div `{#refs}`.
+- Callouts `.callout-note`, `-tip`, `-warning`, `-caution`, `-important`, titled by a heading; `.provenance`;
+  `.content-visible` and `.content-hidden` with `when-format="html"` or `"typst"`, on divs and spans.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from report.press.cells import execute
+from report.press.chapters import read_chapter
+from report.press.config import read_book
+from report.press.pdf import build_pdf
+from report.press.problems import Problem, Refusal
+from report.press.site import build_site
+
+__all__ = ["Problem", "Refusal", "render"]
+
+
+def render(project: Path, site: Path, work: Path) -> None:
+    """Renders the book in `project` into the folder `site`; `work`, inside the project, takes what it needs on the way."""
+    book = read_book(project)
+    chapters = [read_chapter(book, file) for file in book.files]
+    # Kernels take their time to start: two at once.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        texts = list(pool.map(partial(execute, book, work=work), chapters))
+    site.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        done = [
+            pool.submit(build_site, book, chapters, texts, work, site),
+            pool.submit(build_pdf, book, chapters, texts, work, site / f"{book.stem}.pdf"),
+        ]
+    for future in done:
+        future.result()

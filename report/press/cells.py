@@ -1,0 +1,183 @@
+"""Executes a chapter's cells in a Jupyter kernel and puts their results into its markdown."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat import v4
+
+from report.press.chapters import Cell, Chapter, Inline, Text
+from report.press.config import Book
+from report.press.problems import refuse
+
+# Figures as vectors, of Quarto's size where the chapter does not say, and the same bytes at every run.
+_SETUP = """
+try:
+    import matplotlib
+    from matplotlib_inline.backend_inline import set_matplotlib_formats
+except ImportError:
+    pass
+else:
+    matplotlib.use("module://matplotlib_inline.backend_inline")
+    matplotlib.rcParams.update({"figure.figsize": (7, 5), "svg.hashsalt": "press"})
+    set_matplotlib_formats("svg", metadata={"Date": None})
+"""
+_IMAGES = {"image/svg+xml": "svg", "image/png": "png"}
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_DIV = ":" * 12
+
+
+def execute(book: Book, chapter: Chapter, work: Path) -> str:
+    """The chapter as markdown without cells; figures that they drew are files under `work`."""
+    cells = [piece for piece in chapter.pieces if not isinstance(piece, Text)]
+    outputs = iter(_run(book, chapter, cells) if cells else [])
+    parts = []
+    for piece in chapter.pieces:
+        if isinstance(piece, Text):
+            parts.append(piece.text)
+        elif isinstance(piece, Inline):
+            parts.append(_inline(piece, next(outputs)))
+        else:
+            parts.append("".join(_cell(book, chapter, piece, next(outputs), work)))
+    return "".join(parts)
+
+
+def _run(book: Book, chapter: Chapter, cells: list[Inline | Cell]) -> list[list[dict[str, Any]]]:
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in (_SETUP, *(c.source for c in cells))])
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=600,
+        extra_arguments=["--log-level=ERROR"],  # ipykernel warns that its local sockets are not encrypted
+        resources={"metadata": {"path": str(book.project)}},
+    )
+    with client.setup_kernel():
+        for index, cell in enumerate(notebook.cells):
+            try:
+                client.execute_cell(cell, index)
+            except CellExecutionError as error:
+                at = cells[max(index - 1, 0)]
+                last = _ANSI.sub("", f"{error.ename}: {error.evalue}").strip().splitlines()[-1]
+                raise refuse(at.file, at.line + _raised_at(at, error), f"the cell raised {last}") from None
+            except DeadKernelError:
+                at = cells[max(index - 1, 0)]
+                raise refuse(at.file, at.line, "the Jupyter kernel died in this cell") from None
+    return [cell.outputs for cell in notebook.cells[1:]]
+
+
+def _raised_at(cell: Inline | Cell, error: CellExecutionError) -> int:
+    """How many lines below the cell's first line it raised, as far as the traceback says."""
+    if isinstance(cell, Inline):
+        return 0
+    found = re.findall(r"(?:Cell In\[[^\]]*\], line|ipython-input\S*:|<ipython[^>]*>:|\.py:)(\d+)", "")
+    found = found or re.findall(r"Cell In\[[^\]]*\], line (\d+)", _ANSI.sub("", error.traceback))
+    return len(cell.options) + int(found[0]) if found else 0
+
+
+def _inline(piece: Inline, outputs: list[dict[str, Any]]) -> str:
+    results = [output["data"] for output in outputs if output["output_type"] == "execute_result"]
+    if len(results) != 1 or len(outputs) != 1:
+        raise refuse(piece.file, piece.line, f"inline expression {piece.source!r} should give one value and show nothing else")
+    data = results[0]
+    if "text/markdown" in data:
+        return str(data["text/markdown"])
+    plain = str(data["text/plain"])
+    if re.match(r"""^(['"]).*\1$""", plain, re.DOTALL):
+        plain = str(ast.literal_eval(plain))
+    return re.sub(r"([\\`*_{}\[\]()<>#|~$^@])", r"\\\1", plain)  # a plain string is words, not markdown
+
+
+def _cell(book: Book, chapter: Chapter, cell: Cell, outputs: list[dict[str, Any]], work: Path) -> Iterator[str]:
+    options = cell.options
+    if not options.get("include", True):
+        return
+    yield f'\n{_DIV} {{.press-cell file="{cell.file}" line="{cell.line}"}}\n\n'
+    if options.get("echo", book.echo) and cell.source.strip():
+        yield _code(book, cell)
+    if options.get("output", True) is not False:
+        shown = [part for output in outputs for part in _output(book, chapter, cell, output, work)]
+        if cell.label:
+            yield from _float(cell, shown)
+        else:
+            yield from (markdown for _, markdown in shown)
+    yield f"\n{_DIV}\n\n"
+
+
+def _code(book: Book, cell: Cell) -> str:
+    fold = cell.options.get("code-fold", book.fold or "code-summary" in cell.options)
+    summary = cell.options.get("code-summary", book.summary)
+    attributes = f' fold="{_quoted(summary)}"' if fold else ""
+    return _fenced(cell.source.strip("\n"), f"{{.python{attributes}}}")
+
+
+def _output(
+    book: Book, chapter: Chapter, cell: Cell, output: dict[str, Any], work: Path
+) -> Iterator[tuple[str, str]]:
+    """What one output adds: its kind (image, table, text) and its markdown."""
+    if output["output_type"] == "stream":
+        text = _ANSI.sub("", output["text"])
+        if output["name"] == "stderr" and not cell.options.get("warning", book.warning):
+            return
+        if output["name"] == "stdout" and cell.options.get("output") == "asis":
+            yield "text", f"\n{text}\n"
+        else:
+            yield "text", _fenced(text.rstrip("\n"), "{.output}")
+        return
+    data = output["data"]
+    image = next((mime for mime in _IMAGES if mime in data), None)
+    if "text/markdown" in data:
+        yield "table", f"\n{data['text/markdown']}\n\n"
+    elif image:
+        yield "image", _image(chapter, cell, data[image], image, work)
+    elif "text/html" in data:
+        yield "table", _fenced(data["text/html"], "{=press-html}")
+    elif "text/plain" in data:
+        yield "text", _fenced(data["text/plain"], "{.output}")
+    else:
+        raise refuse(cell.file, cell.line, f"the cell shows {', '.join(data)}: the press knows SVG, PNG, markdown, "
+                     "HTML tables and text")
+
+
+def _image(chapter: Chapter, cell: Cell, content: str, mime: str, work: Path) -> str:
+    alt = cell.options.get("fig-alt")
+    if not alt:
+        raise refuse(cell.file, cell.line, "the cell shows an image without words: add '#| fig-alt: …'")
+    name = cell.options.get("label") or f"cell-{cell.line}"
+    folder = f"{Path(chapter.file).stem}_files/figure-html"  # as Quarto names it
+    target = work / chapter.folder / folder
+    target.mkdir(parents=True, exist_ok=True)
+    file = f"{name}-output-{len(list(target.glob(f'{name}-output-*'))) + 1}.{_IMAGES[mime]}"
+    data = content.encode() if mime == "image/svg+xml" else base64.b64decode(content)
+    (target / file).write_bytes(data)
+    return f'\n![]({folder}/{file}){{fig-alt="{_quoted(alt)}"}}\n\n'
+
+
+def _float(cell: Cell, shown: list[tuple[str, str]]) -> Iterator[str]:
+    kind, thing = ("image", "image") if cell.label.startswith("fig-") else ("table", "table")
+    if [found for found, _ in shown] != [kind]:
+        made = ", ".join(found for found, _ in shown) or "nothing"
+        raise refuse(
+            cell.file, cell.line, f"cell {cell.label} should show one {thing} and nothing else, but shows {made}: "
+            "end its last line with ';' or cut it in two"
+        )
+    widths = cell.options.get("tbl-colwidths")
+    attributes = f' tbl-colwidths="{widths}"' if widths else ""
+    caption = cell.options["fig-cap" if kind == "image" else "tbl-cap"].strip()
+    yield f"\n{_DIV}: {{#{cell.label}{attributes}}}\n{shown[0][1]}\n{caption}\n\n{_DIV}:\n"
+
+
+def _fenced(text: str, attributes: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"\n{fence}{attributes}\n{text}\n{fence}\n\n"
+
+
+def _quoted(text: str) -> str:
+    return " ".join(text.split()).replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,234 @@
+"""A chapter's source: text, inline expressions and cells, each with the file and line it stands in."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from report.press.config import Book
+from report.press.problems import refuse
+
+OPTIONS: dict[str, type | tuple[Any, ...]] = {
+    "label": str,
+    "fig-cap": str,
+    "fig-alt": str,
+    "tbl-cap": str,
+    "tbl-colwidths": list,
+    "echo": bool,
+    "include": bool,
+    "warning": bool,
+    "output": (True, False, "asis"),
+    "code-fold": bool,
+    "code-summary": str,
+}
+_FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*(.*)$")
+_OPTION = re.compile(r"^#\s*\| ?(.*)$")
+_INCLUDE = re.compile(r"^\{\{<\s*include\s+(\S+)\s*>\}\}\s*$")
+_INLINE = re.compile(r"(?<!`)`\{python\}[ \t]([^`]+)`")
+_LABEL = re.compile(r"^[a-zA-Z][\w-]*$")
+
+
+@dataclass(frozen=True)
+class Line:
+    text: str
+    file: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """Markdown that needs no execution."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Inline:
+    """An inline `{python} …` expression."""
+
+    source: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An executable cell; `line` is the line of its opening fence."""
+
+    source: str
+    options: dict[str, Any]
+    file: str
+    line: int
+
+    @property
+    def label(self) -> str:
+        """The label of the figure or table that the cell makes; empty where it makes none."""
+        name: str = self.options.get("label", "")
+        return name if re.match(r"(fig|tbl)-", name) else ""
+
+
+Piece = Text | Inline | Cell
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One page of the site."""
+
+    file: str
+    appendix: bool
+    lines: tuple[Line, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def folder(self) -> str:
+        parent = Path(self.file).parent.as_posix()
+        return "" if parent == "." else parent
+
+    def locate(self, token: str) -> Line | None:
+        """The first line that contains the token."""
+        return next((line for line in self.lines if token in line.text), None)
+
+
+def read_chapter(book: Book, file: str) -> Chapter:
+    """Reads a chapter with what it includes, and cuts it into pieces."""
+    lines = tuple(_lines(book.project, file, ()))
+    if lines and lines[0].text.strip() == "---":
+        raise refuse(file, 1, "front matter in a chapter: begin with '# Title {#sec-…}', settings belong in _quarto.yml")
+    return Chapter(file, file in book.appendices, lines, tuple(_pieces(lines)))
+
+
+def _lines(project: Path, file: str, including: tuple[str, ...]) -> Iterator[Line]:
+    text = (project / file).read_text(encoding="utf-8")
+    for number, line in enumerate(text.splitlines(), start=1):
+        include = _INCLUDE.match(line)
+        if not include:
+            yield Line(line, file, number)
+            continue
+        part = (Path(file).parent / include.group(1)).as_posix()
+        if not (project / part).is_file():
+            raise refuse(file, number, f"included file {include.group(1)} does not exist")
+        if part in including or part == file:
+            raise refuse(file, number, f"{include.group(1)} includes itself")
+        yield from _lines(project, part, (*including, file))
+
+
+def _pieces(lines: tuple[Line, ...]) -> Iterator[Piece]:
+    prose: list[Line] = []
+    index = 0
+    while index < len(lines):
+        line = lines[index]
+        fence = _FENCE.match(line.text)
+        if not fence:
+            _refuse_shortcode(line)
+            prose.append(line)
+            index += 1
+            continue
+        indent, ticks, info = fence.groups()
+        end = _closing(lines, index, ticks)
+        inside = lines[index + 1 : end]
+        if re.match(r"\{[a-z]+\b", info):
+            if info.strip() != "{python}" or indent:
+                raise refuse(
+                    line.file, line.number, f"cell {line.text.strip()!r}: cells are ```{{python}} at the margin, "
+                    "their options #| lines inside"
+                )
+            yield from _inlines(prose)
+            prose = []
+            yield _cell(line, inside)
+        else:
+            for text in inside:
+                _refuse_shortcode(text)
+            # Plain code is not searched for inline expressions.
+            yield from _inlines(prose)
+            prose = []
+            yield Text("".join(text.text + "\n" for text in (line, *inside, lines[end])))
+        index = end + 1
+    yield from _inlines(prose)
+
+
+def _closing(lines: tuple[Line, ...], start: int, ticks: str) -> int:
+    for index in range(start + 1, len(lines)):
+        text = lines[index].text.strip()
+        if text.startswith(ticks) and not text.strip(ticks[0]):
+            return index
+    raise refuse(lines[start].file, lines[start].number, f"code fence {ticks} is never closed")
+
+
+def _refuse_shortcode(line: Line) -> None:
+    found = re.search(r"\{\{<\s*/?(\S*)", line.text)
+    if found:
+        raise refuse(
+            line.file, line.number, f"shortcode {found.group(1)!r}: the press knows only "
+            "{{< include FILE >}}, alone on its line"
+        )
+
+
+def _inlines(prose: list[Line]) -> Iterator[Piece]:
+    """Cuts the prose at its inline expressions, which may go over a line's end."""
+    text = "".join(line.text + "\n" for line in prose)
+    starts = [0]
+    for line in prose:
+        starts.append(starts[-1] + len(line.text) + 1)
+    done = 0
+    for found in _INLINE.finditer(text):
+        if found.start() > done:
+            yield Text(text[done : found.start()])
+        line = prose[bisect_right(starts, found.start()) - 1]
+        yield Inline(found.group(1).strip(), line.file, line.number)
+        done = found.end()
+    if text[done:]:
+        yield Text(text[done:])
+
+
+def _cell(fence: Line, inside: tuple[Line, ...]) -> Cell:
+    head = 0
+    while head < len(inside) and _OPTION.match(inside[head].text):
+        head += 1
+    written = [match.group(1) for line in inside[:head] if (match := _OPTION.match(line.text))]
+    try:
+        options = yaml.safe_load("\n".join(written)) or {}
+    except yaml.MarkedYAMLError as error:
+        offset = error.problem_mark.line if error.problem_mark else 0
+        line = inside[min(offset, head - 1)]
+        raise refuse(line.file, line.number, f"cell options are not valid YAML: {error.problem}") from None
+    if not isinstance(options, dict):
+        raise refuse(inside[0].file, inside[0].number, "cell options should be 'key: value' lines")
+    for key, value in options.items():
+        line = next(line for line in inside[:head] if str(key) in line.text)
+        _check_option(line, str(key), value)
+    cell = Cell("\n".join(line.text for line in inside[head:]), options, fence.file, fence.number)
+    _check_float(cell)
+    return cell
+
+
+def _check_option(line: Line, key: str, value: object) -> None:
+    expected = OPTIONS.get(key)
+    if expected is None:
+        known = ", ".join(OPTIONS)
+        raise refuse(line.file, line.number, f"unknown cell option {key}: the press knows {known}")
+    if isinstance(expected, tuple):
+        if value not in expected:
+            allowed = ", ".join(str(option).lower() for option in expected)
+            raise refuse(line.file, line.number, f"cell option {key} is {value!r}: it can be {allowed}")
+    elif not isinstance(value, expected):
+        raise refuse(line.file, line.number, f"cell option {key} should be a {expected.__name__}, not {value!r}")
+    if key == "label" and not _LABEL.match(str(value)):
+        raise refuse(line.file, line.number, f"label {value!r}: use letters, digits and hyphens")
+
+
+def _check_float(cell: Cell) -> None:
+    """Captions, labels and alt texts come together, so that no figure is without its number or its words."""
+    needs = {"fig": ("fig-cap", "fig-alt"), "tbl": ("tbl-cap",)}
+    kind = cell.label[:3]
+    for key in needs.get(kind, ()):
+        if not cell.options.get(key):
+            raise refuse(cell.file, cell.line, f"cell {cell.label} has no {key}: add '#| {key}: …'")
+    for other, key in (("fig", "fig-cap"), ("tbl", "tbl-cap")):
+        if key in cell.options and kind != other:
+            raise refuse(cell.file, cell.line, f"cell with {key} needs a label that begins with {other}-")

@@ -1,0 +1,641 @@
+-- Numbers figures, tables, equations and sections by chapter, resolves references to them, and writes floats,
+-- equations, callouts and code in the way of the output format. What the press does not know is a problem: all
+-- problems are told on stderr, one JSON object a line, and nothing is rendered.
+local book = pandoc.json.decode(io.open(os.getenv("PRESS_BOOK")):read("a"))
+local html = book.format == "html"
+
+local NAMES = { fig = "Figure", tbl = "Table", eq = "Equation", sec = "Section" }
+local FOREIGN = { lst = true, thm = true, lem = true, cor = true, prp = true, cnj = true, def = true, exm = true,
+  exr = true, nte = true, tip = true, wrn = true, imp = true, cau = true, apx = true, vid = true }
+local CALLOUTS = { note = "0758E5", tip = "00A047", warning = "EB9113", caution = "FC5300", important = "CC1914" }
+
+local labels = {}      -- label -> { text = number, chapter = …, title = inlines, … }
+local anchors = {}     -- any other identifier -> how many chapters have it
+local assets = {}      -- files of the project that the site needs: images and linked files
+local pending = {}     -- checks that need all labels
+local problems = 0
+local chapter          -- the chapter being read
+local cell             -- the cell whose output is being read, as "file:line", or nil
+
+local function problem(token, message)
+  problems = problems + 1
+  io.stderr:write("PRESS " .. pandoc.json.encode {
+    file = chapter.file, cell = cell or "", token = token, message = message } .. "\n")
+end
+
+local function exists(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+-- A local file named in a chapter, relative to the project, and where it is on disk.
+local function resolve(src)
+  local path = pandoc.path.normalize(pandoc.path.join { chapter.folder, (src:gsub("%%20", " ")) })
+  if path:match("^%.%.") then return nil end
+  for _, root in ipairs { book.work, book.project } do
+    if exists(pandoc.path.join { root, path }) then return path, pandoc.path.join { root, path } end
+  end
+end
+
+local function typst_string(text)
+  return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"') .. '"'
+end
+
+local function html_text(text)
+  return (text:gsub("&", "&amp;"):gsub("<", "&lt;"):gsub(">", "&gt;"):gsub('"', "&quot;"))
+end
+
+local function raw(text) return pandoc.RawBlock(book.format, text) end
+
+local function raw_inline(text) return pandoc.RawInline(book.format, text) end
+
+local function only(attributes, allowed, what)
+  for key in pairs(attributes) do
+    if not allowed[key] then
+      problem(key, what .. " has the attribute '" .. key .. "', which the press does not support: take it out")
+    end
+  end
+end
+
+-- Labels ---------------------------------------------------------------------------------------------------------
+
+local function register(label, entry)
+  if labels[label] then
+    problem("#" .. label, "label '" .. label .. "' is given twice: every label is unique in the book")
+  end
+  entry.chapter = chapter
+  labels[label] = entry
+end
+
+-- The next number of a kind in this chapter, as "2.3" or "A.1".
+local function number(kind, label)
+  if not chapter.number then
+    problem(label, "'" .. label .. "' stands in an unnumbered chapter and would have no number: move it")
+    return "?"
+  end
+  chapter.counts[kind] = (chapter.counts[kind] or 0) + 1
+  return chapter.number .. "." .. chapter.counts[kind]
+end
+
+local function kind_of(label)
+  local kind = label:match("^(%a+)%-")
+  return kind and kind:lower()
+end
+
+-- Inlines --------------------------------------------------------------------------------------------------------
+
+local function image(img)
+  only(img.attributes, { ["fig-alt"] = true, width = true }, "image " .. img.src)
+  if img.src:match("^%a[%w+.-]+:") then
+    problem(img.src, "image " .. img.src .. " is not a file of the project: the book asks no other host")
+    return img
+  end
+  local path, place = resolve(img.src)
+  if not path then
+    problem(img.src, "image " .. img.src .. " does not exist (paths are relative to the chapter)")
+    return img
+  end
+  local alt = img.attributes["fig-alt"]
+  if not alt or alt == "" then
+    problem(img.src, "image " .. img.src .. " has no words for those who cannot see it: add {fig-alt=\"…\"}")
+    return img
+  end
+  assets[path] = true
+  local width = img.attributes.width
+  if width and not width:match("^%d+%.?%d*%%$") then
+    problem(img.src, "image width " .. width .. ": give it in per cent of the line")
+  end
+  if html then
+    local style = width and (' style="width: ' .. width .. '"') or ""
+    local src = html_text(img.src)
+    -- A tap on a phone opens the figure by itself, to be enlarged.
+    return raw_inline('<a class="figure" href="' .. src .. '"><img src="' .. src .. '" alt="' .. html_text(alt) .. '"'
+      .. style .. "></a>")
+  end
+  local size = width and (", width: " .. width) or ""
+  local root = pandoc.path.make_relative(place, book.project)
+  return raw_inline("#box(image(" .. typst_string("/" .. root) .. ", alt: " .. typst_string(alt) .. size .. "))")
+end
+
+local function link(a)
+  local target = a.target
+  if target:match("^https?://") or target:match("^mailto:") then return nil end
+  local anchor = target:match("^#(.+)$")
+  if anchor then
+    pending[#pending + 1] = { chapter = chapter, cell = cell, token = target, check = function()
+      if labels[anchor] then return end
+      if (anchors[anchor] or 0) == 0 then return "link to " .. target .. ": nothing in the book has that name" end
+      if anchors[anchor] > 1 and not (html and chapter.anchors[anchor]) then
+        return "link to " .. target .. ": several chapters have that name; give the one you mean a label {#sec-…}"
+      end
+    end }
+    return nil
+  end
+  if target:match("%.qmd") then
+    problem(target, "link to " .. target .. ": refer to another chapter by its label, @sec-… or [words](#sec-…)")
+    return nil
+  end
+  local path = not target:match("^/") and not target:match("^%a[%w+.-]*:") and resolve(target)
+  if path then
+    assets[path] = true
+  else
+    problem(target, "link to " .. target .. ": no such file (paths are relative to the chapter)")
+  end
+end
+
+local function cite(c)
+  local crossrefs = 0
+  for _, item in ipairs(c.citations) do
+    local kind = kind_of(item.id)
+    if NAMES[kind or ""] then
+      crossrefs = crossrefs + 1
+      local label = item.id:sub(1, 1):lower() .. item.id:sub(2)
+      if #item.prefix > 0 or #item.suffix > 0 then
+        problem(item.id, "words inside the brackets of a reference to " .. label .. ": write them outside")
+      end
+      pending[#pending + 1] = { chapter = chapter, cell = cell, token = "@" .. item.id, check = function()
+        local entry = labels[label]
+        if not entry then return "reference to @" .. item.id .. ": nothing in the book has that label" end
+        if kind == "sec" and not entry.text then
+          return "reference to @" .. item.id .. ", which has no number: write [words](#" .. label .. ")"
+        end
+      end }
+    elseif FOREIGN[kind or ""] then
+      problem("@" .. item.id, "reference to @" .. item.id .. ": the press numbers fig-, tbl-, eq- and sec- only")
+    elseif not book.references[item.id] then
+      problem("@" .. item.id, "citation of @" .. item.id .. ", which is not in the bibliography")
+    end
+  end
+  if crossrefs > 0 and crossrefs < #c.citations then
+    problem(c.citations[1].id, "references and citations in one pair of brackets: cut them in two")
+  end
+end
+
+local function conditional(el)
+  local visible, hidden = el.classes:includes "content-visible", el.classes:includes "content-hidden"
+  if not visible and not hidden then return nil end
+  only(el.attributes, { ["when-format"] = true }, "conditional content")
+  local format = el.attributes["when-format"]
+  if format ~= "html" and format ~= "typst" then
+    problem("content-" .. (visible and "visible" or "hidden"), "conditional content needs when-format=\"html\" or \"typst\"")
+  end
+  return (format == book.format) == visible
+end
+
+local inline_filter = {
+  traverse = "topdown",
+  Span = function(span)
+    local show = conditional(span)
+    if show == true then return span.content end
+    if show == false then return {}, false end
+    if span.classes:includes "content-visible" then return nil end
+    for _, class in ipairs(span.classes) do
+      if class ~= "math" then problem(class, "span of class '" .. class .. "', which the press does not support") end
+    end
+    only(span.attributes, {}, "a span")
+    if span.identifier ~= "" then anchors[span.identifier] = (anchors[span.identifier] or 0) + 1 end
+  end,
+  Image = image,
+  Link = link,
+  Cite = cite,
+  RawInline = function(el)
+    if el.format == book.format then return nil end
+    if el.format == "html" and el.text:match("^<!%-%-") then return {} end
+    problem(el.text, "raw " .. el.format .. " (" .. el.text .. ") would be lost in one of the formats: write markdown")
+  end,
+}
+
+local function inlines(block) return block:walk(inline_filter) end
+
+-- Blocks ---------------------------------------------------------------------------------------------------------
+
+local blocks  -- defined below; blocks hold blocks
+
+local function float(kind, label, content, caption)
+  local n = number(kind, label)
+  register(label, { text = n })
+  local name = NAMES[kind]
+  caption = inlines(pandoc.Plain(caption)).content
+  local out = pandoc.Blocks {}
+  if html then
+    local prefix = pandoc.Inlines { pandoc.Str(name .. "\u{a0}" .. n .. ":"), pandoc.Space() }
+    local words = pandoc.Plain(pandoc.Inlines { pandoc.Span(prefix, pandoc.Attr("", { "float-number" })) } .. caption)
+    local open = '<figure id="' .. label .. '" class="float float-' .. kind .. '">'
+    if kind == "tbl" then
+      out:insert(raw(open .. '<figcaption>'))
+      out:insert(words)
+      out:insert(raw("</figcaption>"))
+      out:extend(content)
+    else
+      out:insert(raw(open))
+      out:extend(content)
+      out:insert(raw("<figcaption>"))
+      out:insert(words)
+      out:insert(raw("</figcaption>"))
+    end
+    out:insert(raw("</figure>"))
+  else
+    local position = kind == "tbl" and "top" or "bottom"
+    out:insert(raw("#figure(["))
+    out:extend(content)
+    out:insert(raw("], caption: figure.caption(position: " .. position .. ", ["))
+    out:insert(pandoc.Plain(caption))
+    out:insert(raw('], ), kind: "quarto-float-' .. kind .. '", supplement: "' .. name .. '", )\n<' .. label .. ">"))
+  end
+  return out
+end
+
+local function column_widths(tbl, attribute, label)
+  if not attribute then return end
+  local widths, sum = {}, 0
+  for width in attribute:gmatch("[%d.]+") do
+    widths[#widths + 1] = tonumber(width)
+    sum = sum + tonumber(width)
+  end
+  if #widths ~= #tbl.colspecs then
+    problem(label, "table " .. label .. " has " .. #tbl.colspecs .. " columns, but tbl-colwidths has " .. #widths)
+    return
+  end
+  for index, width in ipairs(widths) do tbl.colspecs[index] = { tbl.colspecs[index][1], width / sum } end
+end
+
+-- A table by itself: scrolls in its own box on the site, is no figure of pandoc's in the PDF.
+local function bare_table(tbl)
+  tbl.caption = pandoc.Caption {}
+  tbl.identifier = ""
+  tbl.attributes = {}
+  if html then
+    tbl.classes = {}
+    return pandoc.Blocks { raw('<div class="table-scroll">'), tbl, raw("</div>") }
+  end
+  tbl.classes = { "typst:no-figure" }
+  return pandoc.Blocks { tbl }
+end
+
+local function tabular(tbl)
+  local label, caption = tbl.identifier, pandoc.utils.blocks_to_inlines(tbl.caption.long)
+  only(tbl.attributes, { ["tbl-colwidths"] = true, quarto = true }, "a table")
+  column_widths(tbl, tbl.attributes["tbl-colwidths"], label)
+  tbl.caption = pandoc.Caption {}
+  tbl = inlines(tbl)
+  if #caption == 0 and label == "" then return bare_table(tbl) end
+  if kind_of(label) ~= "tbl" or #caption == 0 then
+    problem(label ~= "" and label or pandoc.utils.stringify(caption),
+      "a table with a caption needs a label, and the other way round: ': Caption {#tbl-…}'")
+    return bare_table(tbl)
+  end
+  return float("tbl", label, bare_table(tbl), caption)
+end
+
+-- The table in a cell's HTML output: a data frame.
+local function html_table(text)
+  local found
+  for _, block in ipairs(pandoc.read(text, "html-native_divs").blocks) do
+    if block.t == "Table" and not found then
+      found = block
+    elseif pandoc.utils.stringify(block) ~= "" then -- pandas sends a <style> along
+      found = nil
+      break
+    end
+  end
+  if not found then
+    problem("", "the cell shows HTML that is not one table: the press knows tables only")
+    return {}
+  end
+  found.attr = pandoc.Attr()
+  -- A data frame's index column has an empty head; numbers are read at their right edge.
+  for index, spec in ipairs(found.colspecs) do found.colspecs[index] = { index == 1 and "AlignLeft" or "AlignRight", spec[2] } end
+  for _, row in ipairs(found.head.rows) do row.attr = pandoc.Attr() end
+  return found
+end
+
+local function only_child(list, kind)
+  local flat = pandoc.Blocks {}
+  local function flatten(items)
+    for _, block in ipairs(items) do
+      if block.t == "Div" and block.classes:includes "press-cell" then
+        cell = block.attributes.file .. ":" .. block.attributes.line
+        flatten(block.content)
+      elseif block.t == "RawBlock" and block.format == "press-html" then
+        local parsed = html_table(block.text)
+        if parsed.t then flat:insert(parsed) end
+      else
+        flat:insert(block)
+      end
+    end
+  end
+  flatten(list)
+  if #flat ~= 1 then return nil end
+  if kind == "tbl" then return flat[1].t == "Table" and flat[1] or nil end
+  local is_image = (flat[1].t == "Para" or flat[1].t == "Plain") and #flat[1].content == 1
+    and flat[1].content[1].t == "Image"
+  return is_image and flat[1] or nil
+end
+
+local function float_div(div)
+  local kind, label = kind_of(div.identifier), div.identifier
+  only(div.attributes, { ["tbl-colwidths"] = true }, "figure or table " .. label)
+  for _, class in ipairs(div.classes) do problem(class, "figure or table " .. label .. " of class '" .. class .. "'") end
+  local content = div.content:clone()
+  local last = content:remove()
+  local child = last and last.t == "Para" and only_child(content, kind)
+  if not child then
+    local thing = kind == "fig" and "one image" or "one table"
+    problem(label, "'" .. label .. "' should hold " .. thing .. " and, as its last paragraph, the caption")
+    return {}
+  end
+  if kind == "tbl" then
+    column_widths(child, div.attributes["tbl-colwidths"], label)
+    return float(kind, label, bare_table(inlines(child)), last.content)
+  end
+  return float(kind, label, pandoc.Blocks { pandoc.Plain(inlines(child).content) }, last.content)
+end
+
+local function figure(fig)
+  local label = fig.identifier
+  if kind_of(label) ~= "fig" then
+    problem(pandoc.utils.stringify(fig.caption.long),
+      "a figure with a caption needs a label: ![Caption](file){#fig-… fig-alt=\"…\"}")
+    return {}
+  end
+  local img = fig.content[1].content[1]
+  img.caption = {}
+  img.identifier = ""
+  local content = pandoc.Blocks { inlines(pandoc.Plain { img }) }
+  return float("fig", label, content, pandoc.utils.blocks_to_inlines(fig.caption.long))
+end
+
+local function header(h)
+  local unnumbered = h.classes:includes "unnumbered"
+  for _, class in ipairs(h.classes) do
+    if class ~= "unnumbered" then problem(class, "heading of class '" .. class .. "': only .unnumbered is known") end
+  end
+  only(h.attributes, {}, "a heading")
+  local title = pandoc.utils.stringify(h.content)
+  if h.level == 1 then
+    if chapter.title then
+      problem(title, "a second '# ' heading: one chapter a file")
+      return {}
+    end
+    chapter.title = title
+    if not unnumbered then
+      local kind = chapter.kind
+      if kind == "index" then problem(title, "the first page is not numbered: '# " .. title .. " {.unnumbered}'") end
+      book.counts[kind] = (book.counts[kind] or 0) + 1
+      chapter.number = kind == "appendix" and string.char(64 + book.counts[kind]) or tostring(book.counts[kind])
+    elseif chapter.kind == "appendix" then
+      problem(title, "an appendix without a number: take {.unnumbered} out, or make it a chapter")
+    end
+    chapter.sections = {}
+    register(h.identifier, { text = chapter.number, head = true, title = title })
+    return pandoc.Blocks { inlines(h) }
+  end
+  local text
+  if unnumbered then
+    chapter.silent = math.min(chapter.silent or 9, h.level)
+  else
+    if chapter.silent and h.level <= chapter.silent then chapter.silent = nil end
+    if not chapter.number or chapter.silent then
+      problem(title, "a numbered heading below an unnumbered one: add {.unnumbered} to '" .. title .. "'")
+    end
+    for level = 2, h.level - 1 do chapter.sections[level] = chapter.sections[level] or 0 end
+    for level = h.level + 1, 6 do chapter.sections[level] = nil end
+    chapter.sections[h.level] = (chapter.sections[h.level] or 0) + 1
+    text = (chapter.number or "?") .. "." .. table.concat(chapter.sections, ".", 2, h.level)
+  end
+  if kind_of(h.identifier) == "sec" then
+    register(h.identifier, { text = text, title = title })
+  else
+    anchors[h.identifier] = (anchors[h.identifier] or 0) + 1
+    chapter.anchors[h.identifier] = true
+    -- Typst wants every name once in the PDF.
+    if not html and anchors[h.identifier] > 1 then h.identifier = "" end
+  end
+  h = inlines(h)
+  if html and text then
+    h.content = pandoc.Inlines { pandoc.Span(text, pandoc.Attr("", { "section-number" })), pandoc.Space() } .. h.content
+  end
+  return pandoc.Blocks { h }
+end
+
+local function equation(math, label)
+  local n = number("eq", label)
+  register(label, { text = n })
+  if html then
+    return pandoc.Blocks { raw('<div class="equation" id="' .. label .. '">'), pandoc.Plain { math },
+      raw('<span class="equation-number">(' .. n .. ")</span></div>") }
+  end
+  return pandoc.Blocks { pandoc.Plain { raw_inline("#math.equation(block: true, numbering: equation-numbering, ["),
+    math, raw_inline("])<" .. label .. ">") } }
+end
+
+-- Cuts a paragraph at its numbered equations, `$$ … $$ {#eq-…}`.
+local function paragraph(para)
+  local out, rest = pandoc.Blocks {}, pandoc.Inlines {}
+  local function flush()
+    while #rest > 0 and (rest[1].t == "Space" or rest[1].t == "SoftBreak") do rest:remove(1) end
+    while #rest > 0 and (rest[#rest].t == "Space" or rest[#rest].t == "SoftBreak") do rest:remove() end
+    if #rest > 0 then out:insert(inlines(pandoc[para.t](rest))) end
+    rest = pandoc.Inlines {}
+  end
+  local index = 1
+  while index <= #para.content do
+    local item, after = para.content[index], index + 1
+    if item.t == "Math" and item.mathtype == "DisplayMath" then
+      while para.content[after] and (para.content[after].t == "Space" or para.content[after].t == "SoftBreak") do
+        after = after + 1
+      end
+      local label = para.content[after] and para.content[after].t == "Str" and para.content[after].text:match("^{#(eq%-[%w_-]+)}$")
+      if label then
+        flush()
+        out:extend(equation(item, label))
+        index = after
+      else
+        rest:insert(item)
+      end
+    else
+      if item.t == "Str" and item.text:match("{#%a+%-") then
+        problem(item.text, "label " .. item.text .. " belongs to nothing: the press knows it after an equation $$ … $$, "
+          .. "an image, a table's caption or a heading")
+      end
+      rest:insert(item)
+    end
+    index = index + 1
+  end
+  flush()
+  return out
+end
+
+local function code(block)
+  only(block.attributes, { fold = true }, "a code block")
+  if #block.classes > 1 then
+    problem(block.classes[2], "code block of class '" .. block.classes[2] .. "': only a language is known")
+  end
+  local fold = block.attributes.fold
+  block.attributes = {}
+  if not html then
+    if block.classes[1] == "output" then block.classes = {} end
+    return pandoc.Blocks { block }
+  end
+  if not fold then return pandoc.Blocks { block } end
+  return pandoc.Blocks { raw('<details class="code-fold"><summary>' .. html_text(fold) .. "</summary>"), block,
+    raw("</details>") }
+end
+
+local function callout(div, class)
+  local kind = class:match("^callout%-(.*)$")
+  if not CALLOUTS[kind] then
+    problem(class, "callout of kind '" .. kind .. "': the press knows note, tip, warning, caution and important")
+    return {}
+  end
+  only(div.attributes, {}, "a callout")
+  if div.identifier ~= "" then problem(div.identifier, "a callout with a label: the press does not number callouts") end
+  local content, name = div.content:clone(), kind:sub(1, 1):upper() .. kind:sub(2)
+  local title = pandoc.Inlines { pandoc.Str(name) }
+  local titled = content[1] and content[1].t == "Header"
+  if titled then title = inlines(pandoc.Plain(content:remove(1).content)).content end
+  local body = blocks(content)
+  local out = pandoc.Blocks {}
+  if html then
+    out:insert(raw('<aside class="callout callout-' .. kind .. '"><div class="callout-title-container">'))
+    local spoken = titled and { pandoc.Span(name, pandoc.Attr("", { "screen-reader-only" })), pandoc.Space() } or {}
+    out:insert(pandoc.Plain(pandoc.Inlines(spoken) .. title))
+    out:insert(raw('</div><div class="callout-body">'))
+    out:extend(body)
+    out:insert(raw("</div></aside>"))
+  else
+    out:insert(raw("#callout(title: ["))
+    out:insert(pandoc.Plain(title))
+    out:insert(raw('], icon_color: rgb("#' .. CALLOUTS[kind] .. '"), body: ['))
+    out:extend(body)
+    out:insert(raw("])"))
+  end
+  return out
+end
+
+local function division(div)
+  if div.classes:includes "press-cell" then
+    local outer = cell
+    cell = div.attributes.file .. ":" .. div.attributes.line
+    local content = blocks(div.content)
+    cell = outer
+    return content
+  end
+  local show = conditional(div)
+  if show ~= nil then return show and blocks(div.content) or {} end
+  if div.classes:includes "content-visible" or div.classes:includes "content-hidden" then return {} end
+  local kind = kind_of(div.identifier)
+  if kind == "fig" or kind == "tbl" then return float_div(div) end
+  local class = div.classes[1]
+  if class and class:match("^callout%-") and #div.classes == 1 then return callout(div, class) end
+  only(div.attributes, {}, "a div")
+  if div.identifier == "refs" and not class then
+    book.refs = true
+  elseif not (class == "provenance" and #div.classes == 1 and div.identifier == "") then
+    local token = class or div.identifier
+    problem(token, "a div with '" .. token .. "', which the press does not support: it knows callouts, provenance, "
+      .. "content-visible, content-hidden, #fig-…, #tbl-… and #refs")
+  end
+  div.content = blocks(div.content)
+  return pandoc.Blocks { div }
+end
+
+local function raw_block(el)
+  if el.format == "press-html" then
+    local parsed = html_table(el.text)
+    return parsed.t and tabular(parsed) or {}
+  end
+  if el.format == book.format then return pandoc.Blocks { el } end
+  if el.format == "html" and el.text:match("^<!%-%-.*%-%->%s*$") then return {} end
+  problem(el.text:match("^[^\n]*"), "raw " .. el.format .. " would be lost in one of the formats: write markdown, or put "
+    .. "it into a div .content-visible when-format=\"…\"")
+  return {}
+end
+
+local function items(list) return list:map(function(item) return blocks(item) end) end
+
+local handlers = {
+  Div = division, Header = header, Figure = figure, Table = tabular, Para = paragraph, Plain = paragraph,
+  CodeBlock = code, RawBlock = raw_block,
+  BlockQuote = function(b) b.content = blocks(b.content) return pandoc.Blocks { b } end,
+  BulletList = function(b) b.content = items(b.content) return pandoc.Blocks { b } end,
+  OrderedList = function(b) b.content = items(b.content) return pandoc.Blocks { b } end,
+  DefinitionList = function(b) return pandoc.Blocks { inlines(b) } end,
+  LineBlock = function(b) return pandoc.Blocks { inlines(b) } end,
+  HorizontalRule = function(b) return pandoc.Blocks { b } end,
+}
+
+blocks = function(list)
+  local out = pandoc.Blocks {}
+  for _, block in ipairs(list) do
+    if not chapter.title and block.t ~= "Header" then
+      problem("", "the chapter should begin with its title: '# Title {#sec-…}'")
+      chapter.title = ""
+    end
+    out:extend(handlers[block.t](block))
+  end
+  return out
+end
+
+-- References -----------------------------------------------------------------------------------------------------
+
+local function reference(item, label)
+  local entry, kind = labels[label], kind_of(label)
+  local name = kind == "sec" and entry.head and (entry.chapter.kind == "appendix" and "Appendix" or "Chapter") or NAMES[kind]
+  local bare = item.mode == "SuppressAuthor"
+  if not html then
+    return raw_inline("#ref(<" .. label .. ">, supplement: [" .. (bare and "" or name) .. "])")
+  end
+  local text = bare and entry.text or (name .. "\u{a0}" .. entry.text)
+  -- On a page without a number Quarto names sections by their titles.
+  if kind == "sec" and not chapter.number then
+    text = entry.title
+    if entry.head then
+      text = (name == "Appendix" and "Appendix " .. entry.text .. " — " or entry.text .. "\u{a0} ") .. entry.title
+    end
+  end
+  return pandoc.Link(text, "#" .. label, "", pandoc.Attr("", { "quarto-xref" }))
+end
+
+local function resolve_references(c)
+  if not NAMES[kind_of(c.citations[1].id) or ""] then return nil end
+  local out = pandoc.Inlines {}
+  for index, item in ipairs(c.citations) do
+    if index > 1 then out:extend { pandoc.Str(","), pandoc.Space() } end
+    out:insert(reference(item, item.id:sub(1, 1):lower() .. item.id:sub(2)))
+  end
+  return out
+end
+
+function Pandoc(doc)
+  book.counts, book.references = {}, {}
+  for _, entry in ipairs(pandoc.utils.references(doc)) do book.references[entry.id] = true end
+  local chapters = {}
+  for index, div in ipairs(doc.blocks) do
+    chapter = { file = div.attributes.file, folder = div.attributes.folder, kind = div.attributes.kind, counts = {},
+      anchors = {} }
+    chapters[index] = chapter
+    div.content = blocks(div.content)
+    div.attributes.title = chapter.title
+    div.attributes.number = chapter.number
+  end
+  for _, later in ipairs(pending) do
+    chapter, cell = later.chapter, later.cell
+    local message = later.check()
+    if message then problem(later.token, message) end
+  end
+  if next(book.references) and not book.refs then
+    problem("", "there are citations, but no div {#refs} for the bibliography: give it a chapter of its own")
+  end
+  if problems > 0 then error("problems in the book") end
+  for index, div in ipairs(doc.blocks) do
+    chapter = chapters[index]
+    doc.blocks[index] = div:walk { Cite = resolve_references }
+  end
+  local files = {}
+  for path in pairs(assets) do files[#files + 1] = path end
+  table.sort(files)
+  doc.meta.assets = pandoc.MetaList(files)
+  return doc
+end

@@ -1,0 +1,71 @@
+-- Writes the site's pages as JSON: for each chapter its address, title, contents and body.
+local book = pandoc.json.decode(io.open(os.getenv("PRESS_BOOK")):read("a"))
+
+local function address(file) return (file:gsub("%.qmd$", ".html")) end
+
+-- Where every name in the book is: identifier -> { page = …, head = is it the page's own heading }.
+local function places(doc)
+  local found = {}
+  for _, div in ipairs(doc.blocks) do
+    local page = address(div.attributes.file)
+    local function note(id, head)
+      if id ~= "" and not found[id] then found[id] = { page = page, head = head } end
+    end
+    div:walk {
+      Header = function(h) note(h.identifier, h.level == 1) end,
+      Div = function(d) note(d.identifier) end,
+      Span = function(s) note(s.identifier) end,
+      RawBlock = function(r) note(r.text:match('^<%w+ id="([^"]+)"') or r.text:match('^<div class="equation" id="([^"]+)"') or "") end,
+    }
+  end
+  return found
+end
+
+local function contains(div, id)
+  local yes = false
+  div:walk { Header = function(h) yes = yes or h.identifier == id end }
+  return yes
+end
+
+function Writer(doc, options)
+  local where, pages = places(doc), {}
+  for _, div in ipairs(doc.blocks) do
+    local page = address(div.attributes.file)
+    local up = page:match("/") and ("../"):rep(select(2, page:gsub("/", ""))) or ""
+    local content, toc, title = pandoc.Blocks {}, {}, nil
+    local write = function(list)
+      return pandoc.write(pandoc.Pandoc(list), { format = "html", extensions = {} }, options)
+    end
+    local linked = div:walk {
+      Link = function(a)
+        local id = a.target:match("^#(.+)$")
+        local place = id and not contains(div, id) and where[id]
+        if not place or place.page == page then return nil end
+        a.target = up .. place.page .. (place.head and "" or "#" .. id)
+        return a
+      end,
+    }
+    for _, block in ipairs(linked.content) do
+      if block.t == "Header" and block.level == 1 then
+        title = block
+      else
+        content:insert(block)
+      end
+    end
+    content:walk {
+      Header = function(h)
+        local words = h.content:walk { Link = function(a) return a.content end, Note = function() return {} end }
+        toc[#toc + 1] = { level = h.level, id = h.identifier, words = write { pandoc.Plain(words) } }
+      end,
+    }
+    local body = write(content)
+    pages[#pages + 1] = {
+      file = div.attributes.file, address = page, up = up, kind = div.attributes.kind,
+      number = div.attributes.number, id = title.identifier, title = div.attributes.title,
+      heading = write { pandoc.Plain(title.content) }, body = body, toc = toc,
+    }
+  end
+  local assets = {}
+  for _, path in ipairs(doc.meta.assets or {}) do assets[#assets + 1] = pandoc.utils.stringify(path) end
+  return pandoc.json.encode { pages = pages, assets = assets }
+end
