@@ -29,14 +29,17 @@ from report.press.cells import execute
 from report.press.chapters import read_chapter
 from report.press.config import read_book
 from report.press.pdf import build_pdf
-from report.press.problems import Problem, Refusal
+from report.press.problems import BookError, Problem
 from report.press.site import build_site
 
-__all__ = ["Problem", "Refusal", "render"]
+__all__ = ["BookError", "Problem", "render"]
 
 
 def render(project: Path, site: Path, work: Path) -> None:
-    """Renders the book in `project` into the folder `site`; `work`, inside the project, takes what it needs on the way."""
+    """Renders the book in `project` into the folder `site`.
+
+    `work` is an empty folder inside the project for what is needed on the way.
+    """
     book = read_book(project)
     chapters = [read_chapter(book, file) for file in book.files]
     # Kernels take their time to start: two at once.

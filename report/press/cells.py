@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import v4
 
 from report.press.chapters import Cell, Chapter, Inline, Text
@@ -30,6 +30,7 @@ else:
     set_matplotlib_formats("svg", metadata={"Date": None})
 """
 _IMAGES = {"image/svg+xml": "svg", "image/png": "png"}
+_PATIENCE = 600  # seconds a cell may take
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _DIV = ":" * 12
 
@@ -50,41 +51,42 @@ def execute(book: Book, chapter: Chapter, work: Path) -> str:
 
 
 def _run(book: Book, chapter: Chapter, cells: list[Inline | Cell]) -> list[list[dict[str, Any]]]:
-    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in (_SETUP, *(c.source for c in cells))])
+    sources = [_SETUP, *(cell.source for cell in cells)]
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook,
         kernel_name="python3",
-        timeout=600,
+        timeout=_PATIENCE,
         extra_arguments=["--log-level=ERROR"],  # ipykernel warns that its local sockets are not encrypted
         resources={"metadata": {"path": str(book.project)}},
     )
     with client.setup_kernel():
         for index, cell in enumerate(notebook.cells):
+            at = cells[max(index - 1, 0)]
             try:
                 client.execute_cell(cell, index)
             except CellExecutionError as error:
-                at = cells[max(index - 1, 0)]
-                last = _ANSI.sub("", f"{error.ename}: {error.evalue}").strip().splitlines()[-1]
-                raise refuse(at.file, at.line + _raised_at(at, error), f"the cell raised {last}") from None
+                what = " ".join(_ANSI.sub("", f"{error.ename}: {error.evalue}").split())
+                raise refuse(at.file, _raised_at(at, error), f"the cell raised {what}") from None
             except DeadKernelError:
-                at = cells[max(index - 1, 0)]
                 raise refuse(at.file, at.line, "the Jupyter kernel died in this cell") from None
+            except CellTimeoutError:
+                message = f"the cell ran longer than {_PATIENCE} s: chapters draw, they do not compute"
+                raise refuse(at.file, at.line, message) from None
     return [cell.outputs for cell in notebook.cells[1:]]
 
 
 def _raised_at(cell: Inline | Cell, error: CellExecutionError) -> int:
-    """How many lines below the cell's first line it raised, as far as the traceback says."""
-    if isinstance(cell, Inline):
-        return 0
-    found = re.findall(r"(?:Cell In\[[^\]]*\], line|ipython-input\S*:|<ipython[^>]*>:|\.py:)(\d+)", "")
-    found = found or re.findall(r"Cell In\[[^\]]*\], line (\d+)", _ANSI.sub("", error.traceback))
-    return len(cell.options) + int(found[0]) if found else 0
+    """The line that raised, as far as the traceback says."""
+    found = re.findall(r"Cell In\[[^\]]*\], line (\d+)", _ANSI.sub("", error.traceback))
+    return cell.start + int(found[0]) - 1 if found and isinstance(cell, Cell) else cell.line
 
 
 def _inline(piece: Inline, outputs: list[dict[str, Any]]) -> str:
     results = [output["data"] for output in outputs if output["output_type"] == "execute_result"]
     if len(results) != 1 or len(outputs) != 1:
-        raise refuse(piece.file, piece.line, f"inline expression {piece.source!r} should give one value and show nothing else")
+        message = f"inline expression {piece.source!r} should give one value and show nothing else"
+        raise refuse(piece.file, piece.line, message)
     data = results[0]
     if "text/markdown" in data:
         return str(data["text/markdown"])
@@ -94,7 +96,9 @@ def _inline(piece: Inline, outputs: list[dict[str, Any]]) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#|~$^@])", r"\\\1", plain)  # a plain string is words, not markdown
 
 
-def _cell(book: Book, chapter: Chapter, cell: Cell, outputs: list[dict[str, Any]], work: Path) -> Iterator[str]:
+def _cell(
+    book: Book, chapter: Chapter, cell: Cell, outputs: list[dict[str, Any]], work: Path
+) -> Iterator[str]:
     options = cell.options
     if not options.get("include", True):
         return
@@ -141,8 +145,11 @@ def _output(
     elif "text/plain" in data:
         yield "text", _fenced(data["text/plain"], "{.output}")
     else:
-        raise refuse(cell.file, cell.line, f"the cell shows {', '.join(data)}: the press knows SVG, PNG, markdown, "
-                     "HTML tables and text")
+        raise refuse(
+            cell.file,
+            cell.line,
+            f"the cell shows {', '.join(data)}: the press knows SVG, PNG, markdown, HTML tables and text",
+        )
 
 
 def _image(chapter: Chapter, cell: Cell, content: str, mime: str, work: Path) -> str:
@@ -164,8 +171,10 @@ def _float(cell: Cell, shown: list[tuple[str, str]]) -> Iterator[str]:
     if [found for found, _ in shown] != [kind]:
         made = ", ".join(found for found, _ in shown) or "nothing"
         raise refuse(
-            cell.file, cell.line, f"cell {cell.label} should show one {thing} and nothing else, but shows {made}: "
-            "end its last line with ';' or cut it in two"
+            cell.file,
+            cell.line,
+            f"cell {cell.label} should show one {thing} and nothing else, but shows {made}: "
+            "end its last line with ';' or cut it in two",
         )
     widths = cell.options.get("tbl-colwidths")
     attributes = f' tbl-colwidths="{widths}"' if widths else ""

@@ -59,12 +59,13 @@ class Inline:
 
 @dataclass(frozen=True)
 class Cell:
-    """An executable cell; `line` is the line of its opening fence."""
+    """An executable cell; `line` is the line of its opening fence, `start` that of its first line of code."""
 
     source: str
     options: dict[str, Any]
     file: str
     line: int
+    start: int
 
     @property
     def label(self) -> str:
@@ -99,7 +100,7 @@ def read_chapter(book: Book, file: str) -> Chapter:
     """Reads a chapter with what it includes, and cuts it into pieces."""
     lines = tuple(_lines(book.project, file, ()))
     if lines and lines[0].text.strip() == "---":
-        raise refuse(file, 1, "front matter in a chapter: begin with '# Title {#sec-…}', settings belong in _quarto.yml")
+        raise refuse(file, 1, "front matter: begin with '# Title {#sec-…}', settings belong in _quarto.yml")
     return Chapter(file, file in book.appendices, lines, tuple(_pieces(lines)))
 
 
@@ -135,8 +136,10 @@ def _pieces(lines: tuple[Line, ...]) -> Iterator[Piece]:
         if re.match(r"\{[a-z]+\b", info):
             if info.strip() != "{python}" or indent:
                 raise refuse(
-                    line.file, line.number, f"cell {line.text.strip()!r}: cells are ```{{python}} at the margin, "
-                    "their options #| lines inside"
+                    line.file,
+                    line.number,
+                    f"cell {line.text.strip()!r}: cells are ```{{python}} at the margin, "
+                    "their options #| lines inside",
                 )
             yield from _inlines(prose)
             prose = []
@@ -164,8 +167,9 @@ def _refuse_shortcode(line: Line) -> None:
     found = re.search(r"\{\{<\s*/?(\S*)", line.text)
     if found:
         raise refuse(
-            line.file, line.number, f"shortcode {found.group(1)!r}: the press knows only "
-            "{{< include FILE >}}, alone on its line"
+            line.file,
+            line.number,
+            f"shortcode {found.group(1)!r}: the press knows only {{{{< include FILE >}}}}, alone on its line",
         )
 
 
@@ -202,7 +206,8 @@ def _cell(fence: Line, inside: tuple[Line, ...]) -> Cell:
     for key, value in options.items():
         line = next(line for line in inside[:head] if str(key) in line.text)
         _check_option(line, str(key), value)
-    cell = Cell("\n".join(line.text for line in inside[head:]), options, fence.file, fence.number)
+    source = "\n".join(line.text for line in inside[head:])
+    cell = Cell(source, options, fence.file, fence.number, fence.number + head + 1)
     _check_float(cell)
     return cell
 
@@ -217,7 +222,9 @@ def _check_option(line: Line, key: str, value: object) -> None:
             allowed = ", ".join(str(option).lower() for option in expected)
             raise refuse(line.file, line.number, f"cell option {key} is {value!r}: it can be {allowed}")
     elif not isinstance(value, expected):
-        raise refuse(line.file, line.number, f"cell option {key} should be a {expected.__name__}, not {value!r}")
+        raise refuse(
+            line.file, line.number, f"cell option {key} should be a {expected.__name__}, not {value!r}"
+        )
     if key == "label" and not _LABEL.match(str(value)):
         raise refuse(line.file, line.number, f"label {value!r}: use letters, digits and hyphens")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from report.press.problems import Problem, Refusal, refuse
+from report.press.problems import BookError, Problem, refuse
 
 CONFIG = "_quarto.yml"
 HOME = Path(__file__).resolve().parents[2]  # where the press lies, with the layout that it brings along
@@ -101,7 +101,9 @@ def read_book(project: Path) -> Book:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise refuse(CONFIG, 0, f"not found in {project}: run this in the book's folder, or name it with --project") from None
+        raise refuse(
+            CONFIG, 0, f"not found in {project}: run this in the book's folder or use --project"
+        ) from None
     try:
         root = yaml.compose(text)
         raw = yaml.load(text, _Loader) or {}
@@ -110,7 +112,7 @@ def read_book(project: Path) -> Book:
         raise refuse(CONFIG, line, f"not valid YAML: {error.problem}") from None
     problems = list(_problems(root, raw, SCHEMA, ""))
     if problems:
-        raise Refusal(*problems)
+        raise BookError(*problems)
     return _book(project, raw)
 
 
@@ -180,7 +182,9 @@ def _book(project: Path, raw: dict[str, Any]) -> Book:
         lang=raw.get("lang", "en"),
         chapters=chapters,
         appendices=appendices,
-        stem=re.sub(r"[ <>()|:&;#?*'\\/]", "-", book.get("output-file") or book["title"]),  # as Quarto names it
+        stem=re.sub(
+            r"[ <>()|:&;#?*'\\/]", "-", book.get("output-file") or book["title"]
+        ),  # as Quarto names it
         download=bool(book.get("downloads")),
         bibliography=bibliography,
         resources=tuple(raw.get("project", {}).get("resources") or ()),

@@ -12,13 +12,18 @@ import pypandoc
 
 from report.press.chapters import Chapter
 from report.press.config import Book
-from report.press.problems import Problem, Refusal
+from report.press.problems import BookError, Problem
 
 FILTERS = Path(__file__).parent / "pandoc"
 
 
 def run_pandoc(
-    book: Book, chapters: Sequence[Chapter], texts: Sequence[str], work: Path, output: str, options: Sequence[str]
+    book: Book,
+    chapters: Sequence[Chapter],
+    texts: Sequence[str],
+    work: Path,
+    output: str,
+    options: Sequence[str],
 ) -> str:
     """What pandoc makes of the chapters for one format, `html` or `typst`."""
     sources = []
@@ -38,18 +43,21 @@ def run_pandoc(
         f"--log={log}",
         *sources,
     ]
+    environment = os.environ | {"PRESS_BOOK": str(settings)}
     done = subprocess.run(
-        command, cwd=book.project, env=os.environ | {"PRESS_BOOK": str(settings)}, capture_output=True, text=True, check=False
+        command, cwd=book.project, env=environment, capture_output=True, text=True, check=False
     )
     told = [json.loads(line[6:]) for line in done.stderr.splitlines() if line.startswith("PRESS ")]
     if told:
         by_file = {chapter.file: chapter for chapter in chapters}
-        raise Refusal(*sorted({_located(by_file[one["file"]], one) for one in told}))
+        raise BookError(*sorted({_located(by_file[one["file"]], one) for one in told}))
     if done.returncode:
-        raise Refusal(Problem("pandoc", 0, done.stderr.strip()))
-    warnings = [entry for entry in json.loads(log.read_text(encoding="utf-8")) if entry["verbosity"] == "WARNING"]
+        raise BookError(Problem("pandoc", 0, done.stderr.strip()))
+    warnings = [
+        entry for entry in json.loads(log.read_text(encoding="utf-8")) if entry["verbosity"] == "WARNING"
+    ]
     if warnings:
-        raise Refusal(*(_warning(chapters, entry) for entry in warnings))
+        raise BookError(*(_warning(chapters, entry) for entry in warnings))
     return done.stdout
 
 

@@ -12,12 +12,14 @@ import typst
 from report.press.chapters import Chapter
 from report.press.config import Book
 from report.press.document import FILTERS, run_pandoc
-from report.press.problems import Problem, Refusal
+from report.press.problems import BookError, Problem
 
 PARTIALS = ("numbering.typ", "page.typ", "typst-show.typ", "biblio.typ")
 
 
-def build_pdf(book: Book, chapters: Sequence[Chapter], texts: Sequence[str], work: Path, target: Path) -> None:
+def build_pdf(
+    book: Book, chapters: Sequence[Chapter], texts: Sequence[str], work: Path, target: Path
+) -> None:
     """Sets the whole book as one PDF."""
     template = work / "template.typ"
     shutil.copy(FILTERS / "template.typ", template)
@@ -38,9 +40,9 @@ def build_pdf(book: Book, chapters: Sequence[Chapter], texts: Sequence[str], wor
             str(source), output=str(target), root=str(book.project), ignore_system_fonts=True
         )
     except typst.TypstError as error:
-        raise Refusal(Problem("typst", 0, _told(error))) from None
+        raise BookError(Problem("typst", 0, _told(error))) from None
     if warnings:
-        raise Refusal(*(Problem("typst", 0, _told(warning)) for warning in warnings))
+        raise BookError(*(Problem("typst", 0, _told(warning)) for warning in warnings))
 
 
 def _told(error: typst.TypstError | typst.TypstWarning) -> str:

@@ -19,7 +19,7 @@ class Problem:
         return f"{where}: {self.message}"
 
 
-class Refusal(Exception):
+class BookError(Exception):
     """The book cannot be rendered as it is written."""
 
     def __init__(self, *problems: Problem) -> None:
@@ -27,6 +27,6 @@ class Refusal(Exception):
         self.problems = problems
 
 
-def refuse(file: Path | str, line: int, message: str) -> Refusal:
+def refuse(file: Path | str, line: int, message: str) -> BookError:
     """A refusal with one problem, to be raised."""
-    return Refusal(Problem(str(file), line, message))
+    return BookError(Problem(str(file), line, message))

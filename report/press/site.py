@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pagefind_bin
 
 from report.press.chapters import Chapter
 from report.press.config import Book
 from report.press.document import FILTERS, run_pandoc
-from report.press.problems import Refusal, refuse
+from report.press.problems import refuse
 
 HERE = Path(__file__).parent / "assets"
 
@@ -48,7 +48,10 @@ def build_site(book: Book, chapters: Sequence[Chapter], texts: Sequence[str], wo
     made = json.loads(run_pandoc(book, chapters, texts, work, "html", options))
     pages = [Page(**{key: value for key, value in page.items() if key != "file"}) for page in made["pages"]]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     template = environment.get_template("page.html")
@@ -80,8 +83,17 @@ def _resources(book: Book) -> list[str]:
 
 def _index(site: Path) -> None:
     """Builds the search index in `pagefind/`."""
-    program = pagefind_bin.get_executable()
-    command = [str(program), "--site", str(site), "--output-path", str(site / "pagefind"), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "pagefind_bin",
+        "--site",
+        str(site),
+        "--output-path",
+        str(site / "pagefind"),
+        "--quiet",
+    ]
+    command += ["--exclude-selectors", "annotation, .footnote-back, .provenance"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Refusal(*refuse("pagefind", 0, done.stderr.strip() or done.stdout.strip()).problems)
+        raise refuse("pagefind", 0, done.stderr.strip() or done.stdout.strip())

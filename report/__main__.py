@@ -1,0 +1,111 @@
+"""`python -m report`: renders the book into `_book/`, with Quarto where it is installed, else with the press.
+
+The book that was there stays until the new one is whole. Exit codes: 0 rendered and checked, 1 the book cannot be
+rendered or its check failed, 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from report.check import check, pdf_of
+
+NAME = "_book"
+QUARTO = (1, 9)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Renders, checks, and says where the book is."""
+    parser = argparse.ArgumentParser(prog="python -m report", description="Renders the report into _book/.")
+    parser.add_argument(
+        "--engine", choices=("auto", "quarto", "press"), default="auto", help="what renders (auto)"
+    )
+    parser.add_argument(
+        "--project", type=Path, default=Path(), metavar="DIR", help="the book's folder (here)"
+    )
+    options = parser.parse_args(arguments)
+    project = options.project.resolve()
+    if not project.is_dir():
+        parser.error(f"--project {options.project}: no such folder")
+    engine, version = options.engine, quarto_version()
+    if engine == "quarto" and version < QUARTO:
+        found = ".".join(map(str, version)) if version else "none"
+        parser.error(f"--engine quarto needs Quarto 1.9 or newer, found {found}: try --engine press")
+    if engine == "auto":
+        engine = "quarto" if version >= QUARTO else "press"
+    try:
+        failed = with_quarto(project) if engine == "quarto" else with_press(project)
+    except OSError as error:
+        failed = [f"{error.filename or project}: {error.strerror}"]
+    for line in failed:
+        print(line, file=sys.stderr)
+    if failed:
+        return 1
+    book = project / NAME
+    print(f"site  {book / 'index.html'}")
+    print(f"PDF   {pdf_of(book)}")
+    return 0
+
+
+def quarto_version() -> tuple[int, ...]:
+    """The version of the Quarto program; empty where there is none."""
+    program = shutil.which("quarto")
+    if not program:
+        return ()
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return tuple(int(part) for part in re.findall(r"\d+", told.stdout)[:3])
+
+
+def with_press(project: Path) -> list[str]:
+    """Renders beside the last book and takes its place when all is well."""
+    from report.press import BookError, render  # Quarto needs none of its libraries
+
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir=project) as place:
+        work, site = Path(place) / "work", Path(place) / NAME
+        work.mkdir()
+        try:
+            render(project, site, work)
+        except BookError as error:
+            return [str(problem) for problem in error.problems]
+        failures = check(site)
+        if not failures:
+            replace(project / NAME, site, Path(place))
+    return [str(failure) for failure in failures]
+
+
+def with_quarto(project: Path) -> list[str]:
+    """Lets Quarto render in place; when it fails, the last book is put back."""
+    book = project / NAME
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir=project) as place:
+        last = Path(place) / "last"
+        if book.is_dir():
+            book.rename(last)
+        whole = False
+        try:
+            done = subprocess.run(["quarto", "render"], cwd=project, check=False)
+            whole = done.returncode == 0
+        finally:
+            if not whole:
+                shutil.rmtree(book, ignore_errors=True)
+                if last.is_dir():
+                    last.rename(book)
+    if not whole:
+        return [f"quarto render failed (exit code {done.returncode}): its messages are above"]
+    return [str(failure) for failure in check(book)]
+
+
+def replace(book: Path, new: Path, place: Path) -> None:
+    """Puts the new book where the last one is; both are whole at any moment."""
+    if book.exists():
+        book.rename(place / "last")
+    new.rename(book)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
