@@ -91,7 +91,7 @@ def exercise1_accuracy(found: Results) -> Evidence:
     losses = rows.loc[rows["metric"] == "train_loss", "value"]
     final = rows[rows["metric"] == "test_accuracy"].iloc[-1]
     return Evidence(
-        bool((losses.diff().dropna() < 0).all() and final["value"] > 0.9),
+        bool((losses.diff().dropna() < 0).all() and final["value"] > 0.85),
         {
             "accuracy": percent(final["value"], 2),
             "epochs": f"{final['epoch']:.0f}",
@@ -213,5 +213,28 @@ def learning_rate_unstable(found: Results) -> Evidence:
             "best": f"{best:g}",
             "accuracy": percent(table.loc[best, "test_accuracy"], 2),
             "unstable": ", ".join(f"{rate:g}" for rate in unstable),
+        },
+    )
+
+
+@claim(
+    "sec-q6",
+    ("sharpness",),
+    "After {epochs} epochs, the sharpness relative to $2/\\eta$ is {least} to {most} for the rates from {from_rate} on, "
+    "and {small} for {small_rate}: large rates train at the edge of stability, small ones below it.",
+)
+def edge_of_stability(found: Results) -> Evidence:
+    relative = tables.relative_sharpness(found.rows)
+    last = relative.tail(5).median()  # the sharpness swings about the edge
+    large = last.loc[0.3:2]
+    return Evidence(
+        bool(large.between(0.7, 1.4).all() and last.iloc[0] < 0.1),
+        {
+            "epochs": f"{relative.index[-1]:,.0f}",
+            "least": number(large.min(), 2),
+            "most": number(large.max(), 2),
+            "from_rate": f"{large.index[0]:g}",
+            "small": number(last.iloc[0], 4),
+            "small_rate": f"{last.index[0]:g}",
         },
     )

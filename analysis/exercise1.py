@@ -39,7 +39,7 @@ def reconcile(folder: Path, prefix: str, inputs: torch.Tensor, labels: torch.Ten
 def digits(data: Data, device: torch.device, count: int = 20) -> pd.DataFrame:
     inputs, labels = from_torchvision(data.folder, train=True)
     frame = pd.DataFrame((inputs[:count] * 255).byte().numpy())
-    return frame.assign(example=range(count), label=labels[:count]).melt(
+    return frame.assign(example=range(count), label=labels[:count].numpy()).melt(
         ["example", "label"], var_name="pixel"
     )
 

@@ -59,11 +59,6 @@ STYLE: dict[str, Any] = {
 plt.style.use(STYLE)
 
 
-def rate_text(rate: float) -> str:
-    """A learning rate as a reader writes it: 0.001, 1.2, 2."""
-    return f"{rate:g}"
-
-
 def series(frame: pd.DataFrame, metric: str, x: str = "epoch") -> pd.DataFrame:
     """One metric's mean, least and largest value over seeds, by `x`; index: x."""
     rows = frame[frame["metric"] == metric]
@@ -206,23 +201,20 @@ def learning_rate_summary(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def sharpness(frame: pd.DataFrame) -> Figure:
+def sharpness(curves: pd.DataFrame) -> Figure:
     """Sharpness relative to 2/η along training, one line per learning rate (Q6).
 
     Args:
-        frame: Rows of metric `sharpness` with learning_rate, epoch and value (λ_max).
+        curves: λ_max η / 2: index epoch, a column per learning rate.
     """
-    rows = frame[(frame["metric"] == "sharpness") & np.isfinite(frame["value"]) & (frame["epoch"] > 0)]
     figure, axes = plt.subplots(figsize=(WIDTH, 3.0))
-    rates = sorted(rows["learning_rate"].unique())
-    colours = RATE_COLOURS(np.linspace(0, 0.9, len(rates)))
-    for rate, colour in zip(rates, colours, strict=True):
-        line = rows[rows["learning_rate"] == rate].set_index("epoch")["value"] * rate / 2
+    colours = RATE_COLOURS(np.linspace(0, 0.9, len(curves.columns)))
+    for (rate, line), colour in zip(curves[curves.index > 0].items(), colours, strict=True):
         axes.plot(line.index, line, color=colour)
-        _label(axes, line.index[-1], line.iloc[-1], rate_text(rate), colour)
+        _label(axes, line.index[-1], line.iloc[-1], f"{rate:g}", colour)
     axes.axhline(1, color=QUIET, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("epoch")
-    axes.set_ylabel("sharpness λ_max relative to 2/η")
+    axes.set_ylabel("sharpness λ$_{max}$ relative to 2/η")
     return figure

@@ -141,7 +141,7 @@ def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns learning_rate, epochs, train_loss, test_loss, test_accuracy at the last epoch; rises, the share of
         epochs in which the train loss rises; epochs_90 and epochs_95, the first epoch with that test accuracy
-        (not finite if never); relative_sharpness, the last measured λ_max η / 2; verdict.
+        (not finite if never); verdict.
     """
     lines = []
     for rate, run in rows.groupby("learning_rate"):
@@ -152,7 +152,6 @@ def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "epochs": int(train.index[-1]),
             **{name: metrics[name].iloc[-1] for name in ("train_loss", "test_loss", "test_accuracy")},
             "rises": float((train.diff().dropna() > 0).mean()),
-            "relative_sharpness": metrics["sharpness"].iloc[-1] * rate / 2,
         }
         for threshold in ACCURACIES:
             reached = accuracy[accuracy >= threshold]
@@ -160,6 +159,13 @@ def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
         line["verdict"] = _verdict(line)
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def relative_sharpness(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q6: λ_max relative to 2/η, λ_max η / 2: index epoch, a column per learning rate."""
+    sharpness = rows[rows["metric"] == "sharpness"]
+    curves = sharpness.pivot(index="epoch", columns="learning_rate", values="value")
+    return curves * curves.columns / 2
 
 
 def _verdict(line: dict[str, float]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from analysis.experiments import Experiment, Preset
 from analysis.runs import Program
 
-LEARNING_RATE = 0.5
+LEARNING_RATE = 0.1
 EPOCHS: dict[Preset, int] = {"full": 500, "quick": 10}
 
 
