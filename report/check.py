@@ -151,7 +151,7 @@ def _requests(page: Page) -> Iterator[str]:
     for url in _css_urls("\n".join(styles)):
         yield f"a style asks another host: {url}"
     for script in page.soup.select("script:not([src])"):
-        for url in re.findall(r"""\bimport\s*\(?\s*["']((?:https?:)?//[^"']+)""", script.get_text()):
+        for url in re.findall(r"""\bimport\b[^;"']*["']((?:https?:)?//[^"']+)""", script.get_text()):
             yield f"a script imports from another host: {url}"
 
 
@@ -162,7 +162,7 @@ def _stylesheets(book: Path) -> Iterator[Failure]:
 
 
 def _css_urls(css: str) -> Iterator[str]:
-    for url in re.findall(r"""(?:url\(\s*|@import\s+)["']?([^"')\s;]+)""", css):
+    for url in re.findall(r"""(?:@import\s+(?:url\(\s*)?|url\(\s*)["']?([^"')\s;]+)""", css):
         if _foreign(url):
             yield url
 

@@ -21,16 +21,19 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from report.press.cells import execute
-from report.press.chapters import read_chapter
-from report.press.config import read_book
+from report.press.chapters import Chapter, read_chapter
+from report.press.config import Book, read_book
 from report.press.pdf import build_pdf
 from report.press.problems import BookError, Problem
 from report.press.site import build_site
+
+KERNELS = 3
 
 __all__ = ["BookError", "Problem", "render"]
 
@@ -42,9 +45,7 @@ def render(project: Path, site: Path, work: Path) -> None:
     """
     book = read_book(project)
     chapters = [read_chapter(book, file) for file in book.files]
-    # Kernels take their time to start: two at once.
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        texts = list(pool.map(partial(execute, book, work=work), chapters))
+    texts = asyncio.run(_execute_all(book, chapters, work))
     site.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=2) as pool:
         done = [
@@ -53,3 +54,18 @@ def render(project: Path, site: Path, work: Path) -> None:
         ]
     for future in done:
         future.result()
+
+
+async def _execute_all(book: Book, chapters: Sequence[Chapter], work: Path) -> list[str]:
+    """The executed chapters; kernels take their time to start, so a few run at once."""
+    few = asyncio.Semaphore(KERNELS)
+
+    async def one(chapter: Chapter) -> str:
+        async with few:
+            return await execute(book, chapter, work)
+
+    done = await asyncio.gather(*(one(chapter) for chapter in chapters), return_exceptions=True)
+    for text in done:
+        if isinstance(text, BaseException):
+            raise text
+    return [text for text in done if isinstance(text, str)]

@@ -17,17 +17,14 @@ from report.press.chapters import Cell, Chapter, Inline, Text
 from report.press.config import Book
 from report.press.problems import refuse
 
-# Figures as vectors, of Quarto's size where the chapter does not say, and the same bytes at every run.
+# Figures as vectors, of Quarto's size where the chapter does not say, and the same bytes at every run. Read when a
+# cell first draws, so that a chapter without figures need not wait for matplotlib.
 _SETUP = """
-try:
-    import matplotlib
-    from matplotlib_inline.backend_inline import set_matplotlib_formats
-except ImportError:
-    pass
-else:
-    matplotlib.use("module://matplotlib_inline.backend_inline")
-    matplotlib.rcParams.update({"figure.figsize": (7, 5), "svg.hashsalt": "press"})
-    set_matplotlib_formats("svg", metadata={"Date": None})
+get_ipython().config.InlineBackend.update({
+    "figure_formats": {"svg"},
+    "print_figure_kwargs": {"bbox_inches": "tight", "metadata": {"Date": None}},
+    "rc": {"figure.figsize": (7, 5), "svg.hashsalt": "press"},
+})
 """
 _IMAGES = {"image/svg+xml": "svg", "image/png": "png"}
 _PATIENCE = 600  # seconds a cell may take
@@ -35,10 +32,10 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _DIV = ":" * 12
 
 
-def execute(book: Book, chapter: Chapter, work: Path) -> str:
+async def execute(book: Book, chapter: Chapter, work: Path) -> str:
     """The chapter as markdown without cells; figures that they drew are files under `work`."""
     cells = [piece for piece in chapter.pieces if not isinstance(piece, Text)]
-    outputs = iter(_run(book, chapter, cells) if cells else [])
+    outputs = iter(await _run(book, cells) if cells else [])
     parts = []
     for piece in chapter.pieces:
         if isinstance(piece, Text):
@@ -50,7 +47,7 @@ def execute(book: Book, chapter: Chapter, work: Path) -> str:
     return "".join(parts)
 
 
-def _run(book: Book, chapter: Chapter, cells: list[Inline | Cell]) -> list[list[dict[str, Any]]]:
+async def _run(book: Book, cells: list[Inline | Cell]) -> list[list[dict[str, Any]]]:
     sources = [_SETUP, *(cell.source for cell in cells)]
     notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])  # type: ignore[no-untyped-call]
     client = NotebookClient(
@@ -60,11 +57,11 @@ def _run(book: Book, chapter: Chapter, cells: list[Inline | Cell]) -> list[list[
         extra_arguments=["--log-level=ERROR"],  # ipykernel warns that its local sockets are not encrypted
         resources={"metadata": {"path": str(book.project)}},
     )
-    with client.setup_kernel():
+    async with client.async_setup_kernel():
         for index, cell in enumerate(notebook.cells):
             at = cells[max(index - 1, 0)]
             try:
-                client.execute_cell(cell, index)
+                await client.async_execute_cell(cell, index)
             except CellExecutionError as error:
                 what = " ".join(_ANSI.sub("", f"{error.ename}: {error.evalue}").split())
                 raise refuse(at.file, _raised_at(at, error), f"the cell raised {what}") from None

@@ -152,7 +152,7 @@ local function cite(c)
       crossrefs = crossrefs + 1
       local label = item.id:sub(1, 1):lower() .. item.id:sub(2)
       if #item.prefix > 0 or #item.suffix > 0 then
-        problem(item.id, "words inside the brackets of a reference to " .. label .. ": write them outside")
+        problem("@" .. item.id, "words inside the brackets of a reference to " .. label .. ": write them outside")
       end
       pending[#pending + 1] = { chapter = chapter, cell = cell, token = "@" .. item.id, check = function()
         local entry = labels[label]
@@ -304,8 +304,16 @@ local function html_table(text)
     return {}
   end
   found.attr = pandoc.Attr()
-  -- A data frame's index column has an empty head; numbers are read at their right edge.
-  for index, spec in ipairs(found.colspecs) do found.colspecs[index] = { index == 1 and "AlignLeft" or "AlignRight", spec[2] } end
+  for index, spec in ipairs(found.colspecs) do
+    local numbers = true
+    for _, body in ipairs(found.bodies) do
+      for _, row in ipairs(body.body) do
+        local text = row.cells[index] and pandoc.utils.stringify(row.cells[index].contents) or ""
+        numbers = numbers and text:match("^[-−+]?[%d.,]*[%d%%]?e?[-+]?%d*$") ~= nil
+      end
+    end
+    found.colspecs[index] = { (numbers and index > 1) and "AlignRight" or "AlignLeft", spec[2] }
+  end
   for _, row in ipairs(found.head.rows) do row.attr = pandoc.Attr() end
   return found
 end

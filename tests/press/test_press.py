@@ -1,0 +1,409 @@
+"""The press gives what real Quarto gives, and refuses what it does not know with file and line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pypdf
+import pytest
+from bs4 import BeautifulSoup, Tag
+from facts import site_facts
+
+from report import check
+from report.__main__ import main
+
+HERE = Path(__file__).parent
+WriteBook = Callable[[dict[str, str]], Path]
+
+
+def pdf_text(project: Path) -> str:
+    path = check.pdf_of(project / "_book")
+    assert path is not None
+    text = "\n".join(page.extract_text() for page in pypdf.PdfReader(path).pages)
+    return text.replace("\u00a0", " ")
+
+
+def page(project: Path, address: str) -> BeautifulSoup:
+    return BeautifulSoup((project / "_book" / address).read_text(encoding="utf-8"), "html.parser")
+
+
+def words(node: Tag | None) -> str:
+    """The node's text as a reader sees it."""
+    assert node is not None
+    copy = BeautifulSoup(str(node), "html.parser")
+    for hidden in copy.select("annotation"):
+        hidden.decompose()
+    return " ".join(copy.get_text().split())
+
+
+def press(project: Path) -> int:
+    return main(["--engine", "press", "--project", str(project)])
+
+
+# The sample book, which real Quarto has rendered as well -------------------------------------------------------------
+
+
+def test_pages_have_quartos_addresses(sample: Path) -> None:
+    expected = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
+    assert set(site_facts(sample / "_book")) == set(expected)
+
+
+@pytest.mark.parametrize("address", json.loads((HERE / "facts.json").read_text(encoding="utf-8")))
+def test_page_gives_quartos_facts(sample: Path, address: str) -> None:
+    expected = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
+    assert site_facts(sample / "_book")[address] == expected[address]
+
+
+def test_pdf_has_the_sites_numbers_contents_and_lists(sample: Path) -> None:
+    text = pdf_text(sample)
+    captions = set(re.findall(r"(?m)^((?:Figure|Table) [0-9A-Z.]+):", text))
+    assert captions == {
+        *(f"Figure {number}" for number in ("1.1", "1.2", "1.3", "2.1", "A.1", "A.2")),
+        *(f"Table {number}" for number in ("2.1", "2.2", "2.3")),
+    }
+    contents, figures, tables, body = re.split(r"List of figures|List of tables|(?m:^Summary\n)", text)[0:4]
+    assert "Contents" in contents
+    assert "Appendix A — Learning rates" in contents
+    assert re.findall(r"Figure [0-9A-Z.]+", figures) == sorted(c for c in captions if c.startswith("Figure"))
+    assert re.findall(r"Table [0-9A-Z.]+", tables) == sorted(c for c in captions if c.startswith("Table"))
+    assert "Appendix A.\n" in body
+    assert "Only the PDF says this." in text
+    assert "Only the site says this." not in text
+
+
+def test_pdf_is_a4_has_its_fields_links_and_words_for_images(sample: Path) -> None:
+    path = check.pdf_of(sample / "_book")
+    assert path is not None
+    assert path.name == "A-sample-book.pdf"
+    reader = pypdf.PdfReader(path)
+    assert reader.metadata is not None
+    assert (reader.metadata.title, reader.metadata.author) == ("A sample book", "A. Author")
+    assert [round(float(side)) for side in reader.pages[0].mediabox[2:]] == [595, 842]
+    assert all(page.extract_text().strip() for page in reader.pages), "no blank pages"
+    assert any("/Annots" in page for page in reader.pages)
+    catalogue = reader.trailer["/Root"]
+    assert "/StructTreeRoot" in catalogue
+    alts = {str(thing["/Alt"]) for thing in _objects(reader) if "/Alt" in thing}
+    assert {"A red rectangle.", "A line that falls from three to one."} <= alts
+
+
+def _objects(reader: pypdf.PdfReader) -> list[pypdf.generic.DictionaryObject]:
+    found = (reader.get_object(number) for number in range(1, int(str(reader.trailer["/Size"]))))
+    return [thing for thing in found if isinstance(thing, pypdf.generic.DictionaryObject)]
+
+
+def test_each_page_says_its_language_and_lets_nothing_in_from_other_hosts(sample: Path) -> None:
+    for path in (sample / "_book").rglob("*.html"):
+        soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        assert soup.html is not None
+        assert soup.html["lang"] == "en"
+        assert soup.select_one("main#main")
+        policy = soup.select_one("meta[http-equiv='Content-Security-Policy']")
+        assert policy is not None
+        assert "default-src 'none'" in str(policy["content"])
+        download = soup.select_one("a[download]")
+        assert download is not None
+        assert (path.parent / str(download["href"])).resolve().is_file()
+
+
+# A fuller book ------------------------------------------------------------------------------------------------------
+
+
+def test_references_name_chapters_sections_appendices_and_equations(fuller: Path) -> None:
+    text = words(page(fuller, "report/more.html").main)
+    assert (
+        "Here Section A.1, Figure A.1, Table A.1 and Equation A.1; there Section 1.1 and Equation 1.1."
+        in text
+    )
+    text = words(page(fuller, "report/parts.html").main)
+    assert "and after it, 1.1 or (1.1) or Equation 1.1; without a number:" in text
+    assert (
+        "In this section, Section 1.3 is near and Appendix A is far; Appendix B is in the last appendix."
+        in text
+    )
+    pdf = " ".join(pdf_text(fuller).split())
+    assert "and after it, 1.1 or (1.1) or Equation 1.1; without a number" in pdf
+    assert (
+        "Here Section A.1, Figure A.1, Table A.1 and Equation A.1; there Section 1.1 and Equation 1.1." in pdf
+    )
+    assert "Figure B.2: Repeated 2" in pdf
+
+
+def test_links_lead_to_labels_headings_and_files_of_the_project(fuller: Path) -> None:
+    links = {link.get_text(): link["href"] for link in page(fuller, "index.html").main.select("a")}
+    assert links["the tables"] == "report/parts.html#sec-tables"
+    assert links["an unlabelled heading"] == "report/parts.html#words-to-link-to"
+    assert links["web"] == "https://example.org/"
+    assert (fuller / "_book/report/data/made.csv").is_file()
+    assert (fuller / "_book/report/data/note.txt").is_file()
+    assert "made.csv" in pdf_text(fuller)
+
+
+def test_cells_show_what_their_options_say(fuller: Path) -> None:
+    main = page(fuller, "report/parts.html").main
+    assert [words(summary) for summary in main.select("details.code-fold > summary")] == [
+        "Words and warnings"
+    ]
+    assert [output.get_text() for output in main.select("pre.output")] == ["printed `words`", "42"]
+    text = words(main)
+    assert "never shown" not in text
+    assert "a warning" not in main.select_one("pre.output").get_text()
+    assert "Inline values: 0.5, 42, a*b_c and emphasis." in text
+    alts = [image["alt"] for image in main.select("img")]
+    assert 'A line with "quotes" & an ampersand <here>.' in alts
+
+
+def test_content_for_one_format_stays_there(fuller: Path) -> None:
+    text = words(page(fuller, "report/parts.html").main)
+    assert "For the site only here." in text
+    assert "For the site only there." in " ".join(pdf_text(fuller).split())
+    assert page(fuller, "report/parts.html").select_one("hr.raw")
+
+
+def test_data_frames_and_column_widths_become_tables(fuller: Path) -> None:
+    main = page(fuller, "report/parts.html").main
+    heads = [[words(cell) for cell in table.select("th")] for table in main.select("table")]
+    assert ["", "network", "loss", "0", "1"] in heads
+    assert [col["style"] for col in main.select("#tbl-wide col")] == ["width: 70%", "width: 30%"]
+
+
+def test_a_caption_holds_references_and_citations(fuller: Path) -> None:
+    caption = page(fuller, "report/parts.html").select_one("#fig-made figcaption")
+    assert words(caption).startswith(
+        "Figure 1.1: A drawn figure, compared with Figure 1.2; see (LeCun et al. 1998)."
+    )
+
+
+def test_a_second_render_gives_the_same_pages(fuller: Path) -> None:
+    before = {path: path.read_bytes() for path in (fuller / "_book").rglob("*.html")}
+    before |= {path: path.read_bytes() for path in (fuller / "_book").rglob("*.svg")}
+    assert press(fuller) == 0
+    assert {path: path.read_bytes() for path in before} == before
+    assert not [path for path in fuller.iterdir() if path.name.startswith("_book.")]
+
+
+# Refusals -----------------------------------------------------------------------------------------------------------
+
+CELL = "# One {#sec-one}\n\n```{python}\n"
+REFUSED = {
+    # name: (file, its text, where, what is told)
+    "option": ("one.qmd", CELL + "#| echo: false\n#| layout-ncol: 2\n1\n```\n", "one.qmd:5", "unknown cell option"),
+    "option value": ("one.qmd", CELL + "#| output: sometimes\n1\n```\n", "one.qmd:4", "output is 'sometimes'"),
+    "option type": ("one.qmd", CELL + '#| echo: "no"\n1\n```\n', "one.qmd:4", "echo should be a bool"),
+    "option yaml": ("one.qmd", CELL + '#| label: fig-a\n#| fig-cap: "open\n1\n```\n', "one.qmd:5", "not valid YAML"),
+    "no alt option": ("one.qmd", CELL + "#| label: fig-a\n#| fig-cap: A\n1\n```\n", "one.qmd:3", "has no fig-alt"),
+    "no caption": ("one.qmd", CELL + "#| label: tbl-a\n1\n```\n", "one.qmd:3", "has no tbl-cap"),
+    "no label": ("one.qmd", CELL + "#| tbl-cap: A\n1\n```\n", "one.qmd:3", "needs a label that begins with tbl-"),
+    "language": ("one.qmd", "# One\n\n```{r}\n1\n```\n", "one.qmd:3", "cells are ```{python}"),
+    "attributes": ("one.qmd", "# One\n\n```{python echo=FALSE}\n1\n```\n", "one.qmd:3", "cells are ```{python}"),
+    "fence": ("one.qmd", "# One\n\n```python\n1\n", "one.qmd:3", "never closed"),
+    "shortcode": ("one.qmd", "# One\n\n{{< video a.mp4 >}}\n", "one.qmd:3", "shortcode 'video'"),
+    "include": ("one.qmd", "# One\n\n{{< include _no.qmd >}}\n", "one.qmd:3", "_no.qmd does not exist"),
+    "front matter": ("one.qmd", "---\ntitle: One\n---\n", "one.qmd:1", "front matter"),
+    "no title": ("one.qmd", "Words.\n", "one.qmd:1", "should begin with its title"),
+    "two titles": ("one.qmd", "# One\n\n# Two\n", "one.qmd:3", "one chapter a file"),
+    "heading class": ("one.qmd", "# One\n\n## Two {.appendix}\n", "one.qmd:3", "class 'appendix'"),
+    "numbered below": ("one.qmd", "# One\n\n## Two {.unnumbered}\n\n### Three\n", "one.qmd:5", "add {.unnumbered}"),
+    "first page": ("index.qmd", "# Summary\n", "index.qmd:1", "the first page is not numbered"),
+    "reference": ("one.qmd", "# One\n\nSee @fig-none.\n", "one.qmd:3", "reference to @fig-none: nothing"),
+    "to unnumbered": ("one.qmd", "# One\n\n## Two {#sec-b .unnumbered}\n\nSee\n@sec-b.\n", "one.qmd:6", "no number"),
+    "foreign reference": ("one.qmd", "# One\n\nSee @thm-one.\n", "one.qmd:3", "fig-, tbl-, eq- and sec- only"),
+    "words in brackets": ("one.qmd", "# One {#sec-one}\n\n[see @sec-one]\n", "one.qmd:3", "write them outside"),
+    "citation": ("one.qmd", "# One\n\nAs @nobody1900 says.\n", "one.qmd:3", "not in the bibliography"),
+    "label twice": ("one.qmd", "# One {#sec-one}\n\n## Two {#sec-b}\n\n## Three {#sec-b}\n", "one.qmd:3", "twice"),
+    "label of nothing": ("one.qmd", "# One\n\nWords {#eq-none}\n", "one.qmd:3", "belongs to nothing"),
+    "missing image": ("one.qmd", "# One\n\n![A](no.svg){#fig-a fig-alt=A}\n", "one.qmd:3", "no.svg does not exist"),
+    "foreign image": ("one.qmd", "# One\n\n![](https://a.org/b.svg){fig-alt=A}\n", "one.qmd:3", "asks no other host"),
+    "no alt": ("one.qmd", "# One\n\n![A](dot.svg){#fig-a}\n", "one.qmd:3", "no words for those who cannot see it"),
+    "no figure label": ("one.qmd", "# One\n\n![Caption here](dot.svg){fig-alt=A}\n", "one.qmd:3", "needs a label"),
+    "no table label": ("one.qmd", "# One\n\n| a |\n|---|\n| 1 |\n\n: Capt\n", "one.qmd:7", "needs a label"),
+    "image attribute": ("one.qmd", "# One\n\n![](dot.svg){fig-alt=A fig-align=left}\n", "one.qmd:3", "'fig-align'"),
+    "layout": ("one.qmd", "# One\n\n::: {layout-ncol=2}\nA\n:::\n", "one.qmd:3", "'layout-ncol'"),
+    "div": ("one.qmd", "# One\n\n::: {.panel-tabset}\nA\n:::\n", "one.qmd:3", "'panel-tabset'"),
+    "span": ("one.qmd", "# One\n\n[A]{.aside}\n", "one.qmd:3", "span of class 'aside'"),
+    "callout": ("one.qmd", "# One\n\n::: {.callout-idea}\nA\n:::\n", "one.qmd:3", "callout of kind 'idea'"),
+    "collapsed callout": ("one.qmd", "# One\n\n::: {.callout-tip collapse=true}\nA\n:::\n", "one.qmd:3", "'collapse'"),
+    "other format": ("one.qmd", '# One\n\n::: {.content-visible when-format="docx"}\nA\n:::\n', "one.qmd:3", "needs"),
+    "float div": ("one.qmd", "# One\n\n::: {#fig-a}\nA\n:::\n", "one.qmd:3", "should hold one image"),
+    "raw html": ("one.qmd", "# One\n\n<section>A</section>\n", "one.qmd:3", "would be lost"),
+    "raw tex": ("one.qmd", "# One\n\n\\newpage\n", "one.qmd:3", "would be lost"),
+    "link": ("one.qmd", "# One\n\n[A](no.csv)\n", "one.qmd:3", "no such file"),
+    "anchor": ("one.qmd", "# One\n\n[A](#nowhere)\n", "one.qmd:3", "nothing in the book has that name"),
+    "chapter link": ("one.qmd", "# One\n\n[A](index.qmd)\n", "one.qmd:3", "refer to another chapter by its label"),
+    "code class": ("one.qmd", "# One\n\n```{.python .numberLines}\nA\n```\n", "one.qmd:3", "numberLines"),
+    "key": ("_quarto.yml", "project:\n  type: book\n  pre-render: a.py\n", "_quarto.yml:3", "project: pre-render"),
+    "value": ("_quarto.yml", "project: {type: website}\n", "_quarto.yml:1", "type is website"),
+    "yaml": ("_quarto.yml", "project: [\n", "_quarto.yml:2", "not valid YAML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_press_does_not_know_is_refused_with_file_and_line(
+    name: str, write_book: WriteBook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, text, where, told = REFUSED[name]
+    project = write_book({file: text})
+    assert press(project) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith(f"{where}: ") and told in line for line in lines), lines
+    assert not [path for path in project.iterdir() if path.name.startswith("_book")], "nothing is left behind"
+
+
+EXECUTED = """\
+    # One {#sec-one}
+
+    ```{{python}}
+    {options}{code}
+    ```
+    """
+RAISED = {
+    "raises": ("", "x = 1\nraise ValueError('no luck')", "one.qmd:5", "the cell raised ValueError: no luck"),
+    "syntax": ("", "def f(:", "one.qmd:4", "the cell raised SyntaxError"),
+    "image without words": (
+        "",
+        "import matplotlib.pyplot as plt\nplt.plot([1]);",
+        "one.qmd:3",
+        "add '#| fig-alt",
+    ),
+    "text beside figure": (
+        "#| label: fig-a\n#| fig-cap: A\n#| fig-alt: A\n",
+        "import matplotlib.pyplot as plt\nplt.plot([1])",
+        "one.qmd:3",
+        "should show one image and nothing else, but shows text, image",
+    ),
+    "html": (
+        "",
+        "from IPython.display import HTML\nHTML('<b>bold</b>')",
+        "one.qmd:3",
+        "HTML that is not one table",
+    ),
+    "made reference": (
+        "#| output: asis\n",
+        "print('See @fig-' + 'none.')",
+        "one.qmd:3",
+        "reference to @fig-none: nothing",
+    ),
+    "silent inline": ("", "1\n```\n\nA `{python} None`.\n\n```python", "one.qmd:7", "should give one value"),
+}
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_a_cell_that_fails_is_told_with_file_and_line_and_the_last_book_stays(
+    name: str, write_book: WriteBook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, code, where, told = RAISED[name]
+    text = "# One {#sec-one}\n\n```{python}\n" + options + code + "\n```\n"
+    project = write_book({"one.qmd": text, "_book/index.html": "the last good book"})
+    assert press(project) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, "one line, no traceback"
+    assert lines[0].startswith(f"{where}: ")
+    assert told in lines[0]
+    assert (project / "_book/index.html").read_text() == "the last good book"
+    assert not [path for path in project.iterdir() if path.name.startswith("_book.")]
+
+
+def test_lines_of_included_files_are_named(write_book: WriteBook, capsys: pytest.CaptureFixture[str]) -> None:
+    project = write_book(
+        {"one.qmd": "# One\n\n{{< include _part.qmd >}}\n", "_part.qmd": "Words.\n\n@tbl-none\n"}
+    )
+    assert press(project) == 1
+    assert "_part.qmd:3: " in capsys.readouterr().err
+
+
+def test_all_problems_of_a_format_are_told_at_once(
+    write_book: WriteBook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = write_book({"one.qmd": "# One\n\n@tbl-none\n\n[A](no.csv)\n"})
+    assert press(project) == 1
+    assert [line.partition(" ")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "one.qmd:3:",
+        "one.qmd:5:",
+    ]
+
+
+# Command line -------------------------------------------------------------------------------------------------------
+
+
+def test_usage_errors_have_their_own_exit_code(tmp_path: Path) -> None:
+    for arguments in (["--engine", "latex"], ["--project", str(tmp_path / "none")]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+
+
+def test_a_folder_without_a_book_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert press(tmp_path) == 1
+    assert "_quarto.yml: not found" in capsys.readouterr().err
+
+
+QUARTO = """\
+#!/bin/sh
+if [ "$1" = --version ]; then echo {version}; exit; fi
+rm -rf _book; mkdir _book
+{then}
+"""
+
+
+@pytest.fixture
+def fake_quarto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts a program named quarto on the path."""
+
+    def make(version: str, then: str) -> None:
+        program = tmp_path / "bin" / "quarto"
+        program.parent.mkdir()
+        program.write_text(QUARTO.format(version=version, then=then))
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+    return make
+
+
+def test_quarto_renders_where_it_is_installed(
+    sample: Path, write_book: WriteBook, fake_quarto: Callable[[str, str], None]
+) -> None:
+    fake_quarto("1.9.37", f"cp -r {sample}/_book/. _book")
+    project = write_book({"_book/index.html": "old"})
+    assert main(["--project", str(project)]) == 0
+    assert (project / "_book/A-sample-book.pdf").is_file()
+
+
+def test_when_quarto_fails_the_last_book_is_put_back(
+    write_book: WriteBook, fake_quarto: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_quarto("1.10.1", "touch _book/half; exit 3")
+    project = write_book({"_book/index.html": "the last good book"})
+    assert main(["--project", str(project)]) == 1
+    assert "quarto render failed (exit code 3)" in capsys.readouterr().err
+    assert [path.name for path in (project / "_book").iterdir()] == ["index.html"]
+
+
+def test_an_old_quarto_is_passed_over_and_refused_when_asked_for(
+    write_book: WriteBook, fake_quarto: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_quarto("1.8.25", "exit 3")
+    project = write_book({"one.qmd": "# One\n\n@tbl-none\n"})
+    assert main(["--project", str(project)]) == 1
+    assert "one.qmd:3" in capsys.readouterr().err, "the press was at work"
+    with pytest.raises(SystemExit) as stopped:
+        main(["--engine", "quarto", "--project", str(project)])
+    assert stopped.value.code == 2
+
+
+def test_the_layouts_lua_is_valid(sample: Path) -> None:
+    """Quarto loads the filter with Lua 5.4 as pandoc does; a syntax error would only show there."""
+    import pypandoc
+
+    root = HERE.parents[1]
+    for file in (*root.glob("_extensions/*/*.lua"), *root.glob("report/press/pandoc/*.lua")):
+        done = subprocess.run(
+            [pypandoc.get_pandoc_path(), "lua", "-e", f"assert(loadfile([[{file}]]))"],
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
