@@ -10,6 +10,7 @@ the order of any epoch is known without drawing those before it, so that resumin
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -24,7 +25,7 @@ _START, _ORDER, _SPLIT = range(3)  # purposes of random numbers: each has a stre
 
 def parameters(sizes: Sequence[int]) -> int:
     """β(h_0, …, h_L) = Σ_l h_l (h_{l-1} + 1), the number of weights and biases."""
-    return sum(units * (inputs + 1) for inputs, units in zip(sizes, sizes[1:], strict=False))
+    return sum(units * (inputs + 1) for inputs, units in itertools.pairwise(sizes))
 
 
 def initial(run: Run, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -34,7 +35,7 @@ def initial(run: Run, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     """
     random = np.random.default_rng((run.seed, _START))
     weights = []
-    for inputs, units in zip(run.sizes, run.sizes[1:], strict=False):
+    for inputs, units in itertools.pairwise(run.sizes):
         shape = units, inputs + 1
         if run.init == "constant":
             layer = np.full(shape, run.init_scale)
@@ -49,11 +50,16 @@ def initial(run: Run, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     return [layer.to(dtype) for layer in weights]
 
 
-class _Residual(nn.Sequential):
+class _Residual(nn.Module):
     """A hidden layer that adds its input to its activation."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        return input + super().forward(input)  # type: ignore[no-any-return]
+    def __init__(self, *layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(*layer)
+
+    def forward(self, below: Tensor) -> Tensor:
+        above: Tensor = self.layer(below)
+        return above + below
 
 
 def plain(run: Run, dtype: torch.dtype = torch.float32) -> nn.Sequential:

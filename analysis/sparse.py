@@ -1,4 +1,4 @@
-"""Training one-hidden-layer networks on sparse images: the CPU's back end, one run per thread.
+"""Training by sparse products in numba: networks of one hidden layer on a CPU, one run per thread.
 
 Four of five pixels are zero, so the first layer's products touch only what is not:
 with X the images of a chunk of examples (n, p + 1), sparse by rows, its last column ones for the bias,
@@ -17,13 +17,21 @@ Every product adds multiples of contiguous rows, `combine`, the one loop that ta
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numba
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from analysis.dense import Dense
+from analysis.runs import CLASSES
+from analysis.stack import Part, Stack, mean_and_confusion
+
+Array: TypeAlias = NDArray[Any]
+
+_THREADS = numba.get_num_threads()  # at most
 CHUNK = 128  # examples whose activations stay in a core's cache
 
 # Sums may be reordered and multiplications fused; NaN and infinity keep their meaning.
@@ -33,9 +41,9 @@ _SUMS = {"reassoc", "contract", "nsz"}
 class Rows(NamedTuple):
     """A sparse matrix by rows: row i has values[starts[i]:starts[i+1]] in columns[starts[i]:starts[i+1]]."""
 
-    starts: np.ndarray
-    columns: np.ndarray
-    values: np.ndarray
+    starts: Array
+    columns: Array
+    values: Array
 
 
 def rows(images: Tensor) -> Rows:
@@ -46,7 +54,7 @@ def rows(images: Tensor) -> Rows:
 
 
 @numba.njit(fastmath=_SUMS)
-def combine(out, values, columns, dense):
+def combine(out: Array, values: Array, columns: Array, dense: Array) -> None:
     """out += Σ_i values[i] · dense[columns[i]]: eight rows at a time, so that out is loaded and stored seldom."""
     n, i = len(values), 0
     while i + 8 <= n:
@@ -77,7 +85,7 @@ def combine(out, values, columns, dense):
 
 
 @numba.njit(fastmath={"contract"})
-def exp(x):
+def exp(x: float) -> float:
     """eˣ in float64 to about one unit in the last place, written so that loops over it become vector code.
 
     With n the integer nearest to x / ln 2, eˣ = 2ⁿ e^{x - n ln 2}.
@@ -107,7 +115,7 @@ def exp(x):
 
 
 @numba.njit(fastmath=_SUMS)
-def add_product(out, scale, matrix, which, dense):
+def add_product(out: Array, scale: float, matrix: Rows, which: Array, dense: Array) -> None:
     """out += scale · S dense, with S the rows `which` of a sparse matrix."""
     scaled = np.empty(dense.shape[0] + 1, matrix.values.dtype)
     for i in range(len(which)):
@@ -118,8 +126,8 @@ def add_product(out, scale, matrix, which, dense):
         combine(out[i], scaled[:n], matrix.columns[start:stop], dense)
 
 
-@numba.njit
-def transpose(out, matrix, which):
+@numba.njit(error_model="numpy")
+def transpose(out: Rows, matrix: Rows, which: Array) -> None:
     """out = Sᵀ with S the rows `which` of a sparse matrix; columns of out count positions in `which`."""
     starts = out.starts
     starts[:] = 0
@@ -138,7 +146,7 @@ def transpose(out, matrix, which):
 
 
 @numba.njit(error_model="numpy")
-def activate(z, activation):
+def activate(z: Array, activation: int) -> None:
     """z becomes φ(z), in place."""
     if activation == 0:
         for j in range(len(z)):
@@ -152,158 +160,344 @@ def activate(z, activation):
 
 
 @numba.njit(error_model="numpy")
-def through_activation(d, a, activation):
+def through_activation(d: Array, a: Array, activation: int) -> None:
     """d becomes d ∘ φ′, in place, with φ′ written in terms of a = φ(z)."""
     if activation == 0:
         for j in range(len(d)):
-            d[j] *= a[j] * (1 - a[j])
+            d[j] *= a[j] - a[j] * a[j]
     elif activation == 1:
         for j in range(len(d)):
-            d[j] *= 1 - a[j] * a[j]
+            d[j] -= d[j] * a[j] * a[j]
     else:
         for j in range(len(d)):
             d[j] = d[j] if a[j] > 0 else a[j] - a[j]
 
 
 @numba.njit(error_model="numpy")
-def loss_and_error(logits, label, loss):
-    """Loss of one example, whether it is classified correctly (NaN without a number); logits become ∂loss/∂logits.
+def answer(logits: Array, label: int, loss: int, output: int) -> tuple[float, int]:
+    """Loss of one example, and the class that it is taken for; logits become ∂loss/∂logits.
 
-    The loss is 0: cross entropy, 1: quadratic of the softmax, 2: quadratic of sigmoids; one logit means that
-    the label's ninth is its target.
+    The loss is 0: cross entropy, 1: quadratic; the output is 0: softmax, 1: sigmoid.
+    With a single logit the label's ninth is the target.
     """
-    k = len(logits)
-    best, top = 0, logits[0]
-    for j in range(1, k):
-        if logits[j] > top:
-            best, top = j, logits[j]
-    value, inner = 0.0, 0.0
-    if loss == 2:
-        for j in range(k):
+    classes = len(logits)
+    best = 0
+    for j in range(1, classes):
+        if logits[j] > logits[best]:
+            best = j
+    value = 0.0
+    if output == 1:
+        for j in range(classes):
+            target = label / 9.0 if classes == 1 else (1.0 if j == label else 0.0)
             p = 1.0 / (1.0 + exp(-logits[j]))
-            target = label / 9.0 if k == 1 else (1.0 if j == label else 0.0)
-            if k == 1:
-                best = int(9.0 * p + 0.5) if p == p else -1
+            if classes == 1 and p == p:
+                best = round(9.0 * p)
             value += 0.5 * (p - target) ** 2
             logits[j] = (p - target) * p * (1.0 - p)
-    else:
-        total, own = 0.0, logits[label]
-        for j in range(k):
-            logits[j] = exp(logits[j] - top)
-            total += logits[j]
-        for j in range(k):
-            logits[j] /= total
-        if loss == 0:
-            value = math.log(total) + top - own
-            logits[label] -= 1
-        else:
-            for j in range(k):
-                q = logits[j] - (1.0 if j == label else 0.0)
-                value += 0.5 * q * q
-                inner += logits[j] * q
-            for j in range(k):
-                q = logits[j] - (1.0 if j == label else 0.0)
-                logits[j] *= q - inner
-    return value, (1.0 if best == label else 0.0)
+        return value, best
+    top, own, total, inner = logits[best], logits[label], 0.0, 0.0
+    for j in range(classes):
+        logits[j] = exp(logits[j] - top)
+        total += logits[j]
+    for j in range(classes):
+        logits[j] /= total
+    if loss == 0:
+        value = math.log(total) + top - own
+        logits[label] -= 1
+        return value, best
+    for j in range(classes):
+        difference = logits[j] - (1.0 if j == label else 0.0)
+        value += 0.5 * difference**2
+        inner += logits[j] * difference
+    for j in range(classes):
+        logits[j] *= logits[j] - (1.0 if j == label else 0.0) - inner
+    return value, best
+
+
+class Layers(NamedTuple):
+    """W = W_1ᵀ (…, p + 1, h), V (…, k, h) and c (…, k), or what is shaped like them; … may be a run axis."""
+
+    first: Array
+    second: Array
+    bias: Array
+
+
+class Kind(NamedTuple):
+    """The numbers of a network's activation, loss, output and optimizer, in the order of their names below."""
+
+    activation: int
+    loss: int
+    output: int
+    optimizer: int
+
+
+_NAMES = {
+    "activation": ("sigmoid", "tanh", "relu"),
+    "loss": ("cross_entropy", "quadratic"),
+    "output": ("softmax", "sigmoid"),
+    "optimizer": ("sgd", "adam"),
+}
 
 
 @numba.njit(fastmath=_SUMS)
-def forward(a, o, first, second, bias, images, which, activation):
+def forward(a: Array, o: Array, layers: Layers, images: Rows, which: Array, activation: int) -> None:
     """Activations A and logits O of the images `which`, into the first rows of a and o."""
     n = len(which)
     a[:n] = 0
-    add_product(a, 1, images, which, first)
+    add_product(a, a.dtype.type(1), images, which, layers.first)
     for i in range(n):
         activate(a[i], activation)
-        for k in range(len(bias)):
-            total = bias[k]
+        for k in range(len(layers.bias)):
+            total = layers.bias[k]
             for j in range(a.shape[1]):
-                total += a[i, j] * second[k, j]
+                total += a[i, j] * layers.second[k, j]
             o[i, k] = total
 
 
 @numba.njit(error_model="numpy")
-def _descend(first, second, bias, images, which, labels, batch, rates, activation, loss, losses, hits):
-    """Consecutive updates of one run: update u takes examples which[u · batch:(u + 1) · batch], at rate rates[u]."""
+def _run(layers: Layers, r: int) -> Layers:
+    return Layers(layers.first[r], layers.second[r], layers.bias[r])
+
+
+@numba.njit(error_model="numpy")
+def adam(
+    weights: Array, gradient: Array, mean: Array, square: Array,
+    rate: float, root: float, rest1: float, rest2: float, epsilon: float,
+) -> None:  # fmt: skip
+    """One update by Adam, of flat arrays; the gradient becomes 0, ready for the next sum.
+
+    Args:
+        rate: η / (1 - β₁ᵗ).
+        root: √(1 - β₂ᵗ).
+        rest1, rest2: 1 - β₁, 1 - β₂.
+    """
+    for i in range(len(weights)):
+        g = gradient[i]
+        mean[i] += rest1 * (g - mean[i])
+        square[i] += rest2 * (g * g - square[i])
+        weights[i] -= rate * mean[i] / (math.sqrt(square[i]) / root + epsilon)
+        gradient[i] = 0
+
+
+@numba.njit(error_model="numpy")
+def _descend(
+    layers: Layers, mean: Layers, square: Layers, images: Rows, which: Array, labels: Array, batch: int, begin: int,
+    rates: Array, constants: Array, kind: Kind, losses: Array, correct: Array,
+) -> None:  # fmt: skip
+    """Consecutive updates of one run; see `descend`."""
+    first, second, bias = layers
     dtype = first.dtype
     p, h = first.shape
     k = len(bias)
     chunk = min(batch, CHUNK)
     a, o, d = np.empty((chunk, h), dtype), np.empty((chunk, k), dtype), np.empty((chunk, h), dtype)
+    error = np.empty(chunk, dtype)
     transposed = Rows(
         np.empty(p + 2, np.int64), np.empty(chunk * p, images.columns.dtype), np.empty(chunk * p, dtype)
     )
     everything = np.arange(max(p, k, chunk))
-    whole = (
-        batch > chunk
-    )  # gradients are summed over chunks before the update, else added to the weights at once
-    first_sum = np.zeros((p if whole else 0, h), dtype)
-    second_step, bias_step = np.zeros((k, h), dtype), np.zeros(k, dtype)
-    error = np.empty(chunk, dtype)
+    # Where one chunk makes a step of plain descent, W_1's goes to the weights at once: only rows of pixels that the
+    # chunk uses are touched. Otherwise gradients are summed up first.
+    at_once = kind.optimizer == 0 and batch <= chunk
+    first_sum = np.zeros((0 if at_once else p, h), dtype)
+    second_sum, bias_sum = np.zeros((k, h), dtype), np.zeros(k, dtype)
     for update in range(len(rates)):
-        begin, end = update * batch, min((update + 1) * batch, len(which))
-        step = dtype.type(-rates[update] / (end - begin))
-        second_step[:], bias_step[:] = 0, 0
-        first_sum[:] = 0
-        for start in range(begin, end, chunk):
-            part = which[start : min(start + chunk, end)]
+        start, stop = update * batch, min((update + 1) * batch, len(which))
+        share, rate = dtype.type(1 / (stop - start)), dtype.type(rates[update])
+        for chunk_start in range(start, stop, chunk):
+            part = which[chunk_start : min(chunk_start + chunk, stop)]
             n = len(part)
-            forward(a, o, first, second, bias, images, part, activation)
+            forward(a, o, layers, images, part, kind.activation)
             for i in range(n):
-                value, hit = loss_and_error(o[i], labels[part[i]], loss)
-                losses[update] += value
-                hits[update] += hit
+                loss, best = answer(o[i], labels[part[i]], kind.loss, kind.output)
+                losses[update] += loss
+                correct[update] += best == labels[part[i]]
                 d[i] = 0
                 combine(d[i], o[i], everything[:k], second)
-                through_activation(d[i], a[i], activation)
+                through_activation(d[i], a[i], kind.activation)
             for j in range(k):
                 for i in range(n):
-                    error[i] = step * o[i, j]
-                    bias_step[j] += error[i]
-                combine(second_step[j], error[:n], everything[:n], a)
+                    error[i] = share * o[i, j]
+                    bias_sum[j] += error[i]
+                combine(second_sum[j], error[:n], everything[:n], a)
             transpose(transposed, images, part)
-            if whole:
-                add_product(first_sum, 1, transposed, everything[:p], d)
+            if at_once:
+                add_product(first, -rate * share, transposed, everything[:p], d)
             else:
-                add_product(first, step, transposed, everything[:p], d)
-        if whole:
-            for i in range(p):
-                for j in range(h):
-                    first[i, j] += step * first_sum[i, j]
-        second += second_step
-        bias += bias_step
+                add_product(first_sum, share, transposed, everything[:p], d)
+        if kind.optimizer == 0:
+            if not at_once:
+                first -= rate * first_sum
+                first_sum[:] = 0
+            second -= rate * second_sum
+            bias -= rate * bias_sum
+            second_sum[:] = 0
+            bias_sum[:] = 0
+        else:
+            beta1, beta2, epsilon = constants
+            rest1, rest2 = dtype.type(1 - beta1), dtype.type(1 - beta2)
+            root = dtype.type(math.sqrt(1 - beta2 ** (begin + update + 1)))
+            step = dtype.type(rates[update] / (1 - beta1 ** (begin + update + 1)))
+            small = dtype.type(epsilon)
+            adam(
+                first.ravel(),
+                first_sum.ravel(),
+                mean.first.ravel(),
+                square.first.ravel(),
+                step,
+                root,
+                rest1,
+                rest2,
+                small,
+            )
+            adam(
+                second.ravel(),
+                second_sum.ravel(),
+                mean.second.ravel(),
+                square.second.ravel(),
+                step,
+                root,
+                rest1,
+                rest2,
+                small,
+            )
+            adam(bias, bias_sum, mean.bias, square.bias, step, root, rest1, rest2, small)
 
 
 @numba.njit(parallel=True, cache=True)
-def descend(first, second, bias, images, which, labels, batch, rates, activation, loss, losses, hits):
-    """Gradient descent of a stack: `_descend` with a leading run axis on all but images, batch, activation, loss."""
-    for r in numba.prange(len(first)):
+def descend(
+    layers: Layers, mean: Layers, square: Layers, images: Rows, which: Array, labels: Array, batch: int, begin: int,
+    rates: Array, constants: Array, kind: Kind, losses: Array, correct: Array,
+) -> None:  # fmt: skip
+    """Makes consecutive updates of a stack, one run per thread.
+
+    Args:
+        layers, mean, square: Weights and Adam's moments of all runs; changed in place.
+        images: Sparse (N, p + 1).
+        which: Images in the order in which the updates take them, `batch` each, (R, count).
+        labels: (R, N).
+        batch: Examples per update.
+        begin: Number of the first update.
+        rates: η of every update, (R, updates).
+        constants: β₁, β₂, ε of Adam, (R, 3).
+        kind: What the runs have in common.
+        losses, correct: (R, updates); the summed losses and numbers of correct answers of every batch before its
+            update are added to them.
+    """
+    for r in numba.prange(len(rates)):
         _descend(
-            first[r], second[r], bias[r], images, which[r], labels[r],
-            batch, rates[r], activation, loss, losses[r], hits[r],
+            _run(layers, r), _run(mean, r), _run(square, r), images, which[r], labels[r],
+            batch, begin, rates[r], constants[r], kind, losses[r], correct[r],
         )  # fmt: skip
 
 
-@numba.njit
-def _evaluate(first, second, bias, images, which, labels, activation, loss):
-    """Summed loss and number of correct answers of one run on the images `which`."""
-    a = np.empty((CHUNK, first.shape[1]), first.dtype)
-    o = np.empty((CHUNK, len(bias)), first.dtype)
-    losses, hits = 0.0, 0.0
+@numba.njit(error_model="numpy")
+def _evaluate(
+    layers: Layers, images: Rows, which: Array, labels: Array, kind: Kind, confusion: Array
+) -> float:
+    a = np.empty((CHUNK, layers.first.shape[1]), layers.first.dtype)
+    o = np.empty((CHUNK, len(layers.bias)), layers.first.dtype)
+    total = 0.0
     for start in range(0, len(which), CHUNK):
         part = which[start : start + CHUNK]
-        forward(a, o, first, second, bias, images, part, activation)
+        forward(a, o, layers, images, part, kind.activation)
         for i in range(len(part)):
-            value, hit = loss_and_error(o[i], labels[part[i]], loss)
-            losses += value
-            hits += hit
-    return losses, hits
+            label = labels[part[i]]
+            loss, best = answer(o[i], label, kind.loss, kind.output)
+            total += loss
+            confusion[label * CLASSES + best] += 1
+    return total
 
 
 @numba.njit(parallel=True, cache=True)
-def evaluate(first, second, bias, images, which, labels, activation, loss, losses, hits):
-    """Summed loss and number of correct answers of every run of a stack."""
-    for r in numba.prange(len(first)):
-        losses[r], hits[r] = _evaluate(
-            first[r], second[r], bias[r], images, which[r], labels[r], activation, loss
+def evaluate(
+    layers: Layers, images: Rows, which: Array, labels: Array, kind: Kind, losses: Array, confusion: Array
+) -> None:
+    """Adds the summed losses (R,) and confusion (R, 100) of every run on the images `which` (R, count)."""
+    for r in numba.prange(len(losses)):
+        losses[r] += _evaluate(_run(layers, r), images, which[r], labels[r], kind, confusion[r])
+
+
+class Sparse:
+    """The weights of a stack, trained by the functions above; what they do not do is left to `dense`."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self._dense = Dense(stack)
+        self._kind = Kind(*(names.index(getattr(stack.run, field)) for field, names in _NAMES.items()))
+        self._constants = torch.stack([stack.each(name) for name in ("beta1", "beta2", "epsilon")], 1).numpy()
+        self._train = rows(stack.train.images)
+        self._test = rows(stack.test.images)
+        self._take_up()
+        self._descend(0, 0)  # compiles, so that no clock counts it
+
+    def _take_up(self) -> None:
+        self._layers = _split(self._dense.weights)
+        unused = [layer[:, :0] for layer in self._dense.weights]
+        self._mean, self._square = (_split(moment) for moment in self._dense.moments or (unused, unused))
+
+    def dense(self) -> Dense:
+        """The same weights and moments for torch."""
+        self._dense.weights = _joined(self._layers)
+        self._dense.moments = (
+            [_joined(moment) for moment in (self._mean, self._square)] if self._dense.moments else []
         )
+        return self._dense
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` continues from."""
+        return self.dense().state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up weights and moments."""
+        self._dense.restore(state)
+        self._take_up()
+
+    def advance(self, begin: int, end: int) -> tuple[Tensor, Tensor] | None:
+        """Makes the updates begin … end - 1, all of one epoch; see `Dense.advance`."""
+        losses, correct = self._descend(begin, end)
+        if self.stack.run.batch_size is not None:
+            return None
+        loss, share = losses[:, 0] / self.stack.batch, correct[:, 0] / self.stack.batch
+        return loss, share.where(~loss.isnan(), torch.nan)
+
+    def _descend(self, begin: int, end: int) -> Tensor:
+        """Makes updates; summed losses and numbers of correct answers before them, (2, R, end - begin)."""
+        stack = self.stack
+        sums = torch.zeros(2, len(stack.runs), end - begin, dtype=torch.float64)
+        _use_threads()
+        descend(
+            self._layers, self._mean, self._square, self._train, stack.examples(begin, end).contiguous().numpy(),
+            stack.train.labels.numpy(), stack.batch, begin, stack.rates(begin, end).mT.contiguous().numpy(),
+            self._constants, self._kind, *sums.numpy(),
+        )  # fmt: skip
+        return sums
+
+    def evaluate(self, part: Part) -> tuple[Tensor, Tensor]:
+        """Mean loss (R,) and confusion (R, 100); see `Dense.evaluate`."""
+        runs = len(self.stack.runs)
+        _use_threads()
+        losses = torch.zeros(runs, dtype=torch.float64)
+        confusion = torch.zeros(runs, CLASSES**2, dtype=torch.float64)
+        images = self._test if part is self.stack.test else self._train
+        which = part.rows.expand(runs, -1).contiguous().numpy()
+        evaluate(
+            self._layers, images, which, part.labels.numpy(), self._kind, losses.numpy(), confusion.numpy()
+        )
+        return mean_and_confusion(losses, confusion, len(part))
+
+
+def _use_threads() -> None:
+    """As many as torch uses, so that one setting counts for both."""
+    numba.set_num_threads(min(torch.get_num_threads(), _THREADS))
+
+
+def _split(weights: list[Tensor]) -> Layers:
+    first, second = weights
+    parts = first.mT, second[:, :, :-1], second[:, :, -1]
+    return Layers(*(part.contiguous().numpy() for part in parts))
+
+
+def _joined(layers: Layers) -> list[Tensor]:
+    first, second, bias = (torch.from_numpy(layer) for layer in layers)
+    return [first.mT.contiguous(), torch.cat([second, bias[:, :, None]], 2)]

@@ -1,0 +1,226 @@
+"""Training by batched matrix products in torch: any network, any device, the backward pass written out.
+
+With φ the activation and ∘ the product of elements, for every run and a chunk of n examples:
+
+    z_1 = W_1 a_0,   a_l = φ(z_l) (+ a_{l-1} where layers are skipped),   z_{l+1} = W_{l+1} [a_l; 1]
+    δ_L = ∂loss/∂z_L
+    ∂loss/∂W_l = δ_l [a_{l-1}; 1]ᵀ
+    δ_{l-1} = (W_lᵀ δ_l) ∘ φ′(z_{l-1})
+
+Everything is feature-major: activations a_l are (R, h_l, n), the inputs a_0 are (p + 1, n) when all runs see the same
+images and (R, p + 1, n) otherwise; the latter's last row is ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from analysis.runs import CLASSES
+from analysis.stack import Part, Stack, mean_and_confusion
+
+# Numbers per activation that a chunk of examples makes: what stays in a CPU's cache, what fits a GPU's memory.
+CACHED, IN_MEMORY = 2**20, 2**28
+
+
+class Dense:
+    """The weights of a stack, trained by torch.
+
+    Attributes:
+        stack: The runs.
+        weights: W_1 … W_L, (R, h_l, h_{l-1} + 1) each.
+        moments: Adam's running means of the gradient and of its square, like the weights; none for SGD.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.weights = stack.start()
+        copies = 2 if stack.run.optimizer == "adam" else 0
+        self.moments = [[torch.zeros_like(layer) for layer in self.weights] for _ in range(copies)]
+        units = len(stack.runs) * sum(stack.run.hidden)
+        self._chunk = max(256, (CACHED if stack.device.type == "cpu" else IN_MEMORY) // units)
+        self._sums = torch.float32 if stack.device.type == "mps" else torch.float64
+
+    def dense(self) -> Dense:
+        """Itself: what measures has one way to ask either back end."""
+        return self
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` continues from."""
+        return {
+            "weights": [layer.cpu().clone() for layer in self.weights],
+            "moments": [[layer.cpu().clone() for layer in moment] for moment in self.moments],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes up weights and moments."""
+        self.weights = [layer.to(self.stack.device, copy=True) for layer in state["weights"]]
+        self.moments = [
+            [layer.to(self.stack.device, copy=True) for layer in moment] for moment in state["moments"]
+        ]
+
+    def advance(self, begin: int, end: int) -> tuple[Tensor, Tensor] | None:
+        """Makes the updates begin … end - 1, all of one epoch.
+
+        Returns:
+            For the full batch, train loss and accuracy before the update, (R,) each.
+        """
+        stack = self.stack
+        rates = stack.rates(begin, end).to(stack.device, stack.dtype)[:, :, None, None]
+        if stack.run.batch_size is None:
+            gradient, loss, correct = self._full_gradient()
+            self._step(gradient, rates[0], begin)
+            return loss, correct
+        examples = torch.split(stack.examples(begin, end), stack.batch, 1)
+        for update, rate, rows in zip(range(begin, end), rates, examples, strict=True):
+            if stack.run.optimizer == "sgd":
+                # with δ_L scaled by -η / n, what is added to the weights as a gradient is the update itself
+                self._add_gradient(rows, rate / -rows.shape[1], self.weights)
+            else:
+                self._step(self.gradient(rows), rate, update)
+        return None
+
+    def gradient(self, rows: Tensor) -> list[Tensor]:
+        """Gradients of the mean loss of training images, like the weights; rows as in `Part`."""
+        gradient = [torch.zeros_like(layer) for layer in self.weights]
+        for chunk in torch.split(rows, self._chunk, -1):
+            self._add_gradient(chunk, 1 / rows.shape[-1], gradient)
+        return gradient
+
+    def evaluate(self, part: Part) -> tuple[Tensor, Tensor]:
+        """Mean loss (R,) and confusion (R, 100): how many examples of class i are answered by j, at 10 i + j."""
+        runs = len(self.stack.runs)
+        loss = torch.zeros(runs, dtype=self._sums, device=self.stack.device)
+        confusion = torch.zeros(runs, CLASSES**2, dtype=self._sums, device=self.stack.device)
+        for inputs, labels in self.chunks(part):
+            logits = self.forward(self.weights, inputs)[0]
+            loss += self.losses(logits, labels).sum(1)
+            pairs = labels * CLASSES + self._answers(logits)
+            confusion.scatter_add_(1, pairs, confusion.new_ones(1, 1).expand_as(pairs))
+        return mean_and_confusion(loss, confusion, len(part))
+
+    def chunks(self, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
+        """A part's inputs a_0 and labels (R, n), chunk by chunk."""
+        for rows in torch.split(part.rows, self._chunk, -1):
+            yield self._examples(part, rows)
+
+    def _examples(self, part: Part, rows: Tensor) -> tuple[Tensor, Tensor]:
+        labels = part.labels[:, rows] if rows.ndim == 1 else part.labels.gather(1, rows)
+        return part.images[rows].mT, labels
+
+    def _full_gradient(self) -> tuple[list[Tensor], Tensor, Tensor]:
+        """Gradient, loss and accuracy on the training set, in one pass."""
+        part, runs = self.stack.train, len(self.stack.runs)
+        gradient = [torch.zeros_like(layer) for layer in self.weights]
+        loss, correct = torch.zeros(2, runs, dtype=self._sums, device=self.stack.device)
+        for inputs, labels in self.chunks(part):
+            logits, hidden = self.forward(self.weights, inputs)
+            loss += self.losses(logits, labels).sum(1)
+            correct += (self._answers(logits) == labels).sum(1)
+            self._backward(self._error(logits, labels) / len(part), hidden, gradient)
+        return gradient, loss / len(part), (correct / len(part)).where(~loss.isnan(), torch.nan)
+
+    def _add_gradient(self, rows: Tensor, scale: Tensor | float, into: list[Tensor]) -> None:
+        """Adds to `into` the scaled gradient of the summed loss of training images."""
+        inputs, labels = self._examples(self.stack.train, rows)
+        logits, hidden = self.forward(self.weights, inputs)
+        self._backward(self._error(logits, labels) * scale, hidden, into)
+
+    def _step(self, gradient: list[Tensor], rate: Tensor, update: int) -> None:
+        """One update by gradients of the mean loss: gradient descent, or Adam as in Kingma & Ba (2015)."""
+        if self.stack.run.optimizer == "sgd":
+            for layer, slope in zip(self.weights, gradient, strict=True):
+                layer -= rate * slope
+            return
+        beta1, beta2, epsilon = (
+            self.stack.each(name)[:, None, None] for name in ("beta1", "beta2", "epsilon")
+        )
+        bias1, bias2 = 1 - beta1 ** (update + 1), 1 - beta2 ** (update + 1)
+        rest1, rest2, root, epsilon, bias1 = (
+            number.to(self.stack.device, self.stack.dtype)
+            for number in (1 - beta1, 1 - beta2, bias2.sqrt(), epsilon, bias1)
+        )
+        for layer, slope, mean, square in zip(self.weights, gradient, *self.moments, strict=True):
+            mean += rest1 * (slope - mean)
+            square += rest2 * (slope * slope - square)
+            layer -= rate / bias1 * mean / (square.sqrt() / root + epsilon)
+
+    def forward(self, weights: list[Tensor], inputs: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Logits z_L and, of the inputs and every hidden layer, φ(z_l) and a_l (which differ by a skip)."""
+        activate = {"sigmoid": torch.sigmoid_, "tanh": torch.tanh_, "relu": torch.relu_}[
+            self.stack.run.activation
+        ]
+        z, hidden = weights[0] @ inputs, [(inputs, inputs)]
+        for layer in weights[1:]:
+            phi = activate(z)
+            a = phi + hidden[-1][1] if self.stack.run.skip and len(hidden) > 1 else phi
+            hidden.append((phi, a))
+            z = torch.baddbmm(layer[:, :, -1:], layer[:, :, :-1], a)
+        return z, hidden
+
+    def _backward(self, error: Tensor, hidden: list[tuple[Tensor, Tensor]], into: list[Tensor]) -> None:
+        """Adds ∂loss/∂W_l to `into`, which may be the weights themselves.
+
+        Args:
+            error: δ_L, scaled as the result shall be.
+            hidden: From `forward`.
+            into: Like the weights.
+        """
+        skipped = None
+        for layer, total, (phi, a) in zip(self.weights[:0:-1], into[:0:-1], hidden[:0:-1], strict=True):
+            below = layer[:, :, :-1].mT @ error  # ∂loss/∂a_{l-1}
+            if skipped is not None:
+                below += skipped
+            total[:, :, :-1].baddbmm_(error, a.mT)
+            total[:, :, -1] += error.sum(2)
+            skipped = below if self.stack.run.skip else None
+            error = below * self._slope(phi)
+        inputs = hidden[0][0]
+        if inputs.ndim == 2:
+            into[0].view(-1, len(inputs)).addmm_(error.flatten(0, 1), inputs.T)
+        else:
+            into[0].baddbmm_(error, inputs.mT)
+
+    def _slope(self, phi: Tensor) -> Tensor:
+        """φ′(z) in terms of φ(z)."""
+        match self.stack.run.activation:
+            case "sigmoid":
+                return phi - phi * phi
+            case "tanh":
+                return 1 - phi * phi
+            case "relu":
+                return (phi > 0).to(phi.dtype)
+
+    def _outputs(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and targets, (R, h_L, n) each."""
+        if self.stack.run.target == "one_hot":
+            targets = torch.zeros_like(logits).scatter_(1, labels[:, None], 1)
+        else:
+            targets = labels[:, None].to(logits.dtype) / (CLASSES - 1)
+        return (logits.softmax(1) if self.stack.run.output == "softmax" else logits.sigmoid()), targets
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of every example, (R, n)."""
+        if self.stack.run.loss == "cross_entropy":
+            return logits.logsumexp(1) - logits.gather(1, labels[:, None])[:, 0]
+        outputs, targets = self._outputs(logits, labels)
+        return (outputs - targets).square().sum(1) / 2
+
+    def _error(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """δ_L = ∂loss/∂z_L of every example, (R, h_L, n)."""
+        outputs, targets = self._outputs(logits, labels)
+        difference = outputs - targets
+        if self.stack.run.loss == "cross_entropy":
+            return difference
+        if self.stack.run.output == "softmax":
+            return outputs * (difference - (outputs * difference).sum(1, keepdim=True))
+        return difference * outputs * (1 - outputs)
+
+    def _answers(self, logits: Tensor) -> Tensor:
+        """The class that every example is taken for, (R, n)."""
+        if self.stack.run.target == "one_hot":
+            return logits.argmax(1)
+        return ((CLASSES - 1) * logits[:, 0].sigmoid()).round().nan_to_num().long()
