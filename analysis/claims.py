@@ -53,6 +53,8 @@ class Verdict:
     text: str
 
 
+NAMED = {"ten": "10-10", "twenty": "20-20", "wide": "300"}  # the networks whose β the text names
+
 CLAIMS: dict[str, Claim] = {}  # by name, in the order of the text
 
 
@@ -166,15 +168,13 @@ def contrast_overfits(found: Results) -> Evidence:
 @claim(
     "sec-q3",
     ("parameters",),
-    "$\\beta$ is {10-10} for 784-10-10-10, {20-20} for 784-20-20-10 and {300} for 784-300-10, and agrees with the "
+    "$\\beta$ is {ten} for 784-10-10-10, {twenty} for 784-20-20-10 and {wide} for 784-300-10, and agrees with the "
     "tensors of all {count} networks that were built.",
 )
 def parameters_counted(found: Results) -> Evidence:
     table = found.programs["count"].set_index("hidden")
-    return Evidence(
-        bool((table["beta"] == table["counted"]).all()),
-        {**table["beta"].map("{:,}".format).to_dict(), "count": str(len(table))},
-    )
+    beta = {name: f"{table.loc[hidden, 'beta']:,}" for name, hidden in NAMED.items()}
+    return Evidence(bool((table["beta"] == table["counted"]).all()), {**beta, "count": str(len(table))})
 
 
 @claim(

@@ -7,6 +7,7 @@ a table of the book.
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,7 @@ def markdown(frame: pd.DataFrame) -> Markdown:
 
 
 def _looks_numeric(cell: object) -> bool:
-    text = str(cell).strip("%$ ")
-    return text in {"–", "inf", "nan"} or text[:1].isdigit() or (text[:1] in "-−+" and text[1:2].isdigit())
+    return re.fullmatch(r"[-−+]?[\d,.]+( %)?|–|not finite|\$.*\$", str(cell)) is not None
 
 
 def number(value: float, digits: int) -> str:
