@@ -68,7 +68,8 @@ def main(
 
         experiments = EXPERIMENTS
     arguments = _parser(experiments).parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("analysis").setLevel(logging.INFO)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         return _fill(arguments, experiments, load, data_digest)
@@ -134,7 +135,7 @@ def _fill(
         for name in dict.fromkeys(arguments.only or experiments)
     }
     for name, each in found.items():
-        print(f"{name}: {len(each.jobs) - len(each.missing)} of {len(each.jobs)} results are there")
+        print(f"{name}: {len(each.present)} of {len(each.jobs)} results are there")
         for reason, count in Counter(each.missing.values()).items():
             print(f"  {count} {reason}")
     if arguments.list:
