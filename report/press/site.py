@@ -61,7 +61,7 @@ def build_site(book: Book, chapters: Sequence[Chapter], texts: Sequence[str], wo
         target.write_text(
             template.render(book=book, pages=pages, page=page, before=before, after=after), encoding="utf-8"
         )
-    for name in ("site.css", "site.js"):
+    for name in ("site.css", "site.js", "math.woff2", "math-LICENSE.txt"):
         shutil.copy(HERE / name, site / name)
     for file in [*made["assets"], *_resources(book)]:
         source = work / file if (work / file).is_file() else book.project / file
