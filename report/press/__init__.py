@@ -33,7 +33,7 @@ from report.press.pdf import build_pdf
 from report.press.problems import BookError, Problem
 from report.press.site import build_site
 
-KERNELS = 3
+KERNELS = 3  # at once: each takes a second to start and about 100 MB
 
 __all__ = ["BookError", "Problem", "render"]
 

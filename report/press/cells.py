@@ -164,19 +164,15 @@ def _image(chapter: Chapter, cell: Cell, content: str, mime: str, work: Path) ->
 
 
 def _float(cell: Cell, shown: list[tuple[str, str]]) -> Iterator[str]:
-    kind, thing = ("image", "image") if cell.label.startswith("fig-") else ("table", "table")
+    """A figure or table with its caption, as a div."""
+    kind, key = ("image", "fig-cap") if cell.label.startswith("fig-") else ("table", "tbl-cap")
     if [found for found, _ in shown] != [kind]:
         made = ", ".join(found for found, _ in shown) or "nothing"
-        raise refuse(
-            cell.file,
-            cell.line,
-            f"cell {cell.label} should show one {thing} and nothing else, but shows {made}: "
-            "end its last line with ';' or cut it in two",
-        )
+        message = f"cell {cell.label} should show one {kind} and nothing else, but shows {made}"
+        raise refuse(cell.file, cell.line, f"{message}: end its last line with ';' or cut it in two")
     widths = cell.options.get("tbl-colwidths")
     attributes = f' tbl-colwidths="{widths}"' if widths else ""
-    caption = cell.options["fig-cap" if kind == "image" else "tbl-cap"].strip()
-    yield f"\n{_DIV}: {{#{cell.label}{attributes}}}\n{shown[0][1]}\n{caption}\n\n{_DIV}:\n"
+    yield f"\n{_DIV}: {{#{cell.label}{attributes}}}\n{shown[0][1]}\n{cell.options[key].strip()}\n\n{_DIV}:\n"
 
 
 def _fenced(text: str, attributes: str) -> str:

@@ -431,8 +431,8 @@ local function equation(math, label)
   local n = number("eq", label)
   register(label, { text = n })
   if html then
-    return pandoc.Blocks { raw('<div class="equation" id="' .. label .. '">'), pandoc.Plain { math },
-      raw('<span class="equation-number">(' .. n .. ")</span></div>") }
+    return pandoc.Blocks { raw('<div class="equation" id="' .. label .. '"><div class="equation-body">'),
+      pandoc.Plain { math }, raw('</div><span class="equation-number">(' .. n .. ")</span></div>") }
   end
   return pandoc.Blocks { pandoc.Plain { raw_inline("#math.equation(block: true, numbering: equation-numbering, ["),
     math, raw_inline("])<" .. label .. ">") } }
