@@ -5,6 +5,7 @@ Files that a chapter links to (CSV, the appendix's figures) are written to `repo
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from analysis import claims, figures, tables
 from analysis.claims import results
 from analysis.data import MNIST_SHA256
 from analysis.experiments.registry import EXPERIMENTS
+from analysis.files import write_atomically
 from analysis.runs import Run
 
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
@@ -62,19 +64,18 @@ def ledger() -> Markdown:
     )
 
 
+@cache
 def provenance(name: str) -> Markdown:
     """The line below a figure or table: experiment, data as CSV, command, when and on what it was computed."""
     found = results(name)
-    GENERATED.mkdir(exist_ok=True)
-    for part, frame in {
-        "": found.rows,
-        **{f"-{key}": table for key, table in found.programs.items()},
-    }.items():
-        if len(frame):
-            frame.to_csv(GENERATED / f"{name}{part}.csv", index=False)
-    links = ", ".join(
-        f"[{path.name}](generated/{path.name})" for path in sorted(GENERATED.glob(f"{name}*.csv"))
-    )
+    named = {f"{name}-{function}.csv": table for function, table in found.programs.items()}
+    if len(found.rows):
+        named[f"{name}.csv"] = found.rows
+    for file, frame in named.items():
+        columns = frame.columns.drop("key")  # which is long, and for this project's own use
+        text = frame.to_csv(index=False, columns=columns, float_format="%.6g")
+        write_atomically(GENERATED / file, text.encode())  # chapters that render at once may write the same
+    links = ", ".join(f"[{file}](generated/{file})" for file in named)
     return Markdown(
         f"Experiment `{name}` ({found.preset}); data: {links}; "
         f"recompute: `python -m analysis.run_all --only {name} --force`; {found.summary()}."

@@ -220,8 +220,8 @@ def learning_rate_unstable(found: Results) -> Evidence:
 @claim(
     "sec-q6",
     ("sharpness",),
-    "After {epochs} epochs, the sharpness relative to $2/\\eta$ is {least} to {most} for the rates from {from_rate} on, "
-    "and {small} for {small_rate}: large rates train at the edge of stability, small ones below it.",
+    "After {epochs} epochs, the sharpness relative to $2/\\eta$ is {least} to {most} for the rates from {from_rate} "
+    "to {to_rate}, and {small} for {small_rate}: large rates train at the edge of stability, small ones below it.",
 )
 def edge_of_stability(found: Results) -> Evidence:
     relative = tables.relative_sharpness(found.rows)
@@ -234,6 +234,7 @@ def edge_of_stability(found: Results) -> Evidence:
             "least": number(large.min(), 2),
             "most": number(large.max(), 2),
             "from_rate": f"{large.index[0]:g}",
+            "to_rate": f"{large.index[-1]:g}",
             "small": number(last.iloc[0], 4),
             "small_rate": f"{last.index[0]:g}",
         },

@@ -41,7 +41,7 @@ METRICS = {
     "gradient_norm": "Euclidean norm of the training loss's gradient, one layer; index: layer 1 … L",
     "unit_distance": "largest distance between two units' rows (bias, weights); index: hidden layer 1 … L-1",
     "gradient_cosine": "cosine between the next update's batch gradient and the full training gradient",
-    "sharpness": "largest eigenvalue of the Hessian of the training loss (power iteration)",
+    "sharpness": "largest eigenvalue of the Hessian of the loss on a fixed sample of the training examples",
 }
 
 

@@ -1,0 +1,108 @@
+"""The book, end to end: the committed cache becomes the report on a machine without torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+from analysis import claims
+from analysis.experiments.learning_rate import LEARNING_RATES
+from report.check import check
+
+ROOT = Path(__file__).parents[1]
+NEEDED = ("_quarto.yml", "index.qmd", "report", "analysis", "cache", "_extensions")
+HEAVY = ("torch", "torchvision", "numba")
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rendered report, made where torch, torchvision and numba cannot be imported."""
+    project = tmp_path_factory.mktemp("report")
+    for name in NEEDED:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "generated", "checkpoints")
+            shutil.copytree(source, project / name, ignore=ignored)
+        else:
+            shutil.copy(source, project)
+    bare = project / "bare"
+    bare.mkdir()
+    for name in HEAVY:
+        (bare / f"{name}.py").write_text(f"raise ImportError('{name} is not needed for the report')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "report", "--engine", "press"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": f"{bare}{os.pathsep}{project}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return project / "_book"
+
+
+def pages(book: Path) -> dict[str, BeautifulSoup]:
+    return {
+        path.relative_to(book).as_posix(): BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        for path in sorted(book.rglob("*.html"))
+        if "pagefind" not in path.parts
+    }
+
+
+def test_the_check_finds_nothing(book: Path) -> None:
+    assert check(book) == []
+
+
+def test_the_chapters_are_there(book: Path) -> None:
+    assert set(pages(book)) == {
+        "index.html",
+        *(
+            f"report/{name}.html"
+            for name in ("assignment-1", "assignment-2", "claims", "learning-rates", "method", "references")
+        ),
+    }
+
+
+def test_every_finding_stands_in_the_ledger(book: Path) -> None:
+    table = pages(book)["report/claims.html"].select_one("#tbl-claims")
+    assert table is not None
+    assert len(table.select("tbody tr")) == len(claims.CLAIMS)
+
+
+def test_one_figure_per_learning_rate(book: Path) -> None:
+    images = pages(book)["report/learning-rates.html"].select("figure img")
+    assert len(images) == len(LEARNING_RATES)
+    for rate, image in zip(LEARNING_RATES, images, strict=True):
+        assert re.search(rf"learning rate {re.escape(f'{rate:g}')}\b", str(image["alt"]))
+
+
+def test_results_come_with_their_data_and_the_command_that_recomputes_them(book: Path) -> None:
+    page = pages(book)["report/assignment-1.html"]
+    lines = page.select(".provenance")
+    assert len(lines) >= len(page.select("figure img"))
+    for line in lines:
+        assert "python -m analysis.run_all --only" in line.get_text()
+        links = [str(link["href"]) for link in line.select("a[href$='.csv']")]
+        assert links
+        for link in links:
+            assert (book / "report" / link).read_text(encoding="utf-8").count("\n") > 1
+
+
+def test_the_body_is_concise(book: Path) -> None:
+    from pypdf import PdfReader
+
+    (pdf,) = book.glob("*.pdf")
+    outline = PdfReader(pdf)
+    appendix = min(
+        number
+        for number, page in enumerate(outline.pages, start=1)
+        if re.search(r"^Appendix A", page.extract_text(), re.MULTILINE) and number > 2
+    )
+    assert appendix <= 25
