@@ -219,7 +219,7 @@ def learning_rate_unstable(found: Results) -> Evidence:
 
 @claim(
     "sec-q6",
-    ("sharpness",),
+    ("learning_rate",),
     "After {epochs} epochs, the sharpness relative to $2/\\eta$ is {least} to {most} for the rates from {from_rate} "
     "to {to_rate}, and {small} for {small_rate}: large rates train at the edge of stability, small ones below it.",
 )

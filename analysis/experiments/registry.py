@@ -9,10 +9,9 @@ from analysis.experiments import (
     gradient_descent,
     learning_rate,
     parameters,
-    sharpness,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (exercise1, gradient_descent, curves, parameters, learning_rate, sharpness)
+    for module in (exercise1, gradient_descent, curves, parameters, learning_rate)
 }
