@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -65,10 +66,10 @@ class Meter:
                 -1, CLASSES, CLASSES
             ).sum(2)
         if {"gradient_norm", "gradient_cosine"} & metrics:
-            full = engine.dense().gradient(stack.train.rows)
+            full = engine.dense().gradient(stack.train)
             taken["gradient_norm"] = torch.stack([layer.flatten(1).norm(dim=1) for layer in full], 1)
         if "gradient_cosine" in metrics:
-            batch = engine.dense().gradient(stack.examples(update, update + 1))
+            batch = engine.dense().gradient(replace(stack.train, rows=stack.examples(update, update + 1)))
             taken["gradient_cosine"] = _dot(batch, full) / (_dot(batch, batch) * _dot(full, full)).sqrt()
         if "unit_distance" in metrics:
             taken["unit_distance"] = self._unit_distance(engine.dense().weights)
@@ -137,10 +138,9 @@ class Meter:
 
     def _sharpness_part(self) -> Part:
         train = self.stack.train
-        chosen = np.sort(np.random.default_rng(0).permutation(len(train))[:SHARPNESS_EXAMPLES])
-        return Part(
-            train.images, train.labels, train.rows[..., torch.from_numpy(chosen).to(train.rows.device)]
-        )
+        random = np.random.default_rng(0).permutation(len(train))[:SHARPNESS_EXAMPLES]
+        chosen = torch.from_numpy(np.sort(random)).to(self.stack.device)
+        return train.take(chosen) if train.rows is None else replace(train, rows=train.rows[:, chosen])
 
 
 def _hessian(dense: Dense, part: Part) -> Callable[[list[Tensor]], list[Tensor]]:

@@ -426,8 +426,7 @@ class Sparse:
         self._dense = Dense(stack)
         self._kind = Kind(*(names.index(getattr(stack.run, field)) for field, names in _NAMES.items()))
         self._constants = torch.stack([stack.each(name) for name in ("beta1", "beta2", "epsilon")], 1).numpy()
-        self._train = rows(stack.train.images)
-        self._test = rows(stack.test.images)
+        self._images = {part: rows(part.images) for part in (stack.train, stack.validation, stack.test)}
         self._take_up()
         self._descend(0, 0)  # compiles, so that no clock counts it
 
@@ -467,8 +466,8 @@ class Sparse:
         sums = torch.zeros(2, len(stack.runs), end - begin, dtype=torch.float64)
         _use_threads()
         descend(
-            self._layers, self._mean, self._square, self._train, stack.examples(begin, end).contiguous().numpy(),
-            stack.train.labels.numpy(), stack.batch, begin, stack.rates(begin, end).mT.contiguous().numpy(),
+            self._layers, self._mean, self._square, self._images[stack.train],
+            stack.examples(begin, end).contiguous().numpy(), stack.train.labels.numpy(), stack.batch, begin, stack.rates(begin, end).mT.contiguous().numpy(),
             self._constants, self._kind, *sums.numpy(),
         )  # fmt: skip
         return sums
@@ -479,11 +478,11 @@ class Sparse:
         _use_threads()
         losses = torch.zeros(runs, dtype=torch.float64)
         confusion = torch.zeros(runs, CLASSES**2, dtype=torch.float64)
-        images = self._test if part is self.stack.test else self._train
-        which = part.rows.expand(runs, -1).contiguous().numpy()
+        which = torch.arange(len(part)).expand(runs, -1) if part.rows is None else part.rows
         evaluate(
-            self._layers, images, which, part.labels.numpy(), self._kind, losses.numpy(), confusion.numpy()
-        )
+            self._layers, self._images[part], which.contiguous().numpy(), part.labels.numpy(), self._kind,
+            losses.numpy(), confusion.numpy(),
+        )  # fmt: skip
         return mean_and_confusion(losses, confusion, len(part))
 
 

@@ -43,22 +43,26 @@ def shape(run: Run) -> Run:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
-    """Images, labels and which of them the runs see.
+    """Images and labels that the runs see.
 
     Attributes:
         images: (N, p + 1).
         labels: (R, N).
-        rows: (n,) if all runs see the same images, else (R, n).
+        rows: None if all runs see all images, in their order; else the images that each run sees, (R, n).
     """
 
     images: Tensor
     labels: Tensor
-    rows: Tensor
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
-        return self.rows.shape[-1]
+        return len(self.images) if self.rows is None else self.rows.shape[1]
+
+    def take(self, rows: Tensor) -> Part:
+        """The images at `rows`, which all runs see."""
+        return Part(self.images[rows], self.labels[:, rows])
 
 
 class Stack:
@@ -78,19 +82,24 @@ class Stack:
         self.runs, self.run, self.device, self.dtype = list(runs), runs[0], device, dtype
         ever = data.train_images.any(0) | data.test_images.any(0)
         self._kept = torch.cat([ever, ever.new_ones(1)])
-        self._digits = data.train_labels
-        train, test = self._with_ones(data.train_images), self._with_ones(data.test_images)
         classes = torch.tensor([run.labels for run in runs])
+        everything, self.test = (
+            Part(self._with_ones(images), classes[:, labels].to(device))
+            for images, labels in (
+                (data.train_images, data.train_labels),
+                (data.test_images, data.test_labels),
+            )
+        )
         examples = len(data.train_labels)
         rows = torch.stack([training_rows(run, examples) for run in runs])
-        alike = bool((rows == rows[0]).all())
-        self.train = Part(
-            train, classes[:, data.train_labels].to(device), (rows[0] if alike else rows).to(device)
-        )
-        self.validation = replace(self.train, rows=validation_rows(self.run, examples).to(device))
-        self.test = Part(
-            test, classes[:, data.test_labels].to(device), torch.arange(len(data.test_labels), device=device)
-        )
+        self._digits = data.train_labels[rows]
+        if (rows == rows[0]).all():
+            whole = rows.shape[1] == examples
+            self.train = everything if whole else everything.take(rows[0].to(device))
+            rows = torch.arange(rows.shape[1]).expand_as(rows)
+        else:
+            self.train = replace(everything, rows=rows.to(device))
+        self.validation = everything.take(validation_rows(self.run, examples).to(device))
         self.batch = min(self.run.batch_size or len(self.train), len(self.train))
         self.updates = -(-len(self.train) // self.batch)
         self._rows = rows
@@ -126,9 +135,7 @@ class Stack:
         """Rows of the training images that the updates begin … end - 1, all of one epoch, see: (R, count)."""
         epoch, first = divmod(begin, self.updates)
         if epoch != self._epoch and (self.run.batch_size is not None or self._epoch < 0):
-            orders = [
-                order(run, epoch, self._digits[rows]) for run, rows in zip(self.runs, self._rows, strict=True)
-            ]
+            orders = [order(run, epoch, digits) for run, digits in zip(self.runs, self._digits, strict=True)]
             self._order = self._rows.gather(1, torch.stack(orders)).to(self.device)
             self._epoch = epoch
         return self._order[:, first * self.batch : (first + end - begin) * self.batch]
