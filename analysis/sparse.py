@@ -467,8 +467,8 @@ class Sparse:
         _use_threads()
         descend(
             self._layers, self._mean, self._square, self._images[stack.train],
-            stack.examples(begin, end).contiguous().numpy(), stack.train.labels.numpy(), stack.batch, begin, stack.rates(begin, end).mT.contiguous().numpy(),
-            self._constants, self._kind, *sums.numpy(),
+            stack.examples(begin, end).contiguous().numpy(), stack.train.labels.numpy(), stack.batch, begin,
+            stack.rates(begin, end).mT.contiguous().numpy(), self._constants, self._kind, *sums.numpy(),
         )  # fmt: skip
         return sums
 

@@ -16,7 +16,7 @@ from analysis.training import backend, stacks, train, work
 
 CPU = torch.device("cpu")
 LOSSES = (Measure(metrics=("train_loss",), every=1),)
-RUN = Run(hidden=(20,), learning_rate=0.3, epochs=12, measures=LOSSES, train_examples=80)
+RUN = Run(hidden=(50,), learning_rate=0.3, epochs=12, measures=LOSSES, train_examples=80)
 
 
 def digits_of(run, data):
@@ -378,7 +378,7 @@ def test_stacks_hold_runs_of_one_shape(small):
         replace(RUN, learning_rate=rate, seed=seed, hidden=hidden, labels=labels)
         for rate in (0.1, 0.2)
         for seed in (0, 1)
-        for hidden in ((20,), (8, 8))
+        for hidden in ((50,), (8, 8))
         for labels in (tuple(range(10)), tuple(reversed(range(10))))
     ]
     grouped = stacks(runs, small, CPU)
