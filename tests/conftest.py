@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import digits
@@ -55,3 +59,35 @@ def rows() -> pd.DataFrame:
             "value": [2.5, 1e30, float("inf")],
         }
     )
+
+
+ROOT = Path(__file__).parents[1]
+NEEDED = ("_quarto.yml", "index.qmd", "report", "analysis", "cache", "_extensions")
+HEAVY = ("torch", "torchvision", "numba")
+
+
+@pytest.fixture(scope="session")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rendered report, made where torch, torchvision and numba cannot be imported."""
+    project = tmp_path_factory.mktemp("report")
+    for name in NEEDED:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "generated", "checkpoints")
+            shutil.copytree(source, project / name, ignore=ignored)
+        else:
+            shutil.copy(source, project)
+    bare = project / "bare"
+    bare.mkdir()
+    for name in HEAVY:
+        (bare / f"{name}.py").write_text(f"raise ImportError('{name} is not needed for the report')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "report", "--engine", "press"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": f"{bare}{os.pathsep}{project}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return project / "_book"
