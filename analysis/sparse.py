@@ -145,6 +145,23 @@ def transpose(out: Rows, matrix: Rows, which: Array) -> None:
             starts[matrix.columns[k] + 1] = end + 1
 
 
+@numba.njit(error_model="numpy", cache=True)
+def transposes(images: Rows, inputs: int) -> Rows:
+    """The transposes of all chunks of the images, one after the other: those of chunk i start at starts[i]."""
+    examples = len(images.starts) - 1
+    chunk = min(examples, CHUNK)
+    chunks = (examples + chunk - 1) // chunk
+    all_starts = np.empty((chunks, inputs + 2), np.int64)
+    columns, values = np.empty_like(images.columns), np.empty_like(images.values)
+    for i in range(chunks):
+        which = np.arange(i * chunk, min((i + 1) * chunk, examples))
+        begin, end = images.starts[which[0]], images.starts[which[-1] + 1]
+        part = Rows(all_starts[i], columns[begin:end], values[begin:end])
+        transpose(part, images, which)
+        all_starts[i] += begin
+    return Rows(all_starts, columns, values)
+
+
 @numba.njit(error_model="numpy")
 def activate(z: Array, activation: int) -> None:
     """z becomes φ(z), in place."""
@@ -281,8 +298,8 @@ def adam(
 
 @numba.njit(error_model="numpy")
 def _descend(
-    layers: Layers, mean: Layers, square: Layers, images: Rows, which: Array, labels: Array, batch: int, begin: int,
-    rates: Array, constants: Array, kind: Kind, losses: Array, correct: Array,
+    layers: Layers, mean: Layers, square: Layers, images: Rows, flipped: Rows, which: Array, labels: Array, batch: int,
+    begin: int, rates: Array, constants: Array, kind: Kind, losses: Array, correct: Array,
 ) -> None:  # fmt: skip
     """Consecutive updates of one run; see `descend`."""
     first, second, bias = layers
@@ -292,9 +309,8 @@ def _descend(
     chunk = min(batch, CHUNK)
     a, o, d = np.empty((chunk, h), dtype), np.empty((chunk, k), dtype), np.empty((chunk, h), dtype)
     error = np.empty(chunk, dtype)
-    transposed = Rows(
-        np.empty(p + 2, np.int64), np.empty(chunk * p, images.columns.dtype), np.empty(chunk * p, dtype)
-    )
+    room = 0 if len(flipped.starts) else chunk * p
+    scratch = Rows(np.empty(p + 2, np.int64), np.empty(room, images.columns.dtype), np.empty(room, dtype))
     everything = np.arange(max(p, k, chunk))
     # Where one chunk makes a step of plain descent, W_1's goes to the weights at once: only rows of pixels that the
     # chunk uses are touched. Otherwise gradients are summed up first.
@@ -320,7 +336,11 @@ def _descend(
                     error[i] = share * o[i, j]
                     bias_sum[j] += error[i]
                 combine(second_sum[j], error[:n], everything[:n], a)
-            transpose(transposed, images, part)
+            transposed = scratch
+            if len(flipped.starts):
+                transposed = Rows(flipped.starts[chunk_start // chunk], flipped.columns, flipped.values)
+            else:
+                transpose(scratch, images, part)
             if at_once:
                 add_product(first, -rate * share, transposed, everything[:p], d)
             else:
@@ -366,14 +386,15 @@ def _descend(
 
 @numba.njit(parallel=True, cache=True)
 def descend(
-    layers: Layers, mean: Layers, square: Layers, images: Rows, which: Array, labels: Array, batch: int, begin: int,
-    rates: Array, constants: Array, kind: Kind, losses: Array, correct: Array,
+    layers: Layers, mean: Layers, square: Layers, images: Rows, flipped: Rows, which: Array, labels: Array, batch: int,
+    begin: int, rates: Array, constants: Array, kind: Kind, losses: Array, correct: Array,
 ) -> None:  # fmt: skip
     """Makes consecutive updates of a stack, one run per thread.
 
     Args:
         layers, mean, square: Weights and Adam's moments of all runs; changed in place.
         images: Sparse (N, p + 1).
+        flipped: From `transposes`, if all images make one batch; its starts are empty otherwise.
         which: Images in the order in which the updates take them, `batch` each, (R, count).
         labels: (R, N).
         batch: Examples per update.
@@ -386,7 +407,7 @@ def descend(
     """
     for r in numba.prange(len(rates)):
         _descend(
-            _run(layers, r), _run(mean, r), _run(square, r), images, which[r], labels[r],
+            _run(layers, r), _run(mean, r), _run(square, r), images, flipped, which[r], labels[r],
             batch, begin, rates[r], constants[r], kind, losses[r], correct[r],
         )  # fmt: skip
 
@@ -427,6 +448,10 @@ class Sparse:
         self._kind = Kind(*(names.index(getattr(stack.run, field)) for field, names in _NAMES.items()))
         self._constants = torch.stack([stack.each(name) for name in ("beta1", "beta2", "epsilon")], 1).numpy()
         self._images = {part: rows(part.images) for part in (stack.train, stack.validation, stack.test)}
+        images, inputs = self._images[stack.train], stack.train.images.shape[1]
+        self._flipped = Rows(np.empty((0, inputs + 2), np.int64), images.columns[:0], images.values[:0])
+        if stack.run.batch_size is None and stack.train.rows is None:
+            self._flipped = transposes(images, inputs)
         self._take_up()
         self._descend(0, 0)  # compiles, so that no clock counts it
 
@@ -466,7 +491,7 @@ class Sparse:
         sums = torch.zeros(2, len(stack.runs), end - begin, dtype=torch.float64)
         _use_threads()
         descend(
-            self._layers, self._mean, self._square, self._images[stack.train],
+            self._layers, self._mean, self._square, self._images[stack.train], self._flipped,
             stack.examples(begin, end).contiguous().numpy(), stack.train.labels.numpy(), stack.batch, begin,
             stack.rates(begin, end).mT.contiguous().numpy(), self._constants, self._kind, *sums.numpy(),
         )  # fmt: skip
