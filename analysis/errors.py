@@ -25,3 +25,7 @@ class ResultsError(AnalysisError):
 
 class DeviceError(AnalysisError):
     """What should compute is not there."""
+
+
+class ClusterError(AnalysisError):
+    """The cluster cannot be reached, or its workers cannot compute."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from analysis.campaign import Task
 
 LINE_SECONDS = 30.0  # between lines where standard error is not a terminal
 
@@ -11,7 +15,8 @@ LINE_SECONDS = 30.0  # between lines where standard error is not a terminal
 class Progress:
     """Shows how much of the estimated work is done, and when the rest will be.
 
-    The estimate only weighs the tasks against each other: the time left follows from the time taken so far.
+    The estimates only weigh the tasks against each other: the time left follows from the time taken so far.
+    Several tasks may be at work at once.
 
     Args:
         seconds: Estimated for all tasks together.
@@ -21,8 +26,8 @@ class Progress:
         from tqdm import tqdm
 
         self._seconds = max(seconds, 1e-9)
-        self._done = 0.0  # estimated seconds of the finished tasks
-        self._task = 0.0  # of the present one
+        self._done: dict[Task, float] = {}  # estimated seconds of what is done of each task
+        self._sum = 0.0  # of all of them
         self._started = self._shown = time.monotonic()
         self._bar = tqdm(
             total=1.0,
@@ -32,15 +37,13 @@ class Progress:
             disable=not sys.stderr.isatty(),
         )
 
-    def begin(self, label: str, seconds: float) -> None:
-        """A task begins."""
-        self._task = seconds
-        self._bar.set_postfix_str(label, refresh=False)
-        self.update(0, 1)
-
-    def update(self, done: int, total: int) -> None:
-        """So much of the present task is done."""
-        share = min((self._done + self._task * done / total) / self._seconds, 1.0)
+    def update(self, task: Task, done: int, total: int) -> None:
+        """So much of a task is done."""
+        before = self._done.get(task, 0.0)
+        self._done[task] = task.seconds * done / total
+        self._sum += self._done[task] - before
+        share = min(self._sum / self._seconds, 1.0)
+        self._bar.set_postfix_str(task.label, refresh=False)
         self._bar.update(share - self._bar.n)
         now = time.monotonic()
         if self._bar.disable and now - self._shown > LINE_SECONDS:
@@ -48,12 +51,6 @@ class Progress:
             elapsed = now - self._started
             left = duration(elapsed / share - elapsed) if share else "unknown time"
             print(f"{share:4.0%} after {duration(elapsed)}, about {left} left", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        """The present task is over."""
-        self.update(1, 1)
-        self._done += self._task
-        self._task = 0.0
 
     def close(self) -> None:
         """Leave the terminal as it was."""

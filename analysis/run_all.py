@@ -3,32 +3,35 @@
 It can be stopped at any moment and goes on where it was when the command is given again: every result is
 written the moment it is there, and long runs keep checkpoints.
 Several of these may work on one cache at once.
-Exit codes: 0 all results are there; 1 some run failed; 2 wrong usage, no such device, no data or a cache that
-cannot be written; 130 stopped.
+Exit codes: 0 all results are there; 1 some run failed; 2 wrong usage, no such device or cluster, no data or a cache
+that cannot be written; 130 stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import logging
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from analysis import data, store
-from analysis.errors import AnalysisError, DeviceError
+from analysis.errors import AnalysisError, ClusterError, DeviceError
 from analysis.experiments import PRESETS, Experiment, Preset
 from analysis.runs import Job, key
 from analysis.store import Missing, Provenance, Store
 
 if TYPE_CHECKING:
     import torch
+
+    from analysis.campaign import Workforce
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -111,6 +114,11 @@ def _parser(experiments: Mapping[str, Experiment]) -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m analysis.run_all", description=__doc__)
     parser.add_argument("--device", choices=DEVICES, default="auto", help="what computes (%(default)s)")
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="let the workers of this Dask cluster compute; see analysis/cluster.py",
+    )
     parser.add_argument("--preset", choices=PRESETS, default=PRESETS[0], help="how much (%(default)s)")
     parser.add_argument(
         "--only", nargs="+", type=name, metavar="NAME", help=f"these experiments: {', '.join(experiments)}"
@@ -140,72 +148,91 @@ def _fill(
             print(f"  {count} {reason}")
     if arguments.list:
         return 0
-    device = _device(arguments.device) if arguments.device != "auto" else None
+    if arguments.device != "auto" and arguments.dask is None:
+        _device(arguments.device)
     jobs = {name: each.jobs[name] for each in found.values() for name in each.missing}
     if not jobs:
         return 0
 
-    device = device or _device("auto")
     cache.prepare()
-    from analysis.campaign import Campaign, describe, expected_rates, this_machine
-    from analysis.progress import Progress, duration
+    with _workforce(arguments, load) as workforce:
+        from analysis.campaign import Campaign, describe, expected_rates
+        from analysis.progress import Progress, duration
 
-    loaded = load(arguments.data)
-    machine = this_machine(device)
-    campaign = Campaign(
-        cache,
-        loaded,
-        device,
-        machine,
-        expected_rates(
-            machine,
-            device,
-            [(each.jobs[name], made) for each in found.values() for name, made in each.present.items()],
-        ),
-        {
+        cached = ((each.jobs[name], made) for each in found.values() for name, made in each.present.items())
+        known = {
             key(job, data_digest): job
             for experiment in experiments.values()
             for preset in PRESETS
             for job in experiment.jobs(preset)
-        },
-        arguments.force,
-    )
-    tasks = campaign.plan(jobs)
-    seconds = sum(task.seconds for task in tasks)
-    print(
-        f"{len(jobs)} results to compute in {len(tasks)} tasks on {machine.device_name} ({machine.device}), "
-        f"about {duration(seconds)}",
-        flush=True,
-    )
-    progress = Progress(seconds)
-    try:
-        campaign.compute(tasks, progress)
-    finally:
-        progress.close()
-        print(f"{len(campaign.computed)} results computed")
+        }
+        rates = expected_rates(workforce, cached)
+        campaign = Campaign(cache, data_digest, workforce, rates, known, arguments.force)
+        tasks = campaign.plan(jobs)
+        seconds = sum(task.seconds for task in tasks)
+        print(
+            f"{len(jobs)} results to compute in {len(tasks)} tasks on {workforce}, "
+            f"about {duration(seconds / workforce.size)}",
+            flush=True,
+        )
+        progress = Progress(seconds)
+        try:
+            campaign.compute(tasks, progress)
+        finally:
+            progress.close()
+            print(f"{len(campaign.computed)} results computed")
     for name, reason in campaign.failed.items():
         owners = ", ".join(experiment for experiment, each in found.items() if name in each.jobs)
         print(f"run_all: failed: {owners}: {describe(campaign.known[name])}: {reason}", file=sys.stderr)
     return 1 if campaign.failed else 0
 
 
-def _device(name: str) -> torch.device:
-    """The device of that name; `auto` is the fastest that is there.
+@contextlib.contextmanager
+def _workforce(arguments: argparse.Namespace, load: Callable[[Path], data.Data]) -> Iterator[Workforce]:
+    """Who computes.
 
     Raises:
-        DeviceError: It is not there, or torch is not.
+        AnalysisError: The device, the data or the cluster are not there.
     """
+    if arguments.dask is None:
+        device = _device(arguments.device)
+        from analysis.campaign import Alone
+        from analysis.computing import Computer, this_machine
+
+        yield Alone(
+            Computer(
+                load(arguments.data),
+                device,
+                this_machine(device),
+                checkpoints=arguments.cache,
+                resume=not arguments.force,
+            )
+        )
+        return
+    _check_torch()
     try:
-        import torch
+        from analysis import cluster
+    except ImportError as error:
+        raise ClusterError("--dask needs Dask: pip install '.[train,cluster]'") from error
+    folder = arguments.data if arguments.data != data.FOLDER else None  # else workers have their own
+    with cluster.connect(arguments.dask, cluster.Setting(arguments.device, load, folder)) as workers:
+        yield workers
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name. Raises DeviceError."""
+    _check_torch()
+    from analysis.computing import find_device
+
+    return find_device(name)
+
+
+def _check_torch() -> None:
+    """Raise a DeviceError if there is no torch."""
+    try:
+        import torch  # noqa: F401
     except ImportError as error:
         raise DeviceError("computing needs torch: pip install '.[train]'") from error
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if not there[name]:
-        usable = ", ".join(device for device, available in there.items() if available)
-        raise DeviceError(f"there is no {name} device here (torch {torch.__version__} finds {usable})")
-    return torch.device(name)
 
 
 def _stop(signal_number: int, frame: FrameType | None) -> None:

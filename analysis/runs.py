@@ -207,9 +207,7 @@ def canonical_json(job: Job) -> str:
         if (value := getattr(job, field.name)) != field.default and field.name != "version"
     }
     described = {"kind": type(job).__name__, **fields}
-    return json.dumps(
-        described, default=dataclasses.asdict, sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
+    return json.dumps(described, default=vars, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def identity(job: Job) -> str:

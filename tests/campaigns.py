@@ -6,8 +6,10 @@ Those of run_all's tests that kill, stop or race campaigns start this as a proce
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import digits
@@ -15,6 +17,7 @@ import pandas as pd
 
 from analysis import run_all
 from analysis.data import Data
+from analysis.errors import DataError
 from analysis.experiments import Experiment, Preset
 from analysis.runs import Job, Measure, Program, Run
 
@@ -54,6 +57,11 @@ def long(preset: Preset) -> tuple[Job, ...]:
     return tuple(Run(hidden=(8,), learning_rate=rate, epochs=1_000, measures=MEASURES) for rate in (0.1, 0.2))
 
 
+def endless(preset: Preset) -> tuple[Job, ...]:
+    """A run that has to be stopped."""
+    return (Run(hidden=(8,), learning_rate=0.1, epochs=1_000_000, measures=MEASURES),)
+
+
 def crowd(preset: Preset) -> tuple[Job, ...]:
     """Programs that take their time and note that they were called, and runs of several shapes."""
     return (
@@ -66,9 +74,17 @@ def crowd(preset: Preset) -> tuple[Job, ...]:
     )
 
 
+def deadly(preset: Preset) -> tuple[Job, ...]:
+    """A program that kills the process that computes it; only for workers of a cluster."""
+    return (
+        Program(function="campaigns:die"),
+        Program(function="campaigns:mean", arguments=(("part", "test"),)),
+    )
+
+
 EXPERIMENTS = {
     each.__name__: Experiment(each.__name__, each.__doc__ or "", each)
-    for each in (small, shared, broken, long, crowd)
+    for each in (small, shared, broken, long, endless, crowd, deadly)
 }
 
 
@@ -82,6 +98,12 @@ def fail(data: Data, device: object) -> pd.DataFrame:
     raise RuntimeError("this one\ncannot work")
 
 
+def die(data: Data, device: object) -> pd.DataFrame:
+    """Is killed for want of memory, say."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
 def note(data: Data, device: object, number: int) -> pd.DataFrame:
     """Appends its number to the file that NOTES names."""
     with open(os.environ["NOTES"], "a") as file:
@@ -90,11 +112,14 @@ def note(data: Data, device: object, number: int) -> pd.DataFrame:
     return pd.DataFrame({"value": [number]})
 
 
-def main(*argv: str | Path) -> int:
+def no_data(folder: Path) -> Data:
+    """Finds none."""
+    raise DataError("MNIST is not to be had")
+
+
+def main(*argv: str | Path, load: Callable[[Path], Data] = digits.load) -> int:
     """`run_all` with these experiments on the small data set."""
-    return run_all.main(
-        list(map(str, argv)), experiments=EXPERIMENTS, load=digits.load, data_digest=digits.DIGEST
-    )
+    return run_all.main(list(map(str, argv)), experiments=EXPERIMENTS, load=load, data_digest=digits.DIGEST)
 
 
 if __name__ == "__main__":

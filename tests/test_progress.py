@@ -8,6 +8,16 @@ import pytest
 
 from analysis import progress
 from analysis.progress import Progress, duration
+from analysis.runs import Program
+
+pytest.importorskip("torch")
+
+from analysis.campaign import Task
+
+
+def task(seconds: float) -> Task:
+    """Something to do that takes so long."""
+    return Task({"0" * 16: Program(function="somewhere:something")}, seconds)
 
 
 def test_lengths_of_time_are_for_people() -> None:
@@ -19,10 +29,9 @@ def test_lines_where_there_is_no_terminal(
 ) -> None:
     monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)  # one at every update
     shown = Progress(40.0)
-    for label, seconds in (("a stack", 10.0), ("another", 30.0)):
-        shown.begin(label, seconds)
-        shown.update(1, 2)
-        shown.end()
+    for at_work in (task(10.0), task(30.0)):
+        for done in range(3):
+            shown.update(at_work, done, 2)
     shown.close()
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[0] for line in lines] == ["0%", "12%", "25%", "25%", "62%", "100%"]
@@ -30,11 +39,29 @@ def test_lines_where_there_is_no_terminal(
     assert all("left" in line for line in lines)
 
 
+def test_tasks_at_once_and_one_that_starts_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", -1.0)
+    shown = Progress(40.0)
+    one, other = task(10.0), task(30.0)
+    for at_work, done in ((one, 1), (other, 1), (other, 0), (one, 2), (other, 2)):
+        shown.update(at_work, done, 2)
+    shown.close()
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == [
+        "12%",
+        "50%",
+        "12%",
+        "25%",
+        "100%",
+    ]
+
+
 def test_lines_only_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     shown = Progress(1.0)
-    shown.begin("a stack", 1.0)
+    stack = task(1.0)
     for done in range(1_000):
-        shown.update(done, 1_000)
+        shown.update(stack, done, 1_000)
     shown.close()
     assert capsys.readouterr().err == ""
 
@@ -42,11 +69,11 @@ def test_lines_only_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     shown = Progress(1.0)
-    shown.begin("a stack", 1.0)
-    shown.update(1, 2)
-    shown.end()
+    stack = task(1.0)
+    for done in range(3):
+        shown.update(stack, done, 2)
     shown.close()
     written = capsys.readouterr().err
     assert "100%" in written
-    assert "a stack" in written
+    assert "somewhere:something()" in written
     assert "left" in written

@@ -356,6 +356,7 @@ def test_what_a_killed_campaign_was_at_is_taken_over(tmp_path: Path) -> None:
     """One campaign waits for what the other computes, and computes it when the other is killed."""
     with start(tmp_path, "--only", "long") as first:
         wait_for_checkpoint(tmp_path, first)
+        first.send_signal(signal.SIGSTOP)  # it must not be done before the other begins
         with start(tmp_path, "--only", "long") as second:
             assert second.stderr is not None
             assert "waiting" in second.stderr.readline()
