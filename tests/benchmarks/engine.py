@@ -195,7 +195,7 @@ def compare() -> list[dict[str, object]]:
             seconds.setdefault((work.name, "engine"), []).append(engine_step(work, data))
     flops, bytes_per_second = (statistics.median(column) for column in zip(*ceilings, strict=True))
     print(
-        f"{torch.get_num_threads()} threads: sgemm {flops / 1e9:.0f} GFLOP/s, memory {bytes_per_second / 1e9:.1f} GB/s\n"
+        f"{torch.get_num_threads()} threads, sgemm {flops / 1e9:.0f} GFLOP/s, copy {bytes_per_second / 1e9:.1f} GB/s\n"
     )
     rows: list[dict[str, object]] = []
     for work, (plain_memory, engine_memory) in zip(WORKS, memory, strict=True):
