@@ -27,6 +27,7 @@ Driver and workers exchange pickles, as always in Dask: keep to clusters whose u
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -43,7 +44,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from distributed import Client, Future, KilledWorker, get_worker
+from distributed import Client, Future, KilledWorker, Security, get_worker, rpc
 
 from analysis import data, training
 from analysis.campaign import Task
@@ -302,9 +303,10 @@ def connect(address: str, setting: Setting) -> Iterator[Cluster]:
     Raises:
         ClusterError: It cannot be reached, or a worker cannot compute.
     """
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # else it tells, with tracebacks, what is told here
+    for name in ("distributed", "distributed.client"):  # would tell, with tracebacks, what is told here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with _talking(address):
+        asyncio.run(asyncio.wait_for(_greet(address), CONNECT_SECONDS))
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     with client:
         machines: dict[str, tuple[Machine, float]] = {}
@@ -327,14 +329,21 @@ def connect(address: str, setting: Setting) -> Iterator[Cluster]:
         yield Cluster(client, address, setting, machine, speed, len(machines))
 
 
+async def _greet(address: str) -> None:
+    """Ask the scheduler who it is. (A Client would wait for ever for something else that listens there.)"""
+    async with rpc(address, connection_args=Security().get_connection_args("client")) as scheduler:
+        await scheduler.identity()
+
+
 @contextlib.contextmanager
 def _talking(address: str) -> Iterator[None]:
     """Turn what goes wrong in talking to the scheduler into a ClusterError."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except Exception as error:  # an address may be wrong in many ways
         raise ClusterError(
-            f"the Dask scheduler {address} cannot be reached ({error}); what has arrived from it is stored"
+            f"the Dask scheduler {address} cannot be reached ({str(error) or type(error).__name__}); "
+            "what has arrived from it is stored"
         ) from error
 
 

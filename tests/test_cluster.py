@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -161,7 +162,7 @@ def test_a_failing_job_is_named_and_the_others_go_on(
     assert campaigns.main("--only", "broken", "--dask", workers.address, "--cache", store.folder) == 1
     printed = capsys.readouterr()
     assert computed(printed.out) == 1
-    failure, missing = [line for line in printed.err.splitlines() if "failed" in line]
+    failure, missing = sorted(line for line in printed.err.splitlines() if "failed" in line)
     assert failure.startswith("run_all: failed: broken: campaigns:fail(): RuntimeError: this one cannot work")
     assert "nowhere" in missing
 
@@ -215,7 +216,9 @@ def test_workers_with_another_engine_end_with_2(
     assert not list(store.folder.rglob("*.parquet"))
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "127.0.0.1", "nonsense://127.0.0.1:1", ""])
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1:1", "127.0.0.1", "tls://127.0.0.1:1", "nonsense://127.0.0.1:1", ""]
+)
 def test_a_scheduler_that_is_not_there_ends_with_2(
     address: str, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +229,16 @@ def test_a_scheduler_that_is_not_there_ends_with_2(
     error = capsys.readouterr().err
     assert f"run_all: the Dask scheduler {address} cannot be reached" in error
     assert "Traceback" not in error
+
+
+def test_something_else_that_listens_is_no_scheduler(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        assert campaigns.main("--only", "small", "--dask", address, "--cache", store.folder) == 2
+    assert f"the Dask scheduler {address} cannot be reached (TimeoutError)" in capsys.readouterr().err
 
 
 def test_without_dask_it_ends_with_2(
