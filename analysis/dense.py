@@ -41,6 +41,8 @@ class Dense:
         self.weights = stack.start()
         copies = 2 if stack.run.optimizer == "adam" else 0
         self.moments = [[torch.zeros_like(layer) for layer in self.weights] for _ in range(copies)]
+        beta1, beta2, epsilon = (stack.each(name) for name in ("beta1", "beta2", "epsilon"))
+        self._adam = [self._per_run(number) for number in (1 - beta1, 1 - beta2, epsilon)]
         units = len(stack.runs) * sum(stack.run.hidden)
         self._chunk = max(256, (CACHED if stack.device.type == "cpu" else IN_MEMORY) // units)
         self._sums = torch.float32 if stack.device.type == "mps" else torch.float64
@@ -70,18 +72,23 @@ class Dense:
             For the full batch, train loss and accuracy before the update, (R,) each.
         """
         stack = self.stack
-        rates = stack.rates(begin, end).to(stack.device, stack.dtype)[:, :, None, None]
+        rates = stack.rates(begin, end)
+        times = torch.arange(begin + 1, end + 1, dtype=torch.float64)[:, None]
+        roots = 1 / (1 - stack.each("beta2") ** times).sqrt()
+        if stack.run.optimizer == "adam":
+            rates /= 1 - stack.each("beta1") ** times
+        rates, roots = self._per_run(rates), self._per_run(roots)
         if stack.run.batch_size is None:
             gradient, loss, correct = self._gradient(stack.train)
-            self._step(gradient, rates[0], begin)
+            self._step(gradient, rates[0], roots[0])
             return loss, correct
         batches = torch.split(stack.examples(begin, end), stack.batch, 1)
-        for update, rate, rows in zip(range(begin, end), rates, batches, strict=True):
+        for rate, root, rows in zip(rates, roots, batches, strict=True):
             batch = replace(stack.train, rows=rows)
             if stack.run.optimizer == "sgd" and stack.batch <= self._chunk:
                 self._descend(batch, rate)
             else:
-                self._step(self.gradient(batch), rate, update)
+                self._step(self.gradient(batch), rate, root)
         return None
 
     def gradient(self, part: Part) -> list[Tensor]:
@@ -99,6 +106,10 @@ class Dense:
             pairs = labels * CLASSES + self._answers(logits)
             confusion.scatter_add_(1, pairs, confusion.new_ones(1, 1).expand_as(pairs))
         return mean_and_confusion(loss, confusion, len(part))
+
+    def _per_run(self, numbers: Tensor) -> Tensor:
+        """Numbers (…, R), on the device as (…, R, 1, 1): a factor of every run's matrices."""
+        return numbers.to(self.stack.dtype).to(self.stack.device)[..., None, None]
 
     def chunks(self, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
         """A part's inputs a_0 and labels (R, n), chunk by chunk."""
@@ -131,24 +142,23 @@ class Dense:
         # with δ_L scaled by -η / n, what is added to the weights as a gradient is the update itself
         self._backward(error * (rate / -len(part)), hidden, self.weights)
 
-    def _step(self, gradient: list[Tensor], rate: Tensor, update: int) -> None:
-        """One update by gradients of the mean loss: gradient descent, or Adam as in Kingma & Ba (2015)."""
+    def _step(self, gradient: list[Tensor], rate: Tensor, root: Tensor) -> None:
+        """One update by gradients of the mean loss: gradient descent, or Adam as in Kingma & Ba (2015).
+
+        Args:
+            gradient: Like the weights.
+            rate: η, (R, 1, 1); for Adam η / (1 - β₁ᵗ).
+            root: 1 / √(1 - β₂ᵗ), (R, 1, 1).
+        """
         if self.stack.run.optimizer == "sgd":
             for layer, slope in zip(self.weights, gradient, strict=True):
                 layer -= rate * slope
             return
-        beta1, beta2, epsilon = (
-            self.stack.each(name)[:, None, None] for name in ("beta1", "beta2", "epsilon")
-        )
-        bias1, bias2 = 1 - beta1 ** (update + 1), 1 - beta2 ** (update + 1)
-        rest1, rest2, root, epsilon, bias1 = (
-            number.to(self.stack.device, self.stack.dtype)
-            for number in (1 - beta1, 1 - beta2, bias2.sqrt(), epsilon, bias1)
-        )
+        rest1, rest2, epsilon = self._adam
         for layer, slope, mean, square in zip(self.weights, gradient, *self.moments, strict=True):
             mean += rest1 * (slope - mean)
             square += rest2 * (slope * slope - square)
-            layer -= rate / bias1 * mean / (square.sqrt() / root + epsilon)
+            layer -= rate * mean / (square.sqrt() * root + epsilon)
 
     def forward(self, weights: list[Tensor], inputs: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Logits z_L and, of the inputs and every hidden layer, φ(z_l) and a_l (which differ by a skip)."""

@@ -90,7 +90,7 @@ def train(
     torch.backends.cuda.matmul.allow_tf32 = False
     stack = Stack(runs, data, device, dtype)
     engine = Sparse(stack) if _is_sparse(stack.run, device) else Dense(stack)
-    meter, log = Meter(stack), _Log()
+    meter, log = Meter(stack), _Log(device)
     update, seconds = 0, 0.0
     if state is not None:
         update, seconds = state["update"], state["seconds"]
@@ -145,7 +145,8 @@ def _next_stop(stack: Stack, update: int, last: int) -> int:
 class _Log:
     """Measured values: they stay on the device until they are fetched in bulk."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._updates: dict[str, list[int]] = {}
         self._seconds: dict[str, list[float]] = {}
         self._values: dict[str, list[Tensor]] = {}
@@ -170,15 +171,12 @@ class _Log:
         """Takes up the values measured so far."""
         for metric, (updates, seconds, values) in state["measured"].items():
             self._updates[metric], self._seconds[metric] = list(updates), list(seconds)
-            self._values[metric] = list(values)
+            self._values[metric] = list(values.to(self._device))
 
     def frames(self, runs: int, updates_per_epoch: int) -> list[pd.DataFrame]:
         """The rows of every run, ordered by update and then as in METRICS."""
         metrics = [metric for metric in METRICS if metric in self._values]
-        values = {
-            metric: torch.stack([value.cpu() for value in self._values[metric]]).double().numpy()
-            for metric in metrics
-        }
+        values = {metric: torch.stack(self._values[metric]).cpu().double().numpy() for metric in metrics}
         frames = []
         for run in range(runs):
             parts = []

@@ -33,7 +33,7 @@ from analysis.runs import Measure, Run
 from analysis.training import backend, train
 
 CPU = torch.device("cpu")
-TURNS = 5
+TURNS = 3
 AT_THE_ENDS = (Measure(metrics=("test_loss",), every=10**9),)
 EACH_EPOCH = (Measure(metrics=("train_loss", "test_loss"), every=1),)
 RATES = (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 2.0, 5.0, 8.0)
