@@ -72,10 +72,23 @@ def _line(axes: Axes, summary: pd.DataFrame, color: Any, **style: Any) -> None:
         axes.fill_between(summary.index, summary["min"], summary["max"], color=color, alpha=0.2, linewidth=0)
 
 
-def _label(axes: Axes, x: float, y: float, text: str, color: Any, **style: Any) -> None:
-    """A direct label beside the end of a line."""
-    options = {"xytext": (4, 0), "va": "center", "ha": "left", **style}
-    axes.annotate(text, (x, y), textcoords="offset points", color=color, annotation_clip=False, **options)
+def _label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
+    """Labels (x, y, text, colour) beside the ends of lines, moved apart where they would overlap.
+
+    To be called when the axes have their scales and limits.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # places are known only then
+    height = plt.rcParams["font.size"] * figure.dpi / 72
+    lowest = -math.inf
+    for x, y, text, colour in sorted(
+        (label for label in labels if math.isfinite(label[1])), key=lambda e: e[1]
+    ):
+        place = axes.transData.transform((x, y))[1]
+        lowest = max(place, lowest + height)
+        offset = 4, (lowest - place) * 72 / figure.dpi
+        axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", color=colour, va="center")
 
 
 def _plain_ticks(axis: Axis) -> None:
@@ -148,33 +161,37 @@ def learning_rate_curves(frame: pd.DataFrame) -> Figure:
 def generalisation_gap(frames: dict[str, pd.DataFrame]) -> Figure:
     """Test loss minus train loss against epochs; a dot marks the epoch of least test loss (Q2)."""
     figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    labels = []
     for (name, frame), colour in zip(frames.items(), NETWORK_COLOURS, strict=True):
         test = series(frame, "test_loss")["mean"]
         gap = (test - series(frame, "train_loss")["mean"])[test.index > 0]
         axes.plot(gap.index, gap, color=colour)
         best = test[test.index > 0].idxmin()
         axes.plot(best, gap[best], "o", color=colour, markersize=5)
-        _label(axes, gap.index[-1], gap.iloc[-1], name, colour)
+        labels.append((gap.index[-1], gap.iloc[-1], name, colour))
     axes.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
     axes.set_xscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("test loss − train loss")
+    _label_ends(axes, labels)
     return figure
 
 
 def loss_against_seconds(frames: dict[str, pd.DataFrame]) -> Figure:
     """Mean test loss against training seconds (Q2)."""
     figure, axes = plt.subplots(figsize=(WIDTH, 2.4))
+    labels = []
     for (name, frame), colour in zip(frames.items(), NETWORK_COLOURS, strict=False):
         rows = frame[(frame["metric"] == "test_loss") & (frame["epoch"] > 0)]
         means = rows.groupby("epoch")[["seconds", "value"]].mean()
         axes.plot(means["seconds"], means["value"], color=colour)
-        _label(axes, means["seconds"].iloc[-1], means["value"].iloc[-1], name, colour)
+        labels.append((means["seconds"].iloc[-1], means["value"].iloc[-1], name, colour))
     axes.set_xscale("log")
     axes.set_yscale("log")
     _plain_ticks(axes.yaxis)
     axes.set_xlabel("training time in seconds")
     axes.set_ylabel("test cross entropy")
+    _label_ends(axes, labels)
     return figure
 
 
@@ -207,14 +224,16 @@ def sharpness(curves: pd.DataFrame) -> Figure:
     Args:
         curves: λ_max η / 2: index epoch, a column per learning rate.
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.0))
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4))
     colours = RATE_COLOURS(np.linspace(0, 0.9, len(curves.columns)))
+    labels = []
     for (rate, line), colour in zip(curves[curves.index > 0].items(), colours, strict=True):
         axes.plot(line.index, line, color=colour)
-        _label(axes, line.index[-1], line.iloc[-1], f"{rate:g}", colour)
+        labels.append((line.index[-1], line.iloc[-1], f"{rate:g}", colour))
     axes.axhline(1, color=QUIET, linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("sharpness λ$_{max}$ relative to 2/η")
+    _label_ends(axes, labels)
     return figure

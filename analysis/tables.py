@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more than this share of the epochs
+UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more of the last half of the epochs
 ACCURACIES = (0.90, 0.95)  # thresholds of test accuracy
 
 
@@ -46,6 +47,12 @@ def power(value: float) -> str:
         return "0"
     exponent = math.floor(math.log10(value))
     return f"${value / 10.0**exponent:.1f} \\cdot 10^{{{exponent}}}$"
+
+
+def words(items: Iterable[str]) -> str:
+    """An enumeration: a, b and c; "none" of nothing."""
+    *first, last = list(items) or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def curve(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -140,8 +147,8 @@ def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns learning_rate, epochs, train_loss, test_loss, test_accuracy at the last epoch; rises, the share of
-        epochs in which the train loss rises; epochs_90 and epochs_95, the first epoch with that test accuracy
-        (not finite if never); verdict.
+        the last half of the epochs in which the train loss rises; peak, the highest train loss relative to the
+        first; epochs_90 and epochs_95, the first epoch with that test accuracy (not finite if never); verdict.
     """
     lines = []
     for rate, run in rows.groupby("learning_rate"):
@@ -151,7 +158,8 @@ def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "learning_rate": rate,
             "epochs": int(train.index[-1]),
             **{name: metrics[name].iloc[-1] for name in ("train_loss", "test_loss", "test_accuracy")},
-            "rises": float((train.diff().dropna() > 0).mean()),
+            "rises": float((train.diff().iloc[len(train) // 2 :] > 0).mean()),
+            "peak": train.max() / train.iloc[0],
         }
         for threshold in ACCURACIES:
             reached = accuracy[accuracy >= threshold]

@@ -33,6 +33,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "parameters_counted": lambda rows: rows.assign(counted=rows["counted"] + 1),
     "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
+    "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),
     "edge_of_stability": lambda rows: rows.assign(value=rows["value"] * 3),
     "learning_rate_unstable": lambda rows: rows.sort_values("value", ascending=False),
 }
