@@ -101,8 +101,8 @@ def overfitting_numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Index key; epochs, train_loss, test_loss and gap at the last epoch, train_accuracy, test_accuracy there,
-        best_epoch of least test loss, best_loss there, and rise: how far the last test loss lies above it,
-        relative to it.
+        best_epoch of least test loss, best_loss and best_train_loss there, and rise: how far the last test loss
+        lies above it, relative to it.
     """
     train, test = curve(rows, "train_loss"), curve(rows, "test_loss")
     best = test.min()
@@ -116,6 +116,7 @@ def overfitting_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "test_accuracy": curve(rows, "test_accuracy").iloc[-1],
             "best_epoch": test.idxmin(),
             "best_loss": best,
+            "best_train_loss": [train.loc[epoch, run] for run, epoch in test.idxmin().items()],
             "rise": test.iloc[-1] / best - 1,
         }
     )
