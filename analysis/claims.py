@@ -131,8 +131,8 @@ def gradient_descent_is_full(found: Results) -> Evidence:
     "sec-q2",
     ("curves",),
     "No: at the last epoch the mean gap test − train is {gaps} for {names} ({seeds} seeds), in no run more than "
-    "{share} of the test loss; in the {spikes} of {runs} runs whose test loss ends more than 1 % above its least value (by up "
-    "to {rise}), the train loss has risen with it, which is instability and not over-fitting.",
+    "{share} of the test loss; in the {spikes} of {runs} runs whose test loss ends more than 1 % above its least "
+    "value (by up to {rise}), the train loss has risen with it, which is instability and not over-fitting.",
 )
 def no_overfitting(found: Results) -> Evidence:
     networks = {name: tables.overfitting_numbers(rows) for name, rows in tables.networks(found.rows).items()}

@@ -33,7 +33,7 @@ def _looks_numeric(cell: object) -> bool:
 
 def number(value: float, digits: int) -> str:
     """A measured value with fixed decimals; a diverged one in words."""
-    return f"{value:,.{digits}f}" if math.isfinite(value) else "not finite"
+    return f"{value:,.{digits}f}".replace("-", "−") if math.isfinite(value) else "not finite"
 
 
 def percent(share: float, digits: int = 1) -> str:
