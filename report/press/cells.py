@@ -49,7 +49,7 @@ async def execute(book: Book, chapter: Chapter, work: Path) -> str:
 
 async def _run(book: Book, cells: list[Inline | Cell]) -> list[list[dict[str, Any]]]:
     sources = [_SETUP, *(cell.source for cell in cells)]
-    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook,
         kernel_name="python3",
