@@ -6,7 +6,7 @@ from analysis.experiments import Experiment, Preset
 from analysis.runs import Measure, Run
 
 LEARNING_RATES = (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 2.0, 5.0, 8.0)
-EPOCHS: dict[Preset, int] = {"full": 300, "quick": 4}
+EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 4}
 
 MEASURES = (
     Measure(metrics=("train_loss", "train_accuracy", "test_loss", "test_accuracy"), every=1),
