@@ -7,14 +7,36 @@ It imports no torch and touches no files: `run_all` computes the jobs, `results`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from analysis.runs import Job
+from analysis.runs import TRAIN_EXAMPLES, Job
 
 Preset: TypeAlias = Literal["full", "quick"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+VALIDATION_EXAMPLES = 10_000  # held out of training wherever something is chosen, such as a learning rate
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every run of a comparison gets alike.
+
+    Attributes:
+        seeds: One run each.
+        epochs: Passes over the training set.
+        train_examples: Size of the training set.
+    """
+
+    seeds: tuple[int, ...]
+    epochs: int
+    train_examples: int = TRAIN_EXAMPLES - VALIDATION_EXAMPLES
+
+    def updates(self, batch_size: int | None) -> int:
+        """Updates per epoch."""
+        return math.ceil(self.train_examples / (batch_size or self.train_examples))
 
 
 @dataclass(frozen=True)

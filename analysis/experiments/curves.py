@@ -10,7 +10,7 @@ SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
 # learning rate, as with 0.1 they would not leave their first plateau within these epochs.
 LEARNING_RATE = {(300,): 0.1, (10, 10): 1.0, (20, 20): 1.0}
 EPOCHS: dict[Preset, dict[tuple[int, ...], int]] = {
-    "full": {(300,): learning_rate.EPOCHS["full"], (10, 10): 2_000, (20, 20): 2_000},
+    "full": {(300,): 300, (10, 10): 1_000, (20, 20): 1_000},
     "quick": {(300,): learning_rate.EPOCHS["quick"], (10, 10): 10, (20, 20): 10},
 }
 FEW_EXAMPLES = 1_000  # training examples of the network that over-fits
