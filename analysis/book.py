@@ -12,12 +12,15 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from analysis import claims, figures, tables
+from analysis import claims, tables
 from analysis.claims import results
+from analysis.claims.registry import CLAIMS
 from analysis.data import MNIST_SHA256
 from analysis.experiments.registry import EXPERIMENTS
+from analysis.figures import assignment1 as figures1
 from analysis.files import write_atomically
 from analysis.runs import Run
+from analysis.tables import assignment1 as tables1
 
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
 
@@ -44,14 +47,14 @@ def claim(name: str) -> Markdown:
 def findings() -> Markdown:
     """The first finding of every section, with a link to it."""
     first: dict[str, str] = {}
-    for name, found in claims.CLAIMS.items():
+    for name, found in CLAIMS.items():
         first.setdefault(found.section, name)
     return Markdown("\n".join(f"- @{section}: {claim(name).data}" for section, name in first.items()))
 
 
 def ledger() -> Markdown:
     """All findings with their verdicts, as a table."""
-    verdicts = [claims.judge(name) for name in claims.CLAIMS]
+    verdicts = [claims.judge(name) for name in CLAIMS]
     return tables.markdown(
         pd.DataFrame(
             {
@@ -129,18 +132,18 @@ def listing(path: str) -> None:
 def networks(contrast: bool = False) -> dict[str, pd.DataFrame]:
     """Q2: the rows of each network, by the name that figures give it."""
     rows = results("curves").rows
-    contrasted = {"300, few examples": tables.few_examples(rows)} if contrast else {}
-    return {**tables.networks(rows), **contrasted}
+    contrasted = {"300, few examples": tables1.few_examples(rows)} if contrast else {}
+    return {**tables1.networks(rows), **contrasted}
 
 
 def learning_rate_figures() -> None:
     """Saves one figure per learning rate and prints the markdown that shows them (Q6, appendix)."""
     rows = results("learning_rate").rows
     GENERATED.mkdir(exist_ok=True)
-    numbers = tables.learning_rate_numbers(rows).set_index("learning_rate")
+    numbers = tables1.learning_rate_numbers(rows).set_index("learning_rate")
     for rate, run in rows.groupby("learning_rate"):
-        figure = figures.learning_rate_curves(run)
-        label = tables.learning_rate_label(rate)
+        figure = figures1.learning_rate_curves(run)
+        label = tables1.learning_rate_label(rate)
         figure.savefig(GENERATED / f"{label}.svg", metadata={"Date": None})
         plt.close(figure)
         line = numbers.loc[rate]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 
-from analysis import claims
+from analysis.claims.registry import CLAIMS
 from analysis.experiments.learning_rate import LEARNING_RATES
 from report.check import check
 
@@ -37,7 +37,7 @@ def test_the_chapters_are_there(book: Path) -> None:
 def test_every_finding_stands_in_the_ledger(book: Path) -> None:
     table = pages(book)["report/claims.html"].select_one("#tbl-claims")
     assert table is not None
-    assert len(table.select("tbody tr")) == len(claims.CLAIMS)
+    assert len(table.select("tbody tr")) == len(CLAIMS)
 
 
 def test_one_figure_per_learning_rate(book: Path) -> None:

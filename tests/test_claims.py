@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import book, claims
+from analysis.claims.registry import CLAIMS
 from analysis.results import Results
 
 Alter = Callable[[pd.DataFrame], pd.DataFrame]
@@ -46,14 +47,14 @@ def altered(found: Results, alter: Alter) -> Results:
     )
 
 
-@pytest.mark.parametrize("name", claims.CLAIMS)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_the_committed_results_support_it(name: str) -> None:
-    presets = {claims.results(experiment).preset for experiment in claims.CLAIMS[name].experiments}
+    presets = {claims.results(experiment).preset for experiment in CLAIMS[name].experiments}
     verdict = claims.judge(name)
     assert verdict.holds or "quick" in presets, verdict.text
 
 
-@pytest.mark.parametrize("name", claims.CLAIMS)
+@pytest.mark.parametrize("name", CLAIMS)
 def test_contrary_results_refute_it_and_the_text_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     genuine = claims.results
     monkeypatch.setattr(claims, "results", lambda asked: altered(genuine(asked), CONTRADICTIONS[name]))
@@ -63,7 +64,7 @@ def test_contrary_results_refute_it_and_the_text_says_so(name: str, monkeypatch:
 
 def test_sentences_have_no_number_of_their_own_cached_results() -> None:
     """Every measured number of a sentence comes from its evidence: places are filled, none is left."""
-    for name in claims.CLAIMS:
+    for name in CLAIMS:
         assert "{" not in claims.judge(name).text.replace("^{", "").replace("\\cdot 10^{", "")
 
 

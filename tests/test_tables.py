@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import tables
+from analysis.tables import assignment1
 
 
 def run(rate: float, train: Sequence[float], accuracy: Sequence[float]) -> pd.DataFrame:
@@ -44,22 +45,22 @@ NOT_LEARNT = [0.1] * 200
     ],
 )
 def test_the_verdict_on_a_learning_rate(train: list[float], accuracy: list[float], verdict: str) -> None:
-    table = tables.learning_rate_numbers(run(0.5, train, accuracy))
+    table = assignment1.learning_rate_numbers(run(0.5, train, accuracy))
     assert table["verdict"].tolist() == [verdict]
 
 
 def test_epochs_to_an_accuracy_are_the_first_that_reach_it() -> None:
     rows = pd.concat([run(0.5, FALLING, LEARNT), run(0.1, FALLING, NOT_LEARNT)])
-    table = tables.learning_rate_numbers(rows).set_index("learning_rate")
+    table = assignment1.learning_rate_numbers(rows).set_index("learning_rate")
     assert table.loc[0.5, ["epochs_90", "epochs_95"]].tolist() == [2, 3]
     assert table.loc[0.1, ["epochs_90", "epochs_95"]].tolist() == [math.inf, math.inf]
-    assert "–" in tables.learning_rates(rows).data
+    assert "–" in assignment1.learning_rates(rows).data
 
 
 def test_over_fitting_is_the_rise_above_the_least_test_loss() -> None:
     rows = run(0.5, [2.0, 1.0, 0.5, 0.25], [0.5] * 4)
     rows.loc[rows["metric"] == "test_loss", "value"] = [2.0, 1.0, 1.5, 3.0]
-    (numbers,) = tables.overfitting_numbers(rows).to_dict("records")
+    (numbers,) = assignment1.overfitting_numbers(rows).to_dict("records")
     assert numbers["best_epoch"] == 1
     assert numbers["rise"] == pytest.approx(2.0)
     assert numbers["gap"] == pytest.approx(2.75)
@@ -69,7 +70,7 @@ def test_relative_sharpness_is_one_at_the_edge() -> None:
     rows = pd.DataFrame(
         {"learning_rate": [0.5, 2.0], "epoch": 1.0, "metric": "sharpness", "value": [4.0, 1.0]}
     )
-    assert tables.relative_sharpness(rows).loc[1.0].tolist() == [1.0, 1.0]
+    assert assignment1.relative_sharpness(rows).loc[1.0].tolist() == [1.0, 1.0]
 
 
 def test_markdown_sets_numbers_to_the_right_and_words_to_the_left() -> None:

@@ -1,107 +1,28 @@
-"""The report's figures, drawn from cached results.
-
-One style and one palette for all: a colour means the same thing in every figure, and every line that shares
-its axes with others is labelled where it ends.
-Each function takes tidy frames (see `results`) and returns a matplotlib figure.
-"""
+"""The figures of assignment 1."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import matplotlib as mpl
-import matplotlib.lines
 import matplotlib.pyplot as plt
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
-# Okabe & Ito's colours, told apart by the colour-blind; train and test also differ in grey.
-TRAIN, TEST = "#0072b2", "#d55e00"
-INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
-NETWORK_COLOURS = ("#222222", "#009e73", "#cc79a7", "#e69f00")  # in the order of the networks in Q2
-TRAIN_TEST: dict[str, dict[str, Any]] = {
-    "train": {"color": TRAIN},
-    "test": {"color": TEST, "linestyle": (0, (4, 1.5))},
-}
-RATE_COLOURS = mpl.colormaps["viridis"]
-
-WIDTH = 6.3  # inches: the text width of the A4 page
-STYLE: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same on every machine
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": QUIET,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "text.color": INK,
-    "lines.linewidth": 1.4,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
-    "axes.formatter.useoffset": False,
-    "svg.hashsalt": "mnist",  # the same figure gives the same file
-}
-plt.style.use(STYLE)
-
-
-def series(frame: pd.DataFrame, metric: str, x: str = "epoch") -> pd.DataFrame:
-    """One metric's mean, least and largest value over seeds, by `x`; index: x."""
-    rows = frame[frame["metric"] == metric]
-    return rows.groupby(x)["value"].agg(["mean", "min", "max"])
-
-
-def _line(axes: Axes, summary: pd.DataFrame, color: Any, **style: Any) -> None:
-    """A mean line over a band from the least to the largest seed."""
-    axes.plot(summary.index, summary["mean"], color=color, **style)
-    if not summary["min"].equals(summary["max"]):
-        axes.fill_between(summary.index, summary["min"], summary["max"], color=color, alpha=0.2, linewidth=0)
-
-
-def _label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
-    """Labels (x, y, text, colour) beside the ends of lines, moved apart where they would overlap.
-
-    To be called when the axes have their scales and limits.
-    """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()  # places are known only then
-    height = plt.rcParams["font.size"] * figure.dpi / 72
-    lowest = -math.inf
-    for x, y, text, colour in sorted(
-        (label for label in labels if math.isfinite(label[1])), key=lambda e: e[1]
-    ):
-        place = axes.transData.transform((x, y))[1]
-        lowest = max(place, lowest + height)
-        offset = 4, (lowest - place) * 72 / figure.dpi
-        axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", color=colour, va="center")
-
-
-def _plain_ticks(axis: Axis) -> None:
-    """Logarithmic ticks at 1, 2 and 5, written as plain numbers."""
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(mpl.ticker.NullLocator())
-
-
-def _train_test_legend(axes: Axes) -> None:
-    axes.legend(
-        handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in TRAIN_TEST.items()]
-    )
+from analysis.figures import (
+    FAINT,
+    NETWORK_COLOURS,
+    QUIET,
+    RATE_COLOURS,
+    TRAIN_TEST,
+    WIDTH,
+    draw_line,
+    label_ends,
+    plain_ticks,
+    series,
+    train_test_legend,
+)
 
 
 def digits(frame: pd.DataFrame) -> Figure:
@@ -124,11 +45,11 @@ def _loss_panel(axes: Axes, frame: pd.DataFrame, logarithmic: bool) -> None:
     """Train and test loss against epochs; on logarithmic axes epoch 0 is left out."""
     for name, style in TRAIN_TEST.items():
         summary = series(frame, f"{name}_loss")
-        _line(axes, summary[summary.index > 0] if logarithmic else summary, **style)
+        draw_line(axes, summary[summary.index > 0] if logarithmic else summary, **style)
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
-        _plain_ticks(axes.yaxis)
+        plain_ticks(axes.yaxis)
     axes.set_xlabel("epoch")
 
 
@@ -143,7 +64,7 @@ def loss_curves(frames: dict[str, pd.DataFrame]) -> Figure:
         grid[0, column].set_xlabel("")
     for row in grid:
         row[0].set_ylabel("cross entropy")
-    _train_test_legend(grid[0, 0])
+    train_test_legend(grid[0, 0])
     return figure
 
 
@@ -154,7 +75,7 @@ def learning_rate_curves(frame: pd.DataFrame) -> Figure:
     _loss_panel(logarithmic, frame, logarithmic=True)
     linear.set_ylabel("cross entropy")
     linear.set_ylim(bottom=0)
-    _train_test_legend(linear)
+    train_test_legend(linear)
     return figure
 
 
@@ -173,7 +94,7 @@ def generalisation_gap(frames: dict[str, pd.DataFrame]) -> Figure:
     axes.set_xscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("test loss − train loss")
-    _label_ends(axes, labels)
+    label_ends(axes, labels)
     return figure
 
 
@@ -188,10 +109,10 @@ def loss_against_seconds(frames: dict[str, pd.DataFrame]) -> Figure:
         labels.append((means["seconds"].iloc[-1], means["value"].iloc[-1], name, colour))
     axes.set_xscale("log")
     axes.set_yscale("log")
-    _plain_ticks(axes.yaxis)
+    plain_ticks(axes.yaxis)
     axes.set_xlabel("training time in seconds")
     axes.set_ylabel("test cross entropy")
-    _label_ends(axes, labels)
+    label_ends(axes, labels)
     return figure
 
 
@@ -205,9 +126,9 @@ def learning_rate_summary(table: pd.DataFrame) -> Figure:
     for name, style in TRAIN_TEST.items():
         losses.plot(table["learning_rate"], table[f"{name}_loss"], marker="o", markersize=3.5, **style)
     losses.set_yscale("log")
-    _plain_ticks(losses.yaxis)
+    plain_ticks(losses.yaxis)
     losses.set_ylabel("final cross entropy")
-    _train_test_legend(losses)
+    train_test_legend(losses)
     accuracies.plot(
         table["learning_rate"], 100 * table["test_accuracy"], marker="o", markersize=3.5, **TRAIN_TEST["test"]
     )
@@ -235,5 +156,5 @@ def sharpness(curves: pd.DataFrame) -> Figure:
     axes.set_yscale("log")
     axes.set_xlabel("epoch")
     axes.set_ylabel("sharpness λ$_{max}$ relative to 2/η")
-    _label_ends(axes, labels)
+    label_ends(axes, labels)
     return figure

@@ -1,87 +1,16 @@
-"""The report's findings as code: each is a function over cached results with the sentence that it supports.
-
-`judge` gives a finding's verdict and its sentence with the numbers: the text shows it, the appendix lists all, the
-tests assert all on the committed cache.
-When results contradict a finding, the report says so in place.
-"""
+"""The findings of assignment 1."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-
 import pandas as pd
 
-from analysis import tables
+from analysis.claims import Evidence, claim
 from analysis.experiments import curves, exercise1, gradient_descent
-from analysis.results import Results, load
-from analysis.tables import number, percent, power
-
-results = cache(load)  # a chapter asks for the same results many times
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the results say about a finding: whether they support it, and the numbers for its sentence."""
-
-    holds: bool
-    numbers: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A finding.
-
-    Attributes:
-        section: Label of the section that states it.
-        experiments: The experiments behind it.
-        sentence: What it says, with places for the evidence's numbers.
-        check: Called with the experiments' results.
-    """
-
-    section: str
-    experiments: tuple[str, ...]
-    sentence: str
-    check: Callable[..., Evidence]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A finding judged by the results at hand; `text` is its sentence with the numbers."""
-
-    claim: Claim
-    holds: bool
-    text: str
-
+from analysis.results import Results
+from analysis.tables import assignment1 as tables
+from analysis.tables import number, percent, power, words
 
 NAMED = {"ten": "10-10", "twenty": "20-20", "wide": "300"}  # the networks whose β the text names
-
-CLAIMS: dict[str, Claim] = {}  # by name, in the order of the text
-
-
-def claim(
-    section: str, experiments: tuple[str, ...], sentence: str
-) -> Callable[[Callable[..., Evidence]], Callable[..., Evidence]]:
-    """Registers the decorated check as the finding of its name."""
-
-    def register(check: Callable[..., Evidence]) -> Callable[..., Evidence]:
-        CLAIMS[check.__name__] = Claim(section, experiments, sentence, check)
-        return check
-
-    return register
-
-
-def judge(name: str) -> Verdict:
-    """The verdict of the cached results on a finding.
-
-    Raises:
-        KeyError: No finding has that name.
-        ResultsError: An experiment's results are missing.
-    """
-    found = CLAIMS[name]
-    evidence = found.check(*(results(experiment) for experiment in found.experiments))
-    return Verdict(found, evidence.holds, found.sentence.format(**evidence.numbers))
 
 
 @claim(
@@ -142,8 +71,8 @@ def no_overfitting(found: Results) -> Evidence:
     return Evidence(
         bool(share < 0.1 and (spikes["train_loss"] > spikes["best_train_loss"]).all()),
         {
-            "gaps": tables.words(number(numbers["gap"].mean(), 3) for numbers in networks.values()),
-            "names": tables.words(networks),
+            "gaps": words(number(numbers["gap"].mean(), 3) for numbers in networks.values()),
+            "names": words(networks),
             "seeds": str(found.rows["seed"].nunique()),
             "share": percent(share),
             "spikes": str(len(spikes)),
@@ -207,10 +136,10 @@ def learning_rate_window(found: Results) -> Evidence:
             "least": percent(good.min()),
             "most": percent(good.max()),
             "best": f"{accuracy.idxmax():g}",
-            "slow": tables.words(f"{rate:g}" for rate in slow.index),
-            "slow_accuracies": tables.words(percent(value) for value in slow),
-            "fast": tables.words(f"{rate:g}" for rate in fast.index),
-            "fast_accuracies": tables.words(percent(value) for value in fast),
+            "slow": words(f"{rate:g}" for rate in slow.index),
+            "slow_accuracies": words(percent(value) for value in slow),
+            "fast": words(f"{rate:g}" for rate in fast.index),
+            "fast_accuracies": words(percent(value) for value in fast),
         },
     )
 
@@ -225,7 +154,7 @@ def learning_rate_unstable(found: Results) -> Evidence:
     unstable = table.index[table["verdict"] == "unstable"]
     return Evidence(
         bool(len(unstable) and unstable.min() > 1 and not (table["verdict"] == "diverges").any()),
-        {"unstable": tables.words(f"{rate:g}" for rate in unstable)},
+        {"unstable": words(f"{rate:g}" for rate in unstable)},
     )
 
 

@@ -1,0 +1,1 @@
+"""The figures of assignment 2."""

@@ -1,0 +1,82 @@
+"""Intervals and tests over seeds, and choices by validation accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over n seeds and its two-sided Student t interval of level LEVEL, mean ± half.
+
+    The half width is not finite for a single value.
+    """
+
+    mean: float
+    half: float
+    n: int
+
+
+def t_interval(values: Sequence[float] | pd.Series[float]) -> Interval:
+    """The mean of independent values, with its interval."""
+    numbers = np.asarray(values, dtype=float)
+    n = len(numbers)
+    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n) if n > 1 else np.inf
+    return Interval(float(numbers.mean()), float(half), n)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Mean difference of paired values with its t interval, and the p-value of Student's paired t test (two-sided)."""
+
+    difference: Interval
+    p: float
+
+
+def paired_t(first: pd.Series[float], second: pd.Series[float]) -> Paired:
+    """Compares two methods over the seeds that they share; both are indexed by seed.
+
+    Raises:
+        ValueError: They do not have the same seeds.
+    """
+    if not first.index.sort_values().equals(second.index.sort_values()):
+        raise ValueError(f"seeds differ: {list(first.index)} and {list(second.index)}")
+    differences = first - second
+    return Paired(t_interval(differences), float(stats.ttest_1samp(differences, 0).pvalue))
+
+
+def last(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:
+    """A metric's value at each run's last measurement; index: the columns `by`, which must tell the runs apart."""
+    chosen = rows[rows["metric"] == metric].sort_values("update")
+    return chosen.groupby([*by, "key"], dropna=False)["value"].last().droplevel("key")
+
+
+def best_rates(
+    rows: pd.DataFrame, by: Sequence[str], metric: str = "validation_accuracy"
+) -> pd.Series[float]:
+    """The learning rate of the highest mean final validation accuracy over seeds, for each setting.
+
+    Args:
+        rows: Of runs over learning rates and seeds.
+        by: Columns that tell the settings apart.
+        metric: What decides.
+
+    Returns:
+        learning_rate by the columns `by`. Runs that are not finite count as the worst.
+    """
+    means = last(rows, metric, [*by, "learning_rate"]).fillna(-np.inf).groupby([*by, "learning_rate"]).mean()
+    best = means.groupby(list(by)).idxmax() if len(by) else means
+    return best.map(lambda index: index[-1]).rename("learning_rate")
+
+
+def at_best_rates(rows: pd.DataFrame, by: Sequence[str], metric: str = "validation_accuracy") -> pd.DataFrame:
+    """The rows of every setting's runs at its best rate; see `best_rates`."""
+    best = best_rates(rows, by, metric).reset_index()
+    return rows.merge(best, on=[*by, "learning_rate"])

@@ -1,0 +1,1 @@
+"""The tables of assignment 2."""
