@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
+
+import pandas as pd
 
 from analysis.experiments import VALIDATION_EXAMPLES, Budget, Experiment, Preset
-from analysis.runs import TRAIN_EXAMPLES, Measure, Order, Run
+from analysis.runs import TRAIN_EXAMPLES, Job, Measure, Order, Program, Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
 
 ORDERS: tuple[Order, ...] = get_args(Order)
 LEARNING_RATES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -14,8 +21,23 @@ WITHIN_PASS_RATES = (0.001, 0.01)  # at which the passes are looked into
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
 
-def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Both orders at every rate, measured ten times a pass; and, on all examples, what happens within two passes."""
+def labels(data: Data, device: torch.device) -> pd.DataFrame:
+    """The labels in the order in which the first pass of a run with seed 0 meets them.
+
+    Returns:
+        One row per training example: position, and a column per order.
+    """
+    from analysis.network import order
+
+    columns = {}
+    for name in ORDERS:
+        run = Run(order=name, learning_rate=1, batch_size=1, epochs=1, measures=())
+        columns[name] = data.train_labels[order(run, 0, data.train_labels)].numpy()
+    return pd.DataFrame(columns).rename_axis("position").reset_index()
+
+
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """Both orders at every rate, measured ten times a pass; inside two passes over all examples; the labels."""
     budget, within = BUDGETS[preset], WITHIN_PASS[preset]
     window_measures = (
         Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),
@@ -54,7 +76,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for rate in WITHIN_PASS_RATES
         for seed in within.seeds
     )
-    return window + passes
+    return (*window, *passes, Program(function="analysis.experiments.label_sorted_stream:labels"))
 
 
 EXPERIMENT = Experiment("label_sorted_stream", "Assignment 2, exercise 3: examples sorted by label", jobs)
