@@ -52,6 +52,16 @@ def paired_t(first: pd.Series[float], second: pd.Series[float]) -> Paired:
     return Paired(t_interval(differences), float(stats.ttest_1samp(differences, 0).pvalue))
 
 
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's (1979) adjustment of the p-values of several tests, in their order: each holds with the others tested."""
+    adjusted = [0.0] * len(p)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda index: p[index])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
+        adjusted[place] = largest
+    return adjusted
+
+
 def last(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:
     """A metric's value at each run's last measurement; index: the columns `by`, which must tell the runs apart."""
     chosen = rows[rows["metric"] == metric].sort_values("update")
