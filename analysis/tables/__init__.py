@@ -13,6 +13,8 @@ from collections.abc import Iterable
 import pandas as pd
 from IPython.display import Markdown
 
+from analysis.statistics import Interval
+
 
 def markdown(frame: pd.DataFrame) -> Markdown:
     """A table of the book: text to the left, numbers (and what stands for them) to the right."""
@@ -24,7 +26,7 @@ def markdown(frame: pd.DataFrame) -> Markdown:
 
 
 def _looks_numeric(cell: object) -> bool:
-    return re.fullmatch(r"[-−+]?[\d,.]+( %)?|–|not finite|\$.*\$", str(cell)) is not None
+    return re.fullmatch(r"[-−+]?[\d,.]+( ± [\d.]+)?( %)?|–|not finite|\$.*\$", str(cell)) is not None
 
 
 def number(value: float, digits: int) -> str:
@@ -35,6 +37,12 @@ def number(value: float, digits: int) -> str:
 def percent(share: float, digits: int = 1) -> str:
     """A share as the text writes it: 0.9123 is 91.2 %."""
     return f"{100 * share:.{digits}f} %"
+
+
+def interval(shares: Interval, digits: int = 2, unit: str = " %") -> str:
+    """A mean share with the half width of its interval, in percent; the mean alone of a single value."""
+    mean = f"{100 * shares.mean:.{digits}f}".replace("-", "−")
+    return f"{mean} ± {100 * shares.half:.{digits}f}{unit}" if shares.n > 1 else f"{mean}{unit}"
 
 
 def power(value: float) -> str:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from analysis.tables import curve, markdown, number, percent, power
+from analysis import statistics
+from analysis.tables import curve, interval, markdown, number, percent, power
 
 UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more of the last half of the epochs
 ACCURACIES = (0.90, 0.95)  # thresholds of test accuracy
+LOSSES = {  # Q4 and Q5, by loss and output
+    ("cross_entropy", "softmax"): "cross entropy",
+    ("quadratic", "softmax"): "quadratic, softmax",
+    ("quadratic", "sigmoid"): "quadratic, sigmoid",
+}
 
 
 def gradient_descent(checks: pd.DataFrame) -> Markdown:
@@ -116,12 +123,16 @@ def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "rises": float((train.diff().iloc[len(train) // 2 :] > 0).mean()),
             "peak": train.max() / train.iloc[0],
         }
-        for threshold in ACCURACIES:
-            reached = accuracy[accuracy >= threshold]
-            line[f"epochs_{100 * threshold:.0f}"] = reached.index[0] if len(reached) else np.inf
+        line |= _epochs_to(accuracy)
         line["verdict"] = _verdict(line)
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _epochs_to(accuracy: pd.Series[float]) -> dict[str, float]:
+    """The first epoch with each of ACCURACIES, not finite if there is none, by name: epochs_90, epochs_95."""
+    reached = {threshold: accuracy.index[accuracy >= threshold] for threshold in ACCURACIES}
+    return {f"epochs_{100 * t:.0f}": epochs[0] if len(epochs) else np.inf for t, epochs in reached.items()}
 
 
 def relative_sharpness(rows: pd.DataFrame) -> pd.DataFrame:
@@ -165,3 +176,91 @@ def learning_rates(rows: pd.DataFrame) -> Markdown:
 
 def _epoch(epoch: float) -> str:
     return f"{epoch:,.0f}" if math.isfinite(epoch) else "–"
+
+
+def named_losses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q4: the rows with a column `name` of loss and output, and `bias`, how far an output's bias was raised."""
+    names = [LOSSES[pair] for pair in zip(rows["loss"], rows["output"], strict=True)]
+    return rows.assign(name=names, bias=rows["init_scale"].where(rows["init"] == "biased_output", 0.0))
+
+
+def trained_losses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q4: the named rows of the trained runs, from each start every loss at its best rate."""
+    trained = rows[rows["epochs"] == rows["epochs"].max()]
+    return statistics.at_best_rates(named_losses(trained), ["name", "bias"])
+
+
+def first_gradients(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q4: norm of the gradient at the start, all layers together: name, bias, seed, norm."""
+    probed = named_losses(rows[(rows["metric"] == "gradient_norm") & (rows["update"] == 0)])
+    squares = probed.assign(norm=probed["value"] ** 2)
+    return squares.groupby(["name", "bias", "seed"])["norm"].sum().pow(0.5).reset_index()
+
+
+def loss_numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q4: one row per run of the usual start, every loss at its best rate.
+
+    Returns:
+        Columns name, seed, learning_rate, test_accuracy at the end, epochs_90 and epochs_95 as in
+        `learning_rate_numbers`.
+    """
+    trained = trained_losses(rows)
+    chosen = trained[(trained["bias"] == 0) & (trained["metric"] == "test_accuracy")]
+    lines = []
+    for (name, seed, rate), run in chosen.groupby(["name", "seed", "learning_rate"]):
+        accuracy = run.set_index("epoch")["value"].sort_index()
+        lines.append(
+            {
+                "name": name,
+                "seed": seed,
+                "learning_rate": rate,
+                "test_accuracy": accuracy.iloc[-1],
+                **_epochs_to(accuracy),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def behind_cross_entropy(numbers: pd.DataFrame) -> dict[str, statistics.Paired]:
+    """Q4: by how much cross entropy's test accuracy exceeds each quadratic loss's; p-values adjusted after Holm."""
+    accuracy = numbers.pivot(index="seed", columns="name", values="test_accuracy")
+    reference, *others = LOSSES.values()
+    return compared({name: (accuracy[reference], accuracy[name]) for name in others})
+
+
+def compared(pairs: dict[str, tuple[pd.Series[float], pd.Series[float]]]) -> dict[str, statistics.Paired]:
+    """Paired tests of several comparisons, their p-values adjusted after Holm."""
+    tests = {name: statistics.paired_t(first, second) for name, (first, second) in pairs.items()}
+    adjusted = statistics.holm([test.p for test in tests.values()])
+    return {name: replace(test, p=p) for (name, test), p in zip(tests.items(), adjusted, strict=True)}
+
+
+def losses(rows: pd.DataFrame) -> Markdown:
+    """Q4: each loss at its best rate."""
+    numbers = loss_numbers(rows)
+    behind = behind_cross_entropy(numbers)
+    wrong = trained_losses(rows).query("bias > 0")
+    early = (
+        wrong[(wrong["metric"] == "test_accuracy") & (wrong["epoch"] == 1)].groupby("name")["value"].mean()
+    )
+    late = statistics.last(wrong, "test_accuracy", ["name", "seed"]).groupby("name").mean()
+    lines = []
+    for name in LOSSES.values():
+        runs = numbers[numbers["name"] == name]
+        lines.append(
+            {
+                "Loss": name,
+                "Best $\\eta$": f"{runs['learning_rate'].iloc[0]:g}",
+                "Epochs to 90 %": _mean_epoch(runs["epochs_90"]),
+                "to 95 %": _mean_epoch(runs["epochs_95"]),
+                "Test acc.": interval(statistics.t_interval(runs["test_accuracy"])),
+                "Behind": interval(behind[name].difference) if name in behind else "–",
+                "Wrong start: after 1 epoch": percent(early[name]),
+                f"after {wrong['epoch'].max():.0f}": percent(late[name]),
+            }
+        )
+    return markdown(pd.DataFrame(lines))
+
+
+def _mean_epoch(epochs: pd.Series[float]) -> str:
+    return f"{epochs.mean():.1f}" if math.isfinite(epochs.mean()) else "–"
