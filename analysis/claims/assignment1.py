@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from analysis import statistics
 from analysis.claims import Evidence, claim
-from analysis.experiments import curves, exercise1, gradient_descent
+from analysis.experiments import curves, exercise1, gradient_descent, published
 from analysis.results import Results
 from analysis.tables import assignment1 as tables
-from analysis.tables import number, percent, power, words
+from analysis.tables import interval, number, percent, power, words
 
+CHANCE = 0.1  # test accuracy of guessing
 NAMED = {"ten": "10-10", "twenty": "20-20", "wide": "300"}  # the networks whose β the text names
 
 
@@ -112,6 +114,107 @@ def parameters_counted(found: Results) -> Evidence:
     table = found.programs["count"].set_index("hidden")
     beta = {name: f"{table.loc[hidden, 'beta']:,}" for name, hidden in NAMED.items()}
     return Evidence(bool((table["beta"] == table["counted"]).all()), {**beta, "count": str(len(table))})
+
+
+@claim(
+    "sec-q4",
+    ("losses",),
+    "Because its gradient does not vanish where the network is wrong: after {epochs} epochs, each loss at its own best "
+    "learning rate, 784-300-10 has {reference} test accuracy with cross entropy, {softmax_gap} points more than with "
+    "the quadratic loss of softmax outputs and {sigmoid_gap} more than with that of sigmoid outputs.",
+)
+def cross_entropy_trains_better(found: Results) -> Evidence:
+    numbers = tables.loss_numbers(found.rows)
+    behind = tables.behind_cross_entropy(numbers)
+    accuracy = numbers.groupby("name")["test_accuracy"].mean()
+    return Evidence(
+        all(test.difference.mean > 0 and test.p < 0.05 for test in behind.values()),
+        {
+            "epochs": f"{tables.trained_losses(found.rows)['epoch'].max():.0f}",
+            "reference": percent(accuracy["cross entropy"]),
+            "softmax_gap": interval(behind["quadratic, softmax"].difference, 1, ""),
+            "sigmoid_gap": interval(behind["quadratic, sigmoid"].difference, 1, ""),
+        },
+    )
+
+
+@claim(
+    "sec-q4",
+    ("losses",),
+    "With the bias of one output raised by {bias}, the first gradient has norm {reference} with cross entropy but "
+    "{softmax} with the quadratic loss of softmax, {factor} times less; after one epoch from there the test accuracy "
+    "is {reference_accuracy} and {softmax_accuracy}.",
+)
+def quadratic_gradient_vanishes_when_wrong(found: Results) -> Evidence:
+    gradients = tables.first_gradients(found.rows)
+    norms = gradients[gradients["bias"] == gradients["bias"].max()].groupby("name")["norm"].mean()
+    reference, softmax = norms["cross entropy"], norms["quadratic, softmax"]
+    trained = tables.trained_losses(found.rows)
+    one = trained[(trained["bias"] > 0) & (trained["epoch"] == 1) & (trained["metric"] == "test_accuracy")]
+    accuracy = one.groupby("name")["value"].mean()
+    return Evidence(
+        bool(reference > 100 * softmax and accuracy["cross entropy"] > accuracy["quadratic, softmax"] + 0.2),
+        {
+            "bias": f"{gradients['bias'].max():g}",
+            "reference": number(reference, 1),
+            "softmax": number(softmax, 4),
+            "factor": f"{float(f'{reference / softmax:.1g}'):,.0f}",
+            "reference_accuracy": percent(accuracy["cross entropy"], 0),
+            "softmax_accuracy": percent(accuracy["quadratic, softmax"], 0),
+        },
+    )
+
+
+@claim(
+    "sec-q4",
+    ("losses",),
+    "The quadratic losses cannot make up for it by larger steps: from $\\eta = {rate}$ on they end within {most} of "
+    "{chance} accuracy, with outputs that sit in the wrong corner (softmax, training loss {softmax}) or all at 0 "
+    "(sigmoid, {sigmoid}), whereas cross entropy still reaches {reference} with $\\eta = {rate}$.",
+)
+def quadratic_losses_are_stuck(found: Results) -> Evidence:
+    rows = tables.named_losses(found.rows[found.rows["epochs"] == found.rows["epochs"].max()])
+    usual = rows[rows["bias"] == 0]
+    accuracy = statistics.last(usual, "test_accuracy", ["name", "learning_rate", "seed"])
+    loss = statistics.last(usual, "train_loss", ["name", "learning_rate", "seed"])
+    means = accuracy.groupby(["name", "learning_rate"]).mean().unstack("name")
+    numbers = tables.loss_numbers(found.rows)
+    best = numbers.loc[numbers["name"] != "cross entropy", "learning_rate"].max()
+    quadratic = means.loc[means.index > best].drop(columns="cross entropy")
+    rate = quadratic.index.min()
+    stuck = loss[loss.index.get_level_values("learning_rate") > best].groupby("name").mean()
+    deviation = float((quadratic - CHANCE).abs().max(axis=None))
+    return Evidence(
+        bool(
+            deviation < 0.02
+            and means.loc[rate, "cross entropy"] > 0.9
+            and abs(stuck["quadratic, softmax"] - (1 - CHANCE)) < 0.01
+            and abs(stuck["quadratic, sigmoid"] - 0.5) < 0.01
+        ),
+        {
+            "rate": f"{rate:g}",
+            "most": f"{100 * deviation:.1f} points",
+            "chance": percent(CHANCE, 0),
+            "softmax": number(stuck["quadratic, softmax"], 2),
+            "sigmoid": number(stuck["quadratic, sigmoid"], 2),
+            "reference": percent(means.loc[rate, "cross entropy"]),
+        },
+    )
+
+
+@claim(
+    "sec-q4",
+    ("published",),
+    "With smaller batches ({batch}) and twice the epochs, 784-300-10 reaches {accuracy} test accuracy with the "
+    "quadratic loss of sigmoid outputs.",
+)
+def quadratic_comes_close(found: Results) -> Evidence:
+    rows = found.rows[(found.rows["hidden"] == "300") & (found.rows["loss"] == "quadratic")]
+    accuracy = statistics.t_interval(statistics.last(rows, "test_accuracy", ["seed"]))
+    return Evidence(
+        accuracy.mean > 0.97,
+        {"batch": str(published.OTHERS_BATCH_SIZE), "accuracy": interval(accuracy)},
+    )
 
 
 @claim(

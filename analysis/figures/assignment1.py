@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures import (
     FAINT,
+    INK,
     NETWORK_COLOURS,
     QUIET,
     RATE_COLOURS,
@@ -23,6 +25,13 @@ from analysis.figures import (
     series,
     train_test_legend,
 )
+
+# By loss, and by encoding where they are its losses (Q4 and Q5).
+LOSS_STYLES: dict[str, dict[str, Any]] = {
+    "cross entropy": {"color": INK},
+    "quadratic, softmax": {"color": "#009e73", "linestyle": (0, (5, 1.5))},
+    "quadratic, sigmoid": {"color": "#cc79a7", "linestyle": (0, (1.5, 1))},
+}
 
 
 def digits(frame: pd.DataFrame) -> Figure:
@@ -157,4 +166,35 @@ def sharpness(curves: pd.DataFrame) -> Figure:
     axes.set_xlabel("epoch")
     axes.set_ylabel("sharpness λ$_{max}$ relative to 2/η")
     label_ends(axes, labels)
+    return figure
+
+
+def losses(gradients: pd.DataFrame, trained: pd.DataFrame) -> Figure:
+    """First gradients of each loss over the raised bias; accuracies from the usual and from the wrong start (Q4).
+
+    Args:
+        gradients: Norm at the start by name, bias and seed.
+        trained: Rows of the trained runs, with name and bias.
+    """
+    figure, (norms, usual, wrong) = plt.subplots(1, 3, figsize=(WIDTH, 2.5), width_ratios=(0.9, 1, 1))
+    usual.sharey(wrong)
+    for name, style in LOSS_STYLES.items():
+        mean = gradients[gradients["name"] == name].groupby("bias")["norm"].mean()
+        norms.plot(mean.index, mean, marker="o", markersize=3, label=name, **style)
+        for axes, start in ((usual, trained["bias"] == 0), (wrong, trained["bias"] > 0)):
+            summary = series(trained[start & (trained["name"] == name)], "test_accuracy")
+            draw_line(axes, 100 * summary, **style)
+    norms.set_yscale("log")
+    norms.set_xticks(sorted(gradients["bias"].unique()))
+    norms.set_xlabel("bias raised by s")
+    norms.set_ylabel("norm of the first gradient")
+    usual.legend(*norms.get_legend_handles_labels(), loc="lower right", fontsize=8)
+    usual.set_ylabel("test accuracy in %")
+    for axes, title in (
+        (usual, "usual start"),
+        (wrong, "wrong start, s = {:g}".format(gradients["bias"].max())),
+    ):
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.set_ylim(0, 100)
     return figure
