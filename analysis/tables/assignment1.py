@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -10,6 +11,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from analysis import statistics
+from analysis.experiments import capacity
+from analysis.results import Results
+from analysis.runs import CLASSES, INPUTS
 from analysis.tables import curve, interval, markdown, number, percent, power
 
 UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more of the last half of the epochs
@@ -176,6 +180,71 @@ def learning_rates(rows: pd.DataFrame) -> Markdown:
 
 def _epoch(epoch: float) -> str:
     return f"{epoch:,.0f}" if math.isfinite(epoch) else "–"
+
+
+def beta(hidden: str) -> int:
+    """Q3: β of the network with these hidden sizes, as in "300-300"."""
+    sizes = (INPUTS, *map(int, hidden.split("-")), CLASSES)
+    return sum(units * (inputs + 1) for inputs, units in itertools.pairwise(sizes))
+
+
+def capacity_runs(found: Results) -> pd.DataFrame:
+    """Q3: the end of every run, each network at the better of its rates for its number of training examples.
+
+    Returns:
+        Columns examples, hidden, depth, beta, learning_rate, replicate (seed, or disjoint training set),
+        train_accuracy, validation_accuracy, test_accuracy. Order: as the experiment lists the networks.
+    """
+    ends = found.rows[found.rows["update"] == found.rows["update"].max()]
+    everything = ends.assign(examples=capacity.BUDGETS[found.preset].train_examples, replicate=ends["seed"])
+    parts = _decompositions(found)
+    parts = parts[parts["subset"] >= 0].assign(replicate=parts["subset"])
+    columns = ["examples", "hidden", "learning_rate", "replicate", "metric"]
+    together = pd.concat([parts[[*columns, "value"]], everything[[*columns, "value"]]])
+    wide = together.set_index(columns)["value"].unstack("metric").reset_index()
+    means = wide.groupby(["examples", "hidden", "learning_rate"])["validation_accuracy"].mean()
+    best = means.groupby(["examples", "hidden"]).idxmax().map(lambda index: index[-1]).rename("learning_rate")
+    chosen = wide.merge(best.reset_index(), on=["examples", "hidden", "learning_rate"])
+    return _with_sizes(
+        chosen[[*columns[:-1], "train_accuracy", "validation_accuracy", "test_accuracy"]]
+    ).sort_values(["examples", "depth", "beta", "replicate"], ignore_index=True)
+
+
+def decomposition(found: Results) -> pd.DataFrame:
+    """Q3: bias² and variance, all networks of a number of training examples at one rate.
+
+    That is the rate with the higher mean validation accuracy over these networks: another rate stops at another point
+    of training, and would be read as an effect of the network.
+
+    Returns:
+        Columns examples, hidden, depth, beta, learning_rate, bias2, variance, squared_error.
+    """
+    rows = _decompositions(found)
+    validation = rows[rows["metric"] == "validation_accuracy"]
+    means = validation.groupby(["examples", "learning_rate"])["value"].mean()
+    best = means.groupby("examples").idxmax().map(lambda index: index[-1]).rename("learning_rate")
+    chosen = rows[rows["subset"] < 0].merge(best.reset_index(), on=["examples", "learning_rate"])
+    wide = chosen.set_index(["examples", "hidden", "learning_rate", "metric"])["value"].unstack("metric")
+    return _with_sizes(wide.reset_index()).sort_values(["examples", "depth", "beta"], ignore_index=True)
+
+
+def _decompositions(found: Results) -> pd.DataFrame:
+    """The programs' rows with their number of examples, which results leave out where there is but one."""
+    sizes = tuple(capacity.SUBSETS[found.preset])
+    rows = found.programs["decomposition"]
+    return rows if "examples" in rows else rows.assign(examples=sizes[0])
+
+
+def _with_sizes(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds depth (number of hidden layers) and β."""
+    return frame.assign(depth=frame["hidden"].str.count("-") + 1, beta=frame["hidden"].map(beta))
+
+
+def architectures(found: Results) -> pd.DataFrame:
+    """Q3: index hidden, trained on all examples; beta and mean validation_accuracy, by increasing β."""
+    runs = capacity_runs(found)
+    everything = runs[runs["examples"] == runs["examples"].max()]
+    return everything.groupby("hidden")[["beta", "validation_accuracy"]].mean().sort_values("beta")
 
 
 def named_losses(rows: pd.DataFrame) -> pd.DataFrame:
