@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.figures import (
     FAINT,
@@ -32,6 +33,13 @@ LOSS_STYLES: dict[str, dict[str, Any]] = {
     "quadratic, softmax": {"color": "#009e73", "linestyle": (0, (5, 1.5))},
     "quadratic, sigmoid": {"color": "#cc79a7", "linestyle": (0, (1.5, 1))},
 }
+
+DEPTH_STYLES: dict[int, dict[str, Any]] = {  # by number of hidden layers (Q3)
+    1: {"marker": "o", "linestyle": "-"},
+    2: {"marker": "^", "linestyle": (0, (4, 1.5))},
+    3: {"marker": "s", "linestyle": (0, (1.5, 1))},
+}
+BIAS, VARIANCE = "#009e73", "#cc79a7"
 
 
 def digits(frame: pd.DataFrame) -> Figure:
@@ -198,3 +206,94 @@ def losses(gradients: pd.DataFrame, trained: pd.DataFrame) -> Figure:
         axes.set_xlabel("epoch")
         axes.set_ylim(0, 100)
     return figure
+
+
+def capacity(runs: pd.DataFrame, parts: pd.DataFrame) -> Figure:
+    """Train and test errors over β above, bias² and variance below, a column per number of training examples (Q3).
+
+    Args:
+        runs: One row per run: examples, depth, beta, train_accuracy, test_accuracy.
+        parts: examples (some of those), depth, beta, bias2, variance, squared_error.
+    """
+    sizes = sorted(runs["examples"].unique())
+    figure, grid = plt.subplots(2, len(sizes), figsize=(WIDTH, 3.8), sharex=True, sharey="row", squeeze=False)
+    for column, examples in enumerate(sizes):
+        above, below = grid[:, column]
+        above.set_title(f"{examples:,} examples")
+        _over_beta(
+            above,
+            runs[runs["examples"] == examples].assign(
+                **{f"{part}_error": 100 * (1 - runs[f"{part}_accuracy"]) for part in ("train", "test")}
+            ),
+            {f"{name}_error": style["color"] for name, style in TRAIN_TEST.items()},
+        )
+        above.set_yscale("log")
+        plain_ticks(above.yaxis)
+        above.set_ylim(bottom=LEAST_ERROR)
+        chosen = parts[parts["examples"] == examples]
+        if len(chosen):
+            _over_beta(below, chosen, {"squared_error": QUIET, "bias2": BIAS, "variance": VARIANCE})
+            below.set_yscale("log")
+            plain_ticks(below.yaxis)
+            below.set_xlabel("number of parameters β")
+        else:
+            _depth_legend(below)
+            above.tick_params(labelbottom=True)
+            above.set_xlabel("number of parameters β")
+        above.set_xscale("log")
+    _capacity_labels(*grid[:, 0])
+    grid[0, 0].set_ylabel("error in %")
+    grid[1, 0].set_ylabel("squared error")
+    return figure
+
+
+LEAST_ERROR = 0.02  # in %: where an error of 0 is drawn on a logarithmic axis
+
+
+def _over_beta(axes: Axes, frame: pd.DataFrame, colours: dict[str, str]) -> None:
+    """The mean of some columns over β, a line per depth."""
+    for depth, of_depth in frame.groupby("depth"):
+        for column, colour in colours.items():
+            mean = of_depth.groupby("beta")[column].mean().clip(lower=LEAST_ERROR)
+            axes.plot(mean.index, mean, color=colour, markersize=3.5, label=column, **DEPTH_STYLES[depth])
+
+
+def _capacity_labels(above: Axes, below: Axes) -> None:
+    """Names the lines of the first column, on the side where each has room."""
+    for axes, names in (
+        (above, {"test_error": ("test", -1, 5), "train_error": ("train", 4, 5)}),
+        (below, {"squared_error": ("bias² + variance", -1, 5), "bias2": ("bias²", -1, -9)}),
+        (below, {"variance": ("variance", -1, -9)}),
+    ):
+        for line in axes.lines:
+            if line.get_label() in names:
+                text, point, offset = names[str(line.get_label())]
+                x, y = line.get_xydata()[point]
+                side = "right" if point == -1 else "left"
+                axes.annotate(
+                    text,
+                    (x, y),
+                    xytext=(0, offset),
+                    textcoords="offset points",
+                    ha=side,
+                    va="center",
+                    fontsize=8,
+                    color=line.get_color(),
+                )
+
+
+def _depth_legend(axes: Axes) -> None:
+    """Names the markers in a panel of its own."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=INK,
+            markersize=3.5,
+            label=f"{depth} hidden layer{'s' if depth > 1 else ''}",
+            **style,
+        )
+        for depth, style in DEPTH_STYLES.items()
+    ]
+    axes.legend(handles=handles, loc="center", fontsize=8, handlelength=2.6)
+    axes.set_axis_off()
