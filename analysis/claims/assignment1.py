@@ -106,6 +106,185 @@ def contrast_overfits(found: Results) -> Evidence:
 
 @claim(
     "sec-q3",
+    ("capacity",),
+    "They lower the bias, but the variance hardly pays for it: from width {narrow} to {wide}, with {examples} training "
+    "examples, bias² falls from {first_bias} to {last_bias}, and the variance, largest at width {peak}, falls from "
+    "{most_variance} to {least_variance} at width {bottom} and ends at {last_variance}. Classical theory's rise of the "
+    "test error is all but absent.",
+)
+def variance_hardly_pays(found: Results) -> Evidence:
+    parts = tables.decomposition(found)
+    examples = parts["examples"].max()
+    shallow = _shallow(parts, examples)
+    bias, variance = shallow["bias2"], shallow["variance"]
+    rises = [_rise(_shallow(parts, size)["squared_error"]) for size in parts["examples"].unique()]
+    return Evidence(
+        bool(bias.idxmin() == bias.index[-1] and variance.iloc[-1] < variance.max() / 2 and max(rises) < 0.1),
+        {
+            "narrow": str(bias.index[0]),
+            "wide": f"{bias.index[-1]:,}",
+            "examples": f"{examples:,}",
+            "first_bias": number(bias.iloc[0], 3),
+            "last_bias": number(bias.iloc[-1], 3),
+            "peak": str(variance.idxmax()),
+            "most_variance": number(variance.max(), 3),
+            "least_variance": number(variance.min(), 3),
+            "bottom": f"{variance.idxmin():,}",
+            "last_variance": number(variance.iloc[-1], 3),
+        },
+    )
+
+
+@claim(
+    "sec-q3",
+    ("capacity",),
+    "Confirmed: training error falls with width, to below {train} at width {wide} whatever the number of examples, and "
+    "bias² with it. Not confirmed: an optimum at moderate capacity. With {few} examples there is a trace of it: from "
+    "width {bottom} to {wide}, bias² + variance rises by {rise} and test error by {error_rise} points (paired, {sets} "
+    "training sets); with {more} and {most} examples the widest network is the best of one hidden layer.",
+)
+def no_optimum_at_moderate_capacity(found: Results) -> Evidence:
+    parts, runs = tables.decomposition(found), tables.capacity_runs(found)
+    few, more, most = parts["examples"].min(), parts["examples"].max(), runs["examples"].max()
+    sizes = {size: _shallow(parts, size)["squared_error"] for size in (few, more)}
+    accuracy = {size: _accuracies(runs, size) for size in (few, more, most)}
+    wide = accuracy[few].columns[-1]
+    bottom = sizes[few].idxmin()
+    fall = statistics.paired_t(accuracy[few][bottom], accuracy[few][wide]).difference
+    train = 1 - runs[(runs["depth"] == 1) & (runs["hidden"] == str(wide))]["train_accuracy"]
+    return Evidence(
+        bool(
+            train.groupby(runs["examples"]).mean().max() < 0.005
+            and 0 < _rise(sizes[few]) < 0.1
+            and sizes[more].idxmin() == wide
+            and all(accuracy[size].mean().idxmax() == wide for size in (more, most))
+        ),
+        {
+            "train": percent(0.005),
+            "wide": f"{wide:,}",
+            "few": f"{few:,}",
+            "bottom": f"{bottom:,}",
+            "rise": percent(_rise(sizes[few])),
+            "error_rise": interval(fall, 2, ""),
+            "sets": str(fall.n),
+            "more": f"{more:,}",
+            "most": f"{most:,}",
+        },
+    )
+
+
+@claim(
+    "sec-q3",
+    ("capacity",),
+    "Depth trades bias for variance: with {examples} examples, a second and a third hidden layer of {wide} units take "
+    "bias² from {wide_bias} and variance from {wide_variance}, and the second lowers the test error by {second} "
+    "points; layers of {narrow} units, a bottleneck that is hard to train, raise bias² from {narrow_bias}.",
+)
+def depth_trades_bias_for_variance(found: Results) -> Evidence:
+    parts, runs = tables.decomposition(found), tables.capacity_runs(found)
+    examples = parts["examples"].max()
+    by_network = parts[parts["examples"] == examples].set_index("hidden")
+    chosen = {
+        width: by_network.loc[["-".join([width] * depth) for depth in (1, 2, 3)], ["bias2", "variance"]]
+        for width in ("4", "300")
+    }
+    accuracy = runs[runs["examples"] == examples].pivot(
+        index="replicate", columns="hidden", values="test_accuracy"
+    )
+    second = statistics.paired_t(accuracy["300-300"], accuracy["300"])
+    wide, narrow = chosen["300"], chosen["4"]
+    return Evidence(
+        bool(
+            wide["bias2"].is_monotonic_decreasing
+            and wide["variance"].is_monotonic_increasing
+            and narrow["bias2"].is_monotonic_increasing
+            and second.difference.mean > second.difference.half
+        ),
+        {
+            "examples": f"{examples:,}",
+            "wide": "300",
+            "wide_bias": _then(wide["bias2"]),
+            "wide_variance": _then(wide["variance"]),
+            "second": interval(second.difference, 2, ""),
+            "narrow": "4",
+            "narrow_bias": _then(narrow["bias2"]),
+        },
+    )
+
+
+@claim(
+    "sec-q3",
+    ("capacity",),
+    "More examples act on both: from {few} to {more}, the variance of 784-300-10 falls from {few_variance} to "
+    "{more_variance} and its bias² from {few_bias} to {more_bias}.",
+)
+def more_examples_lower_both(found: Results) -> Evidence:
+    parts = tables.decomposition(found)
+    of_300 = parts[parts["hidden"] == "300"].set_index("examples").sort_index()
+    few, more = of_300.iloc[0], of_300.iloc[-1]
+    return Evidence(
+        bool(len(of_300) > 1 and more["variance"] < few["variance"] and more["bias2"] < few["bias2"]),
+        {
+            "few": f"{of_300.index[0]:,}",
+            "more": f"{of_300.index[-1]:,}",
+            **{
+                f"{size}_{part}": number(row[column], 3)
+                for size, row in (("few", few), ("more", more))
+                for part, column in (("variance", "variance"), ("bias", "bias2"))
+            },
+        },
+    )
+
+
+@claim(
+    "sec-q3",
+    ("capacity",),
+    "It picks 784-{chosen}-10 (β = {beta}), with {accuracy} validation accuracy; the best, 784-{best}-10, has "
+    "{best_accuracy}, and 784-300-10 {used}.",
+)
+def architecture_by_rule(found: Results) -> Evidence:
+    networks = tables.architectures(found)
+    accuracy = networks["validation_accuracy"]
+    chosen = accuracy.index[accuracy >= accuracy.max() - tables.MARGIN][0]
+    return Evidence(
+        bool(accuracy["300"] >= accuracy.max() - tables.MARGIN),
+        {
+            "chosen": str(chosen),
+            "beta": f"{networks.loc[chosen, 'beta']:,.0f}",
+            "accuracy": percent(accuracy[chosen], 2),
+            "best": str(accuracy.idxmax()),
+            "best_accuracy": percent(accuracy.max(), 2),
+            "used": percent(accuracy["300"], 2),
+        },
+    )
+
+
+def _shallow(parts: pd.DataFrame, examples: int) -> pd.DataFrame:
+    """The decompositions of one hidden layer; index: its width."""
+    chosen = parts[(parts["examples"] == examples) & (parts["depth"] == 1)]
+    return chosen.set_index(chosen["hidden"].astype(int)).sort_index()
+
+
+def _accuracies(runs: pd.DataFrame, examples: int) -> pd.DataFrame:
+    """Test accuracies of one hidden layer; index: replicate, columns: its width."""
+    chosen = runs[(runs["examples"] == examples) & (runs["depth"] == 1)]
+    wide = chosen.assign(width=chosen["hidden"].astype(int))
+    return wide.pivot(index="replicate", columns="width", values="test_accuracy").sort_index(axis="columns")
+
+
+def _rise(over_width: pd.Series[float]) -> float:
+    """How far the last value lies above the least, relative to it."""
+    return float(over_width.iloc[-1] / over_width.min() - 1)
+
+
+def _then(values: pd.Series[float]) -> str:
+    """A first value and those that follow: 0.065 to 0.057 and 0.054."""
+    first, *others = (number(value, 3) for value in values)
+    return f"{first} to {words(others)}"
+
+
+@claim(
+    "sec-q3",
     ("parameters",),
     "$\\beta$ is {ten} for 784-10-10-10, {twenty} for 784-20-20-10 and {wide} for 784-300-10, and agrees with the "
     "tensors of all {count} networks that were built.",
@@ -121,7 +300,8 @@ def parameters_counted(found: Results) -> Evidence:
     ("losses",),
     "Because its gradient does not vanish where the network is wrong: after {epochs} epochs, each loss at its own best "
     "learning rate, 784-300-10 has {reference} test accuracy with cross entropy, {softmax_gap} points more than with "
-    "the quadratic loss of softmax outputs and {sigmoid_gap} more than with that of sigmoid outputs.",
+    "the quadratic loss of softmax outputs and {sigmoid_gap} more than with that of sigmoid outputs (95 % intervals "
+    "over {seeds} shared seeds; p ≤ {p}).",
 )
 def cross_entropy_trains_better(found: Results) -> Evidence:
     numbers = tables.loss_numbers(found.rows)
@@ -134,6 +314,8 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
             "reference": percent(accuracy["cross entropy"]),
             "softmax_gap": interval(behind["quadratic, softmax"].difference, 1, ""),
             "sigmoid_gap": interval(behind["quadratic, sigmoid"].difference, 1, ""),
+            "seeds": str(numbers["seed"].nunique()),
+            "p": power(max(test.p for test in behind.values())),
         },
     )
 

@@ -267,12 +267,11 @@ def _capacity_labels(above: Axes, below: Axes) -> None:
     ):
         for line in axes.lines:
             if line.get_label() in names:
-                text, point, offset = names[str(line.get_label())]
-                x, y = line.get_xydata()[point]
+                text, point, offset = names.pop(str(line.get_label()))  # the first is of one hidden layer
                 side = "right" if point == -1 else "left"
                 axes.annotate(
                     text,
-                    (x, y),
+                    (np.asarray(line.get_xdata())[point], np.asarray(line.get_ydata())[point]),
                     xytext=(0, offset),
                     textcoords="offset points",
                     ha=side,

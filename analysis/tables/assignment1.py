@@ -17,6 +17,7 @@ from analysis.runs import CLASSES, INPUTS
 from analysis.tables import curve, interval, markdown, number, percent, power
 
 UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more of the last half of the epochs
+MARGIN = 0.003  # Q3's rule: the least network whose validation accuracy lies so near to the best
 ACCURACIES = (0.90, 0.95)  # thresholds of test accuracy
 LOSSES = {  # Q4 and Q5, by loss and output
     ("cross_entropy", "softmax"): "cross entropy",
@@ -196,9 +197,10 @@ def capacity_runs(found: Results) -> pd.DataFrame:
         train_accuracy, validation_accuracy, test_accuracy. Order: as the experiment lists the networks.
     """
     ends = found.rows[found.rows["update"] == found.rows["update"].max()]
-    everything = ends.assign(examples=capacity.BUDGETS[found.preset].train_examples, replicate=ends["seed"])
-    parts = _decompositions(found)
-    parts = parts[parts["subset"] >= 0].assign(replicate=parts["subset"])
+    all_examples = capacity.BUDGETS[found.preset].train_examples
+    everything = ends.assign(examples=all_examples, replicate=ends["seed"])
+    parts = _decompositions(found).rename(columns={"subset": "replicate"})
+    parts = parts[(parts["replicate"] >= 0) & (parts["examples"] != all_examples)]
     columns = ["examples", "hidden", "learning_rate", "replicate", "metric"]
     together = pd.concat([parts[[*columns, "value"]], everything[[*columns, "value"]]])
     wide = together.set_index(columns)["value"].unstack("metric").reset_index()
