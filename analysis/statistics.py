@@ -34,7 +34,10 @@ def t_interval(values: Sequence[float] | pd.Series[float]) -> Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """Mean difference of paired values with its t interval, and the p-value of Student's paired t test (two-sided)."""
+    """Mean difference of paired values with its t interval, and the p-value of Student's paired t test (two-sided).
+
+    The p-value of a single pair is not a number.
+    """
 
     difference: Interval
     p: float
@@ -49,7 +52,8 @@ def paired_t(first: pd.Series[float], second: pd.Series[float]) -> Paired:
     if not first.index.sort_values().equals(second.index.sort_values()):
         raise ValueError(f"seeds differ: {list(first.index)} and {list(second.index)}")
     differences = first - second
-    return Paired(t_interval(differences), float(stats.ttest_1samp(differences, 0).pvalue))
+    p = float(stats.ttest_1samp(differences, 0).pvalue) if len(differences) > 1 else np.nan
+    return Paired(t_interval(differences), p)
 
 
 def holm(p: Sequence[float]) -> list[float]:
