@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Hashable
 from dataclasses import replace
+from typing import TypeVar, get_args
 
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
 from analysis import statistics
-from analysis.experiments import capacity
+from analysis.experiments import capacity, encoding
 from analysis.results import Results
-from analysis.runs import CLASSES, INPUTS
+from analysis.runs import CLASSES, INPUTS, Activation
 from analysis.tables import curve, interval, markdown, number, percent, power
+
+Key = TypeVar("Key", bound=Hashable)
 
 UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more of the last half of the epochs
 MARGIN = 0.003  # Q3's rule: the least network whose validation accuracy lies so near to the best
@@ -23,6 +27,12 @@ LOSSES = {  # Q4 and Q5, by loss and output
     ("cross_entropy", "softmax"): "cross entropy",
     ("quadratic", "softmax"): "quadratic, softmax",
     ("quadratic", "sigmoid"): "quadratic, sigmoid",
+}
+
+ENCODINGS = {  # Q5, by target and loss
+    ("one_hot", "cross_entropy"): "one-hot, cross entropy",
+    ("one_hot", "quadratic"): "one-hot, quadratic",
+    ("scaled_label", "quadratic"): "single output, quadratic",
 }
 
 
@@ -104,6 +114,126 @@ def overfitting(networks: dict[str, pd.DataFrame]) -> Markdown:
                 "Test acc.": percent(mean["test_accuracy"], 2),
                 "Epoch of least test loss": f"{mean['best_epoch']:,.0f}",
                 "Rise since": percent(mean["rise"], 1),
+            }
+        )
+    return markdown(pd.DataFrame(lines))
+
+
+def gradient_norms(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q7: the rows of the gradient norms, each network at its better rate, with its depth; index: the layer."""
+    return _with_depth(rows, "gradient_norm")
+
+
+def first_layer(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q7: norm of the first layer's gradient at the start, mean over seeds.
+
+    Returns:
+        Index activation and skip, a column per depth.
+    """
+    norms = gradient_norms(rows)
+    start = norms[(norms["update"] == 0) & (norms["index"] == 1)]
+    return start.groupby(["activation", "skip", "depth"])["value"].mean().unstack()
+
+
+def deep_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q7: final test accuracy at the better rate, mean over seeds; index and columns as of `first_layer`."""
+    accuracy = _with_depth(rows, "test_accuracy")
+    last = accuracy[accuracy["update"] == accuracy["update"].max()]
+    return last.groupby(["activation", "skip", "depth"])["value"].mean().unstack()
+
+
+def vanishing_gradient(rows: pd.DataFrame) -> Markdown:
+    """Q7: what the networks learn, over depth."""
+    accuracies = deep_accuracies(rows)
+    lines = [
+        {
+            "Activation": activation,
+            "Skip": "yes" if skip else "no",
+            **{str(depth): "–" if math.isnan(value) else percent(value) for depth, value in line.items()},
+        }
+        for (activation, skip), line in accuracies.loc[list(get_args(Activation))].iterrows()
+    ]
+    return markdown(pd.DataFrame(lines))
+
+
+def _with_depth(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A metric's rows, each network of Q7 at its better rate, with its number of hidden layers."""
+    chosen = statistics.at_best_rates(rows, ["hidden", "activation", "skip"])
+    found = chosen[chosen["metric"] == metric]
+    return found.assign(depth=found["hidden"].str.count("-") + 1)
+
+
+def encodings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q5: the named rows, every encoding under every numbering of the digits at its best rate.
+
+    Returns:
+        The rows with columns `name` of the encoding and `numbering`, 0 for the digits as they are.
+    """
+    numberings = {"-".join(map(str, labels)): place for place, labels in enumerate(encoding.NUMBERINGS)}
+    named = rows.assign(
+        name=[ENCODINGS[pair] for pair in zip(rows["target"], rows["loss"], strict=True)],
+        numbering=rows["labels"].map(numberings),
+    )
+    return statistics.at_best_rates(named, ["name", "numbering"])
+
+
+def encoding_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q5: final test accuracies; index seed, columns (name, numbering)."""
+    found = statistics.last(encodings(rows), "test_accuracy", ["seed", "name", "numbering"])
+    return found.unstack(["name", "numbering"]).sort_index(axis="columns")
+
+
+def renumbered(rows: pd.DataFrame) -> dict[tuple[str, int], statistics.Paired]:
+    """Q5: by how much the accuracy with the digits as they are exceeds that of each renumbering.
+
+    Keys are (name, numbering); p-values are adjusted after Holm over all of them.
+    """
+    accuracy = encoding_accuracies(rows)
+    pairs = {
+        (name, numbering): (accuracy[name, 0], accuracy[name, numbering])
+        for name, numbering in accuracy.columns
+        if numbering > 0
+    }
+    return compared(pairs)
+
+
+def confusions(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q5: number of test examples, all seeds together: name, numbering, true, predicted (as numbered), count."""
+    found = encodings(rows)
+    found = found[found["metric"] == "confusion"]
+    found = found[found["update"] == found["update"].max()]
+    named = found.assign(true=found["index"] // CLASSES, predicted=found["index"] % CLASSES)
+    counts = named.groupby(["name", "numbering", "true", "predicted"])["value"].sum()
+    return counts.rename("count").reset_index()
+
+
+def neighbouring(rows: pd.DataFrame) -> pd.Series[float]:
+    """Q5: which share of the errors falls on a class numbered next to the true one; index (name, numbering)."""
+    counts = confusions(rows)
+    errors = counts[counts["true"] != counts["predicted"]]
+    near = errors["count"].where((errors["true"] - errors["predicted"]).abs() == 1, 0)
+    by = [errors["name"], errors["numbering"]]
+    return near.groupby(by).sum() / errors["count"].groupby(by).sum()
+
+
+def encoding_table(rows: pd.DataFrame) -> Markdown:
+    """Q5: accuracy and errors of every encoding, as the digits are and renumbered."""
+    accuracy, near, tests = encoding_accuracies(rows), neighbouring(rows), renumbered(rows)
+    rates = encodings(rows).groupby(["name", "numbering"])["learning_rate"].first()
+    lines = []
+    for name in ENCODINGS.values():
+        others = [numbering for encoded, numbering in accuracy.columns if encoded == name and numbering]
+        lines.append(
+            {
+                "Encoding": name,
+                "Best $\\eta$": f"{rates[name, 0]:g}",
+                "Test acc.": interval(statistics.t_interval(accuracy[name, 0])),
+                **{
+                    f"Loss by renumbering {place}": interval(tests[name, place].difference, 2, "")
+                    for place in others
+                },
+                "Errors on neighbours": percent(near[name, 0], 0),
+                "renumbered": percent(near[name].loc[others].mean(), 0),
             }
         )
     return markdown(pd.DataFrame(lines))
@@ -299,7 +429,7 @@ def behind_cross_entropy(numbers: pd.DataFrame) -> dict[str, statistics.Paired]:
     return compared({name: (accuracy[reference], accuracy[name]) for name in others})
 
 
-def compared(pairs: dict[str, tuple[pd.Series[float], pd.Series[float]]]) -> dict[str, statistics.Paired]:
+def compared(pairs: dict[Key, tuple[pd.Series[float], pd.Series[float]]]) -> dict[Key, statistics.Paired]:
     """Paired tests of several comparisons, their p-values adjusted after Holm."""
     tests = {name: statistics.paired_t(first, second) for name, (first, second) in pairs.items()}
     adjusted = statistics.holm([test.p for test in tests.values()])
