@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from analysis import statistics
 from analysis.claims import Evidence, claim
 from analysis.experiments import curves, exercise1, gradient_descent, published
 from analysis.results import Results
+from analysis.runs import CLASSES
 from analysis.tables import assignment1 as tables
 from analysis.tables import interval, number, percent, power, words
 
 CHANCE = 0.1  # test accuracy of guessing
+SINGLE, ONE_HOT = "single output, quadratic", "one-hot, quadratic"  # encodings with the same loss
 NAMED = {"ten": "10-10", "twenty": "20-20", "wide": "300"}  # the networks whose β the text names
 
 
@@ -400,6 +404,94 @@ def quadratic_comes_close(found: Results) -> Evidence:
 
 
 @claim(
+    "sec-q5",
+    ("encoding",),
+    "Because one output puts the digits on a line, where ten keep them apart: at its best learning rate the network "
+    "with a single output has {single} test accuracy after {epochs} epochs, {gap} points less than with ten one-hot "
+    "outputs and the same loss, which has {one_hot} ({reference} with cross entropy).",
+)
+def one_hot_beats_a_single_output(found: Results) -> Evidence:
+    accuracy = tables.encoding_accuracies(found.rows)
+    gap = statistics.paired_t(accuracy[ONE_HOT, 0], accuracy[SINGLE, 0])
+    mean = accuracy.mean()
+    return Evidence(
+        gap.difference.mean > gap.difference.half,
+        {
+            "single": percent(mean[SINGLE, 0]),
+            "epochs": f"{found.rows['epoch'].max():.0f}",
+            "gap": interval(gap.difference, 1, ""),
+            "one_hot": percent(mean[ONE_HOT, 0]),
+            "reference": percent(mean["one-hot, cross entropy", 0]),
+        },
+    )
+
+
+@claim(
+    "sec-q5",
+    ("encoding",),
+    "{single} of the single output's errors fall on a digit numbered next to the true one, against {one_hot} with "
+    "one-hot targets and {chance} if they were spread evenly; and when the digits are renumbered at random, {least} to "
+    "{most} fall on the new neighbours: the numbering makes these errors, not the shapes.",
+)
+def errors_fall_on_neighbours(found: Results) -> Evidence:
+    near = tables.neighbouring(found.rows)
+    renumbered = near[SINGLE].drop(0)
+    chance = 2 * (CLASSES - 1) / (CLASSES * (CLASSES - 1))
+    return Evidence(
+        bool(near[SINGLE].min() > 2 * near[ONE_HOT].max() and near[SINGLE].min() > 2 * chance),
+        {
+            "single": percent(near[SINGLE, 0], 0),
+            "one_hot": percent(near[ONE_HOT, 0], 0),
+            "chance": percent(chance, 0),
+            "least": percent(renumbered.min(), 0),
+            "most": percent(renumbered.max(), 0),
+        },
+    )
+
+
+@claim(
+    "sec-q5",
+    ("encoding",),
+    "The two ends, whose targets 0 and 1 a sigmoid never attains, are read only {least} to {most} as often as they "
+    "occur, whatever digits are numbered 0 and 9.",
+)
+def ends_are_read_too_seldom(found: Results) -> Evidence:
+    counts = tables.confusions(found.rows)
+    single = counts[counts["name"] == SINGLE]
+    read = single.groupby(["numbering", "predicted"])["count"].sum().unstack()
+    occur = single.groupby(["numbering", "true"])["count"].sum().unstack()
+    ends = (read / occur)[[0, CLASSES - 1]]
+    return Evidence(
+        bool((ends < 1).all(axis=None)),
+        {"least": percent(ends.min(axis=None), 0), "most": percent(ends.max(axis=None), 0)},
+    )
+
+
+@claim(
+    "sec-q5",
+    ("encoding",),
+    "Renumbering moves the single output's mean accuracy by {single} points, one-hot's with the same loss by {one_hot} "
+    "and with cross entropy by {reference} (paired; least adjusted p {single_p}, {one_hot_p} and {reference_p}, "
+    "{seeds} seeds).",
+)
+def renumbering_moves_the_single_output(found: Results) -> Evidence:
+    tests = tables.renumbered(found.rows)
+    numbers, largest = {}, {}
+    names = {"single": SINGLE, "one_hot": ONE_HOT, "reference": "one-hot, cross entropy"}
+    for place, name in names.items():
+        of_encoding = [test for (encoded, _), test in tests.items() if encoded == name]
+        largest[place] = max(abs(test.difference.mean) for test in of_encoding)
+        numbers[place] = words(
+            interval(replace(test.difference, mean=-test.difference.mean), 1, "") for test in of_encoding
+        )
+        numbers[f"{place}_p"] = number(min(test.p for test in of_encoding), 3)
+    return Evidence(
+        largest["single"] > 4 * max(largest["one_hot"], largest["reference"]),
+        {**numbers, "seeds": str(found.rows["seed"].nunique())},
+    )
+
+
+@claim(
     "sec-q6",
     ("learning_rate",),
     "Very, and more so below its best value than above: within {epochs} epochs the rates from {low} to {high} reach "
@@ -485,4 +577,65 @@ def edge_of_stability(found: Results) -> Evidence:
             "small": number(last.iloc[0], 4),
             "small_rate": f"{last.index[0]:g}",
         },
+    )
+
+
+@claim(
+    "sec-q7",
+    ("vanishing_gradient",),
+    "No: with two weight layers, $\\sigma'$ enters its first layer's gradient only once. At the start, the gradient's "
+    "norm is {first} in the first layer and {second} in the second, and in {epochs} epochs of training the first "
+    "layer's never falls below {share} of the second's.",
+)
+def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
+    norms = tables.gradient_norms(found.rows)
+    shallow = norms[(norms["depth"] == 1) & (norms["activation"] == "sigmoid")]
+    means = shallow.groupby(["epoch", "index"])["value"].mean().unstack()
+    ratio = means[1] / means[2]
+    return Evidence(
+        bool(ratio.min() > 0.1),
+        {
+            "first": number(means[1].iloc[0], 2),
+            "second": number(means[2].iloc[0], 2),
+            "epochs": f"{means.index[-1]:.0f}",
+            "share": percent(ratio.min(), 0),
+        },
+    )
+
+
+@claim(
+    "sec-q7",
+    ("vanishing_gradient",),
+    "Measured, every further hidden layer multiplies the first layer's gradient by {sigmoid} with the sigmoid, {tanh} "
+    "with tanh and {relu} with ReLU (geometric means up to {deepest} hidden layers); with the sigmoid it ends at "
+    "{least}.",
+)
+def depth_makes_the_gradient_vanish(found: Results) -> Evidence:
+    norms = tables.first_layer(found.rows)
+    plain = norms.xs(False, level="skip")
+    shallow, deep = plain.columns[0], plain.columns[-1]
+    factors = (plain[deep] / plain[shallow]) ** (1 / (deep - shallow))
+    return Evidence(
+        bool(factors["sigmoid"] < 0.25 and factors.max() < 1),
+        {
+            **{str(name): number(factor, 2) for name, factor in factors.items()},
+            "deepest": str(deep),
+            "least": power(plain.loc["sigmoid", deep]),
+        },
+    )
+
+
+@claim(
+    "sec-q7",
+    ("vanishing_gradient",),
+    "With skip connections the first layer's gradient is no smaller with {deepest} hidden layers than with one "
+    "({sigmoid}, {tanh} and {relu} times it for sigmoid, tanh and ReLU).",
+)
+def skip_keeps_the_gradient(found: Results) -> Evidence:
+    norms = tables.first_layer(found.rows)
+    deep = norms.columns[-1]
+    ratios = norms.xs(True, level="skip")[deep] / norms.xs(False, level="skip")[norms.columns[0]]
+    return Evidence(
+        bool((ratios > 0.9).all()),
+        {"deepest": str(deep), **{str(name): number(ratio, 1) for name, ratio in ratios.items()}},
     )

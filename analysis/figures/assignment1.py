@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -26,6 +27,7 @@ from analysis.figures import (
     series,
     train_test_legend,
 )
+from analysis.tables.assignment1 import ACTIVATIONS
 
 # By loss, and by encoding where they are its losses (Q4 and Q5).
 LOSS_STYLES: dict[str, dict[str, Any]] = {
@@ -38,6 +40,16 @@ DEPTH_STYLES: dict[int, dict[str, Any]] = {  # by number of hidden layers (Q3)
     1: {"marker": "o", "linestyle": "-"},
     2: {"marker": "^", "linestyle": (0, (4, 1.5))},
     3: {"marker": "s", "linestyle": (0, (1.5, 1))},
+}
+ENCODING_STYLES: dict[str, dict[str, Any]] = {  # the first two are losses of Q4
+    "one-hot, cross entropy": {"color": INK, "marker": "o"},
+    "one-hot, quadratic": {"color": "#cc79a7", "marker": "s"},
+    "single output, quadratic": {"color": "#e69f00", "marker": "^"},
+}
+ACTIVATION_STYLES: dict[str, dict[str, Any]] = {
+    "sigmoid": {"color": INK, "marker": "o"},
+    "tanh": {"color": "#009e73", "marker": "s"},
+    "relu": {"color": "#e69f00", "marker": "^"},
 }
 BIAS, VARIANCE = "#009e73", "#cc79a7"
 
@@ -296,3 +308,97 @@ def _depth_legend(axes: Axes) -> None:
     ]
     axes.legend(handles=handles, loc="center", fontsize=8, handlelength=2.6)
     axes.set_axis_off()
+
+
+def encodings(confusions: pd.DataFrame, accuracies: pd.DataFrame) -> Figure:
+    """Confusions of two encodings with the same loss, and accuracies under every numbering of the digits (Q5).
+
+    Args:
+        confusions: name, numbering, true, predicted, count.
+        accuracies: Index seed, columns (name, numbering).
+    """
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.35), width_ratios=(1, 1, 1.05))
+    for axes, name in zip(panels, ("single output, quadratic", "one-hot, quadratic"), strict=False):
+        chosen = confusions[(confusions["name"] == name) & (confusions["numbering"] == 0)]
+        counts = chosen.pivot(index="true", columns="predicted", values="count").to_numpy()
+        shares = 100 * counts / counts.sum(1, keepdims=True)
+        image = axes.imshow(shares, cmap="gray_r", norm=PowerNorm(0.5, vmin=0, vmax=100))
+        axes.set_title(name.removesuffix(", quadratic"))
+        axes.set_xlabel("read as")
+        axes.set_xticks(range(0, 10, 3))
+        axes.set_yticks(range(0, 10, 3))
+    panels[0].set_ylabel("digit")
+    bar = figure.colorbar(image, ax=panels[:2], shrink=0.75, pad=0.02)
+    bar.ax.set_title("%", fontsize=8, loc="center")
+    bar.set_ticks([0, 5, 25, 100])
+    axes = panels[2]
+    for name, style in ENCODING_STYLES.items():
+        of_encoding = 100 * accuracies[name]
+        for numbering, column in of_encoding.items():
+            axes.plot([numbering] * len(column), column, linestyle="", markersize=3.5, **style)
+        above = of_encoding.to_numpy().max()
+        offset = -7 if name == "one-hot, quadratic" else 4
+        axes.annotate(
+            name,
+            (1.5, above if offset > 0 else of_encoding.to_numpy().min()),
+            xytext=(0, offset),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color=style["color"],
+        )
+    axes.set_xticks(list(accuracies.columns.levels[1]))
+    axes.set_xlim(-0.5, len(accuracies.columns.levels[1]) - 0.5)
+    axes.set_ylim(40, 106)
+    axes.set_xlabel("numbering of the digits")
+    axes.set_ylabel("test accuracy in %")
+    return figure
+
+
+def vanishing_gradient(norms: pd.DataFrame, first: pd.DataFrame) -> Figure:
+    """Gradient norms at the start over layers and depth, and during training of 784-300-10 (Q7).
+
+    Args:
+        norms: Of every network: activation, skip, depth, epoch, update, index (the layer), value.
+        first: Norm of the first layer at the start: index activation and skip, a column per depth.
+    """
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.6), subplot_kw={"yscale": "log"})
+    layers, depths, training = panels
+    deepest = norms["depth"].max()
+    start = norms[(norms["update"] == 0) & (norms["depth"] == deepest)]
+    for activation, style in ACTIVATION_STYLES.items():
+        for skip, line in ((False, "-"), (True, (0, (2, 1)))):
+            chosen = start[(start["activation"] == activation) & (start["skip"] == skip)]
+            mean = chosen.groupby("index")["value"].mean()
+            drawn = {**style, "linestyle": line, "markersize": 3.5}
+            layers.plot(mean.index, mean, **drawn)
+            by_depth = first.loc[(activation, skip)].dropna()
+            depths.plot(by_depth.index, by_depth, **drawn)
+    layers.set_title(f"{deepest} hidden layers, start")
+    layers.set_xlabel("layer")
+    layers.set_ylabel("gradient norm")
+    depths.set_title("first layer, start")
+    depths.set_xlabel("hidden layers")
+    handles = [
+        Line2D([], [], label=ACTIVATIONS[name], markersize=3.5, **style)
+        for name, style in ACTIVATION_STYLES.items()
+    ]
+    handles.append(Line2D([], [], label="with skip", color=QUIET, linestyle=(0, (2, 1))))
+    layers.legend(handles=handles, loc="lower right", fontsize=8, handlelength=1.6, borderpad=0)
+    layers.set_ylim(bottom=start["value"].min() / 100)  # room for the legend
+    layers.set_xticks(range(1, deepest + 2, 2))
+    depths.set_xticks(list(first.columns))
+    labels = []
+    for depth, shown in ((1, (1, 2)), (2, (1,)), (4, (1,)), (deepest, (1,))):
+        sigmoid = norms[(norms["activation"] == "sigmoid") & ~norms["skip"] & (norms["depth"] == depth)]
+        for layer in shown:
+            mean = sigmoid[sigmoid["index"] == layer].groupby("epoch")["value"].mean()
+            style = {"color": INK if depth == 1 else QUIET, "linestyle": "-" if layer == 1 else ":"}
+            training.plot(mean.index, mean, **style)
+            name = f"depth {depth}" if len(shown) == 1 else f"300, layer {layer}"
+            labels.append((mean.index[-1], mean.iloc[-1], name, style["color"]))
+    training.set_title("sigmoid, training")
+    training.set_xlabel("epoch")
+    label_ends(training, labels)
+    return figure

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Hashable
 from dataclasses import replace
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from IPython.display import Markdown
 from analysis import statistics
 from analysis.experiments import capacity, encoding
 from analysis.results import Results
-from analysis.runs import CLASSES, INPUTS, Activation
+from analysis.runs import CLASSES, INPUTS
 from analysis.tables import curve, interval, markdown, number, percent, power
 
 Key = TypeVar("Key", bound=Hashable)
@@ -29,6 +29,7 @@ LOSSES = {  # Q4 and Q5, by loss and output
     ("quadratic", "sigmoid"): "quadratic, sigmoid",
 }
 
+ACTIVATIONS: dict[str, str] = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}  # Q7
 ENCODINGS = {  # Q5, by target and loss
     ("one_hot", "cross_entropy"): "one-hot, cross entropy",
     ("one_hot", "quadratic"): "one-hot, quadratic",
@@ -147,11 +148,11 @@ def vanishing_gradient(rows: pd.DataFrame) -> Markdown:
     accuracies = deep_accuracies(rows)
     lines = [
         {
-            "Activation": activation,
+            "Activation": ACTIVATIONS[activation],
             "Skip": "yes" if skip else "no",
             **{str(depth): "–" if math.isnan(value) else percent(value) for depth, value in line.items()},
         }
-        for (activation, skip), line in accuracies.loc[list(get_args(Activation))].iterrows()
+        for (activation, skip), line in accuracies.loc[list(ACTIVATIONS)].iterrows()
     ]
     return markdown(pd.DataFrame(lines))
 
@@ -370,6 +371,11 @@ def _decompositions(found: Results) -> pd.DataFrame:
 def _with_sizes(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds depth (number of hidden layers) and β."""
     return frame.assign(depth=frame["hidden"].str.count("-") + 1, beta=frame["hidden"].map(beta))
+
+
+def margin() -> Markdown:
+    """Q3: the rule's margin, in words for the text."""
+    return Markdown(f"{100 * MARGIN:g} percentage points")
 
 
 def architectures(found: Results) -> pd.DataFrame:
