@@ -1,1 +1,421 @@
 """The findings of assignment 2."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis import statistics
+from analysis.claims import Evidence, claim
+from analysis.experiments import adam_vs_sgd, label_sorted_stream, minibatch
+from analysis.results import Results
+from analysis.tables import assignment2 as tables
+from analysis.tables import interval, number, percent, power, words
+from analysis.tables.assignment1 import compared
+
+GOOD_ACCURACY = 0.97  # exercise 1: of the test set
+COLLAPSED = 0.2  # exercise 3: test accuracy below which little more than one class is recognised
+RULE_OF_THUMB = 3e-4  # exercise 4: said to be Adam's best learning rate
+
+
+@claim(
+    "sec-minibatch",
+    ("minibatch",),
+    "Small batches need far fewer epochs: after {epochs}, each at its best rate, batches of {sizes} reach {least} to "
+    "{most} test accuracy, gradient descent {gd}, and {gd_longer} after {longer} epochs.",
+)
+def minibatches_win(found: Results) -> Evidence:
+    numbers = tables.minibatch_numbers(found.rows)
+    constant = numbers[(numbers["decay"] == 0) & np.isfinite(numbers["batch"])].set_index("batch")
+    accuracy = constant["accuracy"].map(lambda interval: interval.mean)
+    good = accuracy[accuracy >= GOOD_ACCURACY]
+    gd, longer = (numbers.loc[name, "accuracy"].mean for name in ("all", "all, longer"))
+    return Evidence(
+        bool({1, 4, 16, 128} <= set(good.index) and max(gd, longer) < GOOD_ACCURACY),
+        {
+            "epochs": f"{numbers['budget'].min():.0f}",
+            "sizes": words(f"{size:,.0f}" for size in good.index),
+            "least": percent(good.min()),
+            "most": percent(good.max()),
+            "gd": percent(gd),
+            "gd_longer": percent(longer),
+            "longer": f"{numbers['budget'].max():.0f}",
+        },
+    )
+
+
+@claim(
+    "sec-minibatch",
+    ("minibatch",),
+    "A single epoch with batches of {sizes} brings the train loss to {losses}, below the {gd} that gradient descent "
+    "reaches in {longer}.",
+)
+def one_epoch_beats_gradient_descent(found: Results) -> Evidence:
+    numbers = tables.minibatch_numbers(found.rows)
+    first = numbers[(numbers["decay"] == 0) & np.isfinite(numbers["batch"])].set_index("batch")["first_loss"]
+    gd = numbers.loc["all, longer", "train_loss"]
+    below = first[first < gd]
+    return Evidence(
+        len(below) > 1,
+        {
+            "sizes": words(f"{size:,.0f}" for size in below.index),
+            "losses": _between(below, 3) if len(below) else "none",
+            "gd": number(gd, 3),
+            "longer": f"{numbers['budget'].max():.0f}",
+        },
+    )
+
+
+@claim(
+    "sec-minibatch",
+    ("minibatch",),
+    "By the clock, single examples lose part of that lead: an update takes {one_update} ms with one example and "
+    "{all_update} ms with all {examples}, but an epoch {one} s with single examples, {best} s with batches of {size} "
+    "and {all} s with one batch, as larger batches share the cost of an update.",
+)
+def batches_share_work(found: Results) -> Evidence:
+    numbers = tables.minibatch_numbers(found.rows)
+    constant = numbers[(numbers["decay"] == 0) & (numbers.index != "all")].set_index("batch")
+    epoch, update = constant["epoch_seconds"], 1e3 * constant["update_seconds"]
+    return Evidence(
+        bool(epoch[1] > 1.5 * epoch.min() and update.iloc[-1] > 100 * update[1]),
+        {
+            "one_update": f"{update[1]:.2g}",
+            "all_update": f"{update.iloc[-1]:.3g}",
+            "examples": f"{minibatch.BUDGETS[found.preset].train_examples:,}",
+            "one": number(epoch[1], 1),
+            "best": number(epoch.min(), 1),
+            "size": f"{epoch.idxmin():,.0f}",
+            "all": number(epoch.iloc[-1], 1),
+        },
+    )
+
+
+@claim(
+    "sec-minibatch",
+    ("minibatch",),
+    "Decreasing rates end at a lower train loss: {decreasing} instead of {constant} for batch sizes {sizes}; their "
+    "test accuracy differs by {gaps} points from that of constant rates (paired).",
+)
+def decreasing_rates(found: Results) -> Evidence:
+    numbers = tables.minibatch_numbers(found.rows)
+    gaps = tables.decreasing_gaps(found.rows)
+    losses = {
+        name: [numbers.loc[f"{size}{suffix}", "train_loss"] for size in gaps]
+        for name, suffix in (("constant", ""), ("decreasing", ", decreasing"))
+    }
+    return Evidence(
+        bool((np.array(losses["decreasing"]) < np.array(losses["constant"])).all()),
+        {
+            **{name: words(number(value, 4) for value in values) for name, values in losses.items()},
+            "sizes": words(gaps),
+            "gaps": words(interval(test.difference, 2, "") for test in gaps.values()),
+        },
+    )
+
+
+@claim(
+    "sec-constant-start",
+    ("constant_init",),
+    "The hidden units stay identical, so the network can do no more than one with a single hidden unit: in all {runs} "
+    "runs the largest distance between two units is exactly 0 at every measurement, and SGD ends at {best} test "
+    "accuracy or less, against up to {one} of networks that have one unit and at least {random} from a random start.",
+)
+def units_stay_identical(found: Results) -> Evidence:
+    named = tables.named_starts(found.rows)
+    constant = named[named["init"] == "constant"]
+    distance = constant.loc[constant["metric"] == "unit_distance", "value"]
+    final = statistics.last(named[named["method"] == "SGD"], "test_accuracy", ["start", "activation", "seed"])
+    stuck = final.drop(["random", "one unit"], level="start")
+    return Evidence(
+        bool((distance == 0).all() and stuck.max() < 0.5 and final["random"].min() > 0.9),
+        {
+            "runs": str(constant["key"].nunique()),
+            "best": percent(stuck.max()),
+            "one": percent(final["one unit"].max()),
+            "random": percent(final["random"].min()),
+        },
+    )
+
+
+@claim(
+    "sec-constant-start",
+    ("constant_init", "label_sorted_stream"),
+    "Measured: from 0, with tanh and ReLU, the gradient of the hidden layer is exactly 0 at every measurement, and the "
+    "train loss ends at {losses} under GD and SGD, next to $H = {entropy}$ and just below $\\ln 10 = {chance}$.",
+)
+def zero_moves_the_bias_only(found: Results, stream: Results) -> Evidence:
+    named = tables.named_starts(found.rows)
+    dead = named[(named["start"] == "0") & named["activation"].isin(["tanh", "relu"])]
+    hidden = dead.loc[(dead["metric"] == "gradient_norm") & (dead["index"] == 1), "value"]
+    losses = statistics.last(dead, "train_loss", ["method", "activation", "seed"])
+    entropy = tables.label_entropy(stream.programs["labels"]["label_sorted"])
+    return Evidence(
+        bool((hidden == 0).all() and (losses - entropy).between(-1e-4, 0.01).all()),
+        {
+            "losses": _between(losses, 4),
+            "entropy": number(entropy, 4),
+            "chance": number(float(np.log(10)), 4),
+        },
+    )
+
+
+@claim(
+    "sec-sorted",
+    ("label_sorted_stream",),
+    "The online method does converge on the sorted stream, but only towards a much poorer network and with far smaller "
+    "rates: its best of the rates from {low} to {high} is {sorted}, that of SGD {sgd}; from {collapse} on, the sorted "
+    "stream ends its last pass at {least} to {most} test accuracy, about chance.",
+)
+def sorted_needs_small_rates(found: Results) -> Evidence:
+    ends = tables.stream_ends(tables.stream_window(found.rows))
+    best = tables.stream_best(ends)
+    means = ends.groupby(["order", "learning_rate"])[["test", "end"]].mean()
+    final = means.loc["label_sorted", "end"]
+    collapsed = final[final < COLLAPSED]
+    rates = label_sorted_stream.LEARNING_RATES
+    return Evidence(
+        bool(
+            best["label_sorted"] < best["shuffled"]
+            and len(collapsed)
+            and (final[final.index >= collapsed.index.min()] < COLLAPSED).all()
+            and means.loc[("label_sorted", best["label_sorted"]), "test"]
+            < means.loc[("shuffled", best["shuffled"]), "test"]
+        ),
+        {
+            "low": f"{min(rates):g}",
+            "high": f"{max(rates):g}",
+            "sorted": f"{best['label_sorted']:g}",
+            "sgd": f"{best['shuffled']:g}",
+            "collapse": f"{collapsed.index.min():g}",
+            "least": percent(collapsed.min()),
+            "most": percent(collapsed.max()),
+        },
+    )
+
+
+@claim(
+    "sec-sorted",
+    ("label_sorted_stream",),
+    "For the training set, $n_0, \\dots, n_9$ are {counts}: $10^{{{logarithm}}}$ sequences.",
+)
+def number_of_orders(found: Results) -> Evidence:
+    labels = found.programs["labels"]
+    counts = labels["label_sorted"].value_counts().sort_index()
+    return Evidence(
+        bool(
+            labels["label_sorted"].is_monotonic_increasing
+            and counts.equals(labels["shuffled"].value_counts().sort_index().rename("count"))
+        ),
+        {
+            "logarithm": f"{tables.orderings(labels['label_sorted']):.1f}",
+            "counts": words(f"{count:,}" for count in counts),
+        },
+    )
+
+
+@claim(
+    "sec-sorted",
+    ("label_sorted_stream",),
+    "It is slower: at its best rate, SGD exceeds {threshold} mean test accuracy in pass {sgd}, the sorted stream "
+    "{sorted}.",
+)
+def sorted_is_slower(found: Results) -> Evidence:
+    threshold = tables.PASS_ACCURACIES[0]
+    passes = tables.passes_to(found.rows, threshold).groupby("order").mean()
+    sorted_passes = passes["label_sorted"]
+    return Evidence(
+        bool(passes["shuffled"] < sorted_passes),
+        {
+            "threshold": percent(threshold, 0),
+            "sgd": f"{passes['shuffled']:.1f}",
+            "sorted": f"in pass {sorted_passes:.1f}"
+            if np.isfinite(sorted_passes)
+            else f"in none of {found.rows['epoch'].max():.0f} passes",
+        },
+    )
+
+
+@claim(
+    "sec-sorted",
+    ("label_sorted_stream",),
+    "No: at the best rates it is {sorted} on average over the last pass of the sorted stream and {end} at its end, "
+    "against {sgd} for SGD, {gap} points more than that average (paired over {seeds} seeds); within that pass it "
+    "swings between {least} and {most}.",
+)
+def sorted_is_worse(found: Results) -> Evidence:
+    ends = tables.stream_ends(tables.stream_window(found.rows))
+    best = tables.stream_best(ends)
+    runs = {order: ends.loc[(order, rate)] for order, rate in best.items()}
+    gap = statistics.paired_t(runs["shuffled"]["test"], runs["label_sorted"]["test"]).difference
+    means = runs["label_sorted"].mean()
+    return Evidence(
+        bool(gap.mean > 0.01 and not gap.mean <= gap.half),
+        {
+            "sorted": percent(means["test"]),
+            "end": percent(means["end"]),
+            "sgd": percent(runs["shuffled"]["test"].mean()),
+            "gap": interval(gap, 1, ""),
+            "seeds": str(gap.n),
+            "least": percent(means["least"]),
+            "most": percent(means["most"]),
+        },
+    )
+
+
+@claim(
+    "sec-sorted",
+    ("label_sorted_stream",),
+    "At $\\eta = {rate}$, {own} of a class's test examples are recognised at the end of its own block, and {next} one "
+    "block later.",
+)
+def forgetting(found: Results) -> Evidence:
+    table = tables.recalled(found.rows, found.programs["labels"])
+    own, later = table["own"].mean(), table["next"].mean()
+    return Evidence(
+        bool(own > 0.8 and later < own / 2),
+        {
+            "rate": f"{tables.looked_into(found.rows)['learning_rate'].iloc[0]:g}",
+            "own": percent(own),
+            "next": percent(later),
+        },
+    )
+
+
+@claim(
+    "sec-sorted",
+    ("label_sorted_stream",),
+    "Measured along both passes (@fig-pass, below), the cosine of the next example's gradient with $\\nabla R$ is "
+    "{sorted} on average on the sorted stream and negative in {sorted_share} of the measurements, against {sgd} and "
+    "{sgd_share} for shuffled examples.",
+)
+def running_gradient_is_biased(found: Results) -> Evidence:
+    rows = tables.looked_into(found.rows)
+    cosines = rows[rows["metric"] == "gradient_cosine"].groupby("order")["value"]
+    mean, share = cosines.mean(), cosines.agg(lambda values: (values < 0).mean())
+    return Evidence(
+        bool(mean["label_sorted"] < 0 < mean["shuffled"]),
+        {
+            "sorted": number(mean["label_sorted"], 2),
+            "sorted_share": percent(share["label_sorted"], 0),
+            "sgd": number(mean["shuffled"], 2),
+            "sgd_share": percent(share["shuffled"], 0),
+        },
+    )
+
+
+@claim(
+    "sec-adam",
+    ("adam_vs_sgd",),
+    "Adam is less sensitive to the learning rate, faster and slightly more accurate: each at its best rate "
+    "({adam_rate} for Adam, {sgd_rate} for SGD), it reaches {adam} test accuracy after {epochs} epochs and SGD {sgd}, "
+    "a difference of {gap} points (paired over {seeds} seeds, p = {p}).",
+)
+def adam_is_ahead(found: Results) -> Evidence:
+    best = tables.best_optimizers(found.rows)
+    test = _optimizer_tests(found.rows)["optimizers"]
+    by_optimizer = best.groupby("optimizer")
+    return Evidence(
+        test.difference.mean > 0
+        and test.p < 0.05
+        and adam_is_less_sensitive(found).holds
+        and adam_is_faster(found).holds,
+        {
+            **{
+                f"{optimizer}_rate": f"{rate:g}"
+                for optimizer, rate in by_optimizer["learning_rate"].first().items()
+            },
+            **{
+                str(optimizer): percent(value, 2)
+                for optimizer, value in by_optimizer["test_accuracy"].mean().items()
+            },
+            "epochs": f"{found.rows['epoch'].max():.0f}",
+            "gap": interval(test.difference, 2, ""),
+            "seeds": str(test.difference.n),
+            "p": power(test.p),
+        },
+    )
+
+
+@claim(
+    "sec-adam",
+    ("adam_vs_sgd",),
+    "Of the {count} rates from {low} to {high}, test accuracy lies within one point of the best at {adam} for Adam and "
+    "at {sgd} for SGD; it exceeds 90 % over {adam_decades} decades of rates for Adam and {sgd_decades} for SGD.",
+)
+def adam_is_less_sensitive(found: Results) -> Evidence:
+    numbers = tables.optimizer_numbers(found.rows)
+    means = {optimizer: tables.accuracies(numbers, optimizer) for optimizer in tables.OPTIMIZERS}
+    near = {optimizer: tables.window(values).index for optimizer, values in means.items()}
+    usable = {
+        optimizer: tables.decades(values.index[values > 0.9]) if (values > 0.9).any() else 0.0
+        for optimizer, values in means.items()
+    }
+    rates = adam_vs_sgd.LEARNING_RATES
+    return Evidence(
+        len(near["adam"]) > len(near["sgd"]) and usable["adam"] > usable["sgd"],
+        {
+            "count": str(len(rates)),
+            "low": f"{min(rates):g}",
+            "high": f"{max(rates):g}",
+            **{optimizer: words(f"{rate:g}" for rate in rates) for optimizer, rates in near.items()},
+            **{f"{optimizer}_decades": f"{value:.1f}" for optimizer, value in usable.items()},
+        },
+    )
+
+
+@claim(
+    "sec-adam",
+    ("adam_vs_sgd",),
+    "At the best rates, Adam takes {adam_95} epochs to 95 % and {adam_97} to 97 % test accuracy on average, SGD "
+    "{sgd_95} and {sgd_97}.",
+)
+def adam_is_faster(found: Results) -> Evidence:
+    epochs = tables.best_optimizers(found.rows).groupby("optimizer")[["epochs_95", "epochs_97"]].mean()
+    return Evidence(
+        bool((epochs.loc["adam"] < epochs.loc["sgd"]).all()),
+        {
+            f"{optimizer}_{threshold}": f"{epochs.loc[optimizer, f'epochs_{threshold}']:.1f}"
+            for optimizer in tables.OPTIMIZERS
+            for threshold in ("95", "97")
+        },
+    )
+
+
+@claim(
+    "sec-adam",
+    ("adam_vs_sgd",),
+    "That {rule} is Adam's best rate is refuted here: it ends at {accuracy}, {behind} points behind {best} (p = {p}).",
+)
+def rule_of_thumb_is_not_best(found: Results) -> Evidence:
+    test = _optimizer_tests(found.rows)["rule"]
+    numbers = tables.accuracies(tables.optimizer_numbers(found.rows), "adam")
+    best = statistics.best_rates(found.rows, ["optimizer"])["adam"]
+    return Evidence(
+        test.difference.mean > 0 and test.p < 0.05,
+        {
+            "rule": f"{RULE_OF_THUMB:g}",
+            "accuracy": percent(numbers[RULE_OF_THUMB], 2),
+            "behind": interval(test.difference, 2, ""),
+            "best": f"{best:g}",
+            "p": power(test.p),
+        },
+    )
+
+
+def _optimizer_tests(rows: pd.DataFrame) -> dict[str, statistics.Paired]:
+    """Adam's lead over SGD, each at its best rate, and that of its best rate over the rule of thumb."""
+    best = tables.best_optimizers(rows).pivot(index="seed", columns="optimizer", values="test_accuracy")
+    final = statistics.last(rows, "test_accuracy", ["optimizer", "learning_rate", "seed"])
+    return compared(
+        {
+            "optimizers": (best["adam"], best["sgd"]),
+            "rule": (best["adam"], final.loc["adam", RULE_OF_THUMB]),
+        }
+    )
+
+
+def _between(values: pd.Series[float], digits: int) -> str:
+    """From the least to the largest: 2.3012 to 2.3024."""
+    least, most = number(values.min(), digits), number(values.max(), digits)
+    return f"{least} to {most}" if least != most else least
