@@ -11,6 +11,7 @@ ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 CONSTANTS = (0.0, 0.01, 0.1, 1.0)
 HIDDEN = (300,)
 LEARNING_RATE = 0.1
+ONE_UNIT_RATES = (0.1, 0.3, 1.0, 3.0)  # how far one unit can get is a matter of the rate
 BATCH_SIZE = 128
 # Nothing is chosen here, so nothing is held out. The full batch gets more epochs, as its epochs are one update.
 BUDGETS = {"full": Budget((0, 1, 2), 15, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 1_000)}
@@ -31,11 +32,11 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         epochs = budget.epochs if batch_size else FULL_BATCH_EPOCHS[preset]
         measures = (Measure(metrics=METRICS, every=budget.updates(batch_size)),)
         for activation in ACTIVATIONS:
-            starts = [("constant", HIDDEN, constant) for constant in CONSTANTS]
-            starts.append(("uniform_fan_in", HIDDEN, 1.0))
+            starts = [("constant", HIDDEN, constant, LEARNING_RATE) for constant in CONSTANTS]
+            starts.append(("uniform_fan_in", HIDDEN, 1.0, LEARNING_RATE))
             if batch_size:  # the full batch would take it thousands of epochs to train
-                starts.append(("uniform_fan_in", (1,), 1.0))
-            for init, hidden, scale in starts:
+                starts += [("uniform_fan_in", (1,), 1.0, rate) for rate in ONE_UNIT_RATES]
+            for init, hidden, scale, rate in starts:
                 seeds = budget.seeds[:1] if init == "constant" and batch_size is None else budget.seeds
                 runs += [
                     Run(
@@ -43,7 +44,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
                         activation=activation,
                         init="constant" if init == "constant" else "uniform_fan_in",
                         init_scale=scale,
-                        learning_rate=LEARNING_RATE,
+                        learning_rate=rate,
                         batch_size=batch_size,
                         train_examples=budget.train_examples,
                         epochs=epochs,

@@ -19,7 +19,7 @@ NUMBERINGS = (
 )
 LEARNING_RATES = (0.3, 1.0, 3.0, 10.0, 30.0)
 BATCH_SIZE = 128
-BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 2_000)}
+BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 
 METRICS = ("train_loss", "validation_accuracy", "test_accuracy")
 

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from analysis.data import Data
 
 ORDERS: tuple[Order, ...] = get_args(Order)
-LEARNING_RATES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+LEARNING_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
+# At the least rates a pass does about what one step of gradient descent does with a rate larger by the number of
+# examples; both get as many passes as show how far that goes.
+SLOW_RATES = (1e-6, 3e-6, 1e-5)
+SLOW = {"full": Budget((0, 1, 2), 100), "quick": Budget((0,), 2, 500)}
 WITHIN_PASS_RATES = (0.001, 0.01)  # at which the passes are looked into
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -37,8 +41,9 @@ def labels(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Both orders at every rate, measured ten times a pass; inside two passes over all examples; the labels."""
-    budget, within = BUDGETS[preset], WITHIN_PASS[preset]
+    """Both orders at every rate, measured ten times a pass; the sorted one at small rates for many passes, beside
+    gradient descent; both orders inside two passes over all examples; the labels."""
+    budget, slow, within = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset]
     window_measures = (
         Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),
         Measure(metrics=("train_loss",), every=budget.updates(1)),
@@ -58,6 +63,24 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in LEARNING_RATES
         for seed in budget.seeds
     )
+    small_rates = tuple(
+        Run(
+            order="label_sorted",
+            learning_rate=rate * (1 if batch_size else slow.train_examples),
+            batch_size=batch_size,
+            train_examples=slow.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=slow.epochs,
+            measures=(
+                Measure(metrics=("test_accuracy",), every=max(1, slow.updates(batch_size) // 5)),
+                Measure(metrics=("train_loss",), every=slow.updates(batch_size)),
+            ),
+            seed=seed,
+        )
+        for batch_size in (1, None)
+        for rate in SLOW_RATES
+        for seed in slow.seeds
+    )
     within_measures = (
         Measure(metrics=("class_accuracy", "test_accuracy"), every=within.train_examples // 120),
         Measure(metrics=("gradient_cosine",), every=within.train_examples // 60),
@@ -76,7 +99,12 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in WITHIN_PASS_RATES
         for seed in within.seeds
     )
-    return (*window, *passes, Program(function="analysis.experiments.label_sorted_stream:labels"))
+    return (
+        *window,
+        *small_rates,
+        *passes,
+        Program(function="analysis.experiments.label_sorted_stream:labels"),
+    )
 
 
 EXPERIMENT = Experiment("label_sorted_stream", "Assignment 2, exercise 3: examples sorted by label", jobs)

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
 from analysis.experiments import VALIDATION_EXAMPLES, Budget, Experiment, Preset
-from analysis.runs import Measure, Run
+from analysis.runs import Job, Measure, Program, Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
 
 # Five rates for every batch size, a factor of about three apart, about where its best was expected.
 LEARNING_RATES: dict[int | None, tuple[float, ...]] = {
@@ -16,16 +27,59 @@ LEARNING_RATES: dict[int | None, tuple[float, ...]] = {
     None: (0.1, 0.3, 1.0, 3.0, 10.0),
 }
 DECAYING = (1, 16)  # batch sizes that are also trained with a decreasing rate
-DECAY = 1.0  # the rate is halved after one epoch, a third after two, …
+DECAYS = (0.1, 1.0)  # the rate is halved after 1/decay epochs, a third after twice as many, …
+# A network too small to fit every example, whose gradients therefore stay noisy: single examples, for contrast.
+NARROW = (8,)
+NARROW_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
+REPETITIONS = 3  # of a timing
 FULL_BATCH_FACTOR = 10  # the full batch gets so many times the epochs: its curve shows both budgets
 
 
-def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Every batch size at its five rates, constant and, for the noisiest, decreasing."""
+def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
+    """How long an update of 784-300-10 takes in plain PyTorch: nn.Sequential, autograd and optim.SGD, without loader.
+
+    Returns:
+        One row per batch size (of all training examples: 60,000): batch_size, update_seconds, the median of three
+        repetitions of up to 300 updates each.
+    """
+    import torch
+
+    from analysis.network import plain
+
+    images, labels = data.train_images.to(device), data.train_labels.to(device)
+    rows = []
+    for batch_size in (size or len(images) for size in LEARNING_RATES):
+        network = plain(
+            Run(learning_rate=0.1, epochs=1, measures=(Measure(metrics=("train_loss",), every=1),))
+        )
+        network.to(device)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        updates = max(2, min(300, 30_000 // batch_size))
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).to(device)
+        seconds = []
+        for _ in range(1 + REPETITIONS):
+            started = time.perf_counter()
+            for batch in order.split(batch_size)[:updates]:
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(network(images[batch]), labels[batch])
+                loss.backward()
+                optimizer.step()
+            loss.item()  # waits for the device
+            seconds.append((time.perf_counter() - started) / min(updates, -(-len(images) // batch_size)))
+        rows.append((batch_size, statistics.median(seconds[1:])))  # the first one warms up
+    return pd.DataFrame(rows, columns=["batch_size", "update_seconds"])
+
+
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """Every batch size at its five rates, constant and, for the noisiest, decreasing; the same for a narrow network."""
     budget = BUDGETS[preset]
-    runs = []
-    for batch_size, rates in LEARNING_RATES.items():
+    runs: list[Job] = [Program(function="analysis.experiments.minibatch:plain_seconds")]
+    settings = [
+        ((300,), batch_size, rates, (0.0, *DECAYS) if batch_size in DECAYING else (0.0,))
+        for batch_size, rates in LEARNING_RATES.items()
+    ]
+    for hidden, batch_size, rates, decays in [*settings, (NARROW, 1, NARROW_RATES, (0.0, *DECAYS))]:
         updates = budget.updates(batch_size)
         measures = (
             Measure(metrics=("train_loss",), every=updates),
@@ -35,6 +89,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         )
         runs += [
             Run(
+                hidden=hidden,
                 learning_rate=rate,
                 decay=decay,
                 batch_size=batch_size,
@@ -44,7 +99,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
                 measures=measures,
                 seed=seed,
             )
-            for decay in ((0.0, DECAY) if batch_size in DECAYING else (0.0,))
+            for decay in decays
             for rate in rates
             for seed in budget.seeds
         ]
