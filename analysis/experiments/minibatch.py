@@ -48,6 +48,7 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
     from analysis.network import plain
 
     images, labels = data.train_images.to(device), data.train_labels.to(device)
+    loss_function = torch.nn.CrossEntropyLoss()
     rows = []
     for batch_size in (size or len(images) for size in LEARNING_RATES):
         network = plain(
@@ -55,18 +56,18 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
         )
         network.to(device)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        updates = max(2, min(300, 30_000 // batch_size))
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).to(device)
+        batches = torch.split(order, batch_size)[: max(1, min(300, 30_000 // batch_size))]
         seconds = []
         for _ in range(1 + REPETITIONS):
             started = time.perf_counter()
-            for batch in order.split(batch_size)[:updates]:
+            for batch in batches:
                 optimizer.zero_grad()
-                loss = torch.nn.functional.cross_entropy(network(images[batch]), labels[batch])
+                loss = loss_function(network(images[batch]), labels[batch])
                 loss.backward()
                 optimizer.step()
             loss.item()  # waits for the device
-            seconds.append((time.perf_counter() - started) / min(updates, -(-len(images) // batch_size)))
+            seconds.append((time.perf_counter() - started) / len(batches))
         rows.append((batch_size, statistics.median(seconds[1:])))  # the first one warms up
     return pd.DataFrame(rows, columns=["batch_size", "update_seconds"])
 
