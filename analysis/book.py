@@ -14,7 +14,7 @@ from IPython.display import Markdown
 
 from analysis import claims, tables
 from analysis.claims import results
-from analysis.claims.registry import CLAIMS
+from analysis.claims.registry import CLAIMS, STATEMENTS
 from analysis.data import MNIST_SHA256
 from analysis.experiments.registry import EXPERIMENTS
 from analysis.figures import assignment1 as figures1
@@ -45,10 +45,11 @@ def claim(name: str) -> Markdown:
 
 
 def findings() -> Markdown:
-    """The first finding of every section, with a link to it."""
+    """The first finding of every question, with a link to it."""
     first: dict[str, str] = {}
     for name, found in CLAIMS.items():
-        first.setdefault(found.section, name)
+        if found.section != "sec-published":  # an appendix
+            first.setdefault(found.section, name)
     return Markdown("\n".join(f"- @{section}: {claim(name).data}" for section, name in first.items()))
 
 
@@ -62,6 +63,22 @@ def ledger() -> Markdown:
                 "Finding": [verdict.text for verdict in verdicts],
                 "Verdict": ["supported" if verdict.holds else "**not supported**" for verdict in verdicts],
                 "Experiment": [", ".join(verdict.claim.experiments) for verdict in verdicts],
+            }
+        )
+    )
+
+
+def statements() -> Markdown:
+    """What others state, and what our results say of it, as a table."""
+    words = {True: "confirmed", False: "refuted", None: "not testable"}
+    verdicts = [claims.judge(name) for name in STATEMENTS]
+    return tables.markdown(
+        pd.DataFrame(
+            {
+                "Section": [f"@{verdict.claim.section}" for verdict in verdicts],
+                "Statement": [verdict.claim.said for verdict in verdicts],
+                "Verdict": [words[verdict.holds] for verdict in verdicts],
+                "Our results": [verdict.text for verdict in verdicts],
             }
         )
     )
@@ -138,7 +155,7 @@ def networks(contrast: bool = False) -> dict[str, pd.DataFrame]:
 
 def learning_rate_figures() -> None:
     """Saves one figure per learning rate and prints the markdown that shows them (Q6, appendix)."""
-    rows = results("learning_rate").rows
+    rows = tables1.long_runs(results("learning_rate").rows)
     GENERATED.mkdir(exist_ok=True)
     numbers = tables1.learning_rate_numbers(rows).set_index("learning_rate")
     for rate, run in rows.groupby("learning_rate"):

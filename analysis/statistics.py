@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+Key = TypeVar("Key", bound=Hashable)
 
 LEVEL = 0.95
 
@@ -64,6 +67,13 @@ def holm(p: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p) - rank) * p[place]))
         adjusted[place] = largest
     return adjusted
+
+
+def compared(pairs: dict[Key, tuple[pd.Series[float], pd.Series[float]]]) -> dict[Key, Paired]:
+    """Paired tests of several comparisons, their p-values adjusted after Holm."""
+    tests = {name: paired_t(first, second) for name, (first, second) in pairs.items()}
+    adjusted = holm([test.p for test in tests.values()])
+    return {name: replace(test, p=p) for (name, test), p in zip(tests.items(), adjusted, strict=True)}
 
 
 def last(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.claims import Evidence, claim
-from analysis.experiments import curves, exercise1, gradient_descent, published
+from analysis.experiments import curves, exercise1, gradient_descent, learning_rate, published
 from analysis.results import Results
 from analysis.runs import CLASSES
 from analysis.tables import assignment1 as tables
@@ -499,7 +499,7 @@ def renumbering_moves_the_single_output(found: Results) -> Evidence:
     "{fast_accuracies}.",
 )
 def learning_rate_window(found: Results) -> Evidence:
-    table = tables.learning_rate_numbers(found.rows).set_index("learning_rate")
+    table = tables.learning_rate_numbers(tables.long_runs(found.rows)).set_index("learning_rate")
     accuracy = table["test_accuracy"]
     good = accuracy[accuracy >= tables.ACCURACIES[0]]
     slow, fast = accuracy[accuracy.index < good.index.min()], accuracy[accuracy.index > good.index.max()]
@@ -527,7 +527,7 @@ def learning_rate_window(found: Results) -> Evidence:
     "No rate diverges, but with {unstable} the train loss still goes up and down in the last half of the epochs.",
 )
 def learning_rate_unstable(found: Results) -> Evidence:
-    table = tables.learning_rate_numbers(found.rows).set_index("learning_rate")
+    table = tables.learning_rate_numbers(tables.long_runs(found.rows)).set_index("learning_rate")
     unstable = table.index[table["verdict"] == "unstable"]
     return Evidence(
         bool(len(unstable) and unstable.min() > 1 and not (table["verdict"] == "diverges").any()),
@@ -538,12 +538,40 @@ def learning_rate_unstable(found: Results) -> Evidence:
 @claim(
     "sec-q6",
     ("learning_rate",),
+    "The start matters little: after {epochs} epochs, the test accuracies from {seeds} starts lie within {spread} "
+    "points of each other at every rate from {low} to {high}, and within {unstable} at {fast}, whereas those of the "
+    "rates range from {least} to {most}.",
+)
+def starts_differ_little(found: Results) -> Evidence:
+    accuracy = tables.early_accuracies(found.rows)
+    spread = accuracy.max(axis="columns") - accuracy.min(axis="columns")
+    fast = accuracy.index > 2
+    means = accuracy.mean(axis="columns")
+    return Evidence(
+        bool(len(accuracy.columns) > 2 and 5 * spread[~fast].max() < means.max() - means.min()),
+        {
+            "epochs": str(learning_rate.OTHER_EPOCHS),
+            "seeds": str(len(accuracy.columns)),
+            "spread": f"{100 * spread[~fast].max():.1f}",
+            "low": f"{accuracy.index.min():g}",
+            "high": f"{accuracy.index[~fast].max():g}",
+            "unstable": f"{100 * spread[fast].max():.1f}",
+            "fast": words(f"{rate:g}" for rate in accuracy.index[fast]),
+            "least": percent(means.min()),
+            "most": percent(means.max()),
+        },
+    )
+
+
+@claim(
+    "sec-q6",
+    ("learning_rate",),
     "At the common start the sharpness exceeds $2/\\eta$ for the rates from {first} on, {most}-fold for {last}: "
     "exactly these first raise the train loss, up to {peak}-fold, before it falls.",
 )
 def start_beyond_the_edge(found: Results) -> Evidence:
-    start = tables.relative_sharpness(found.rows).iloc[0]
-    peak = tables.learning_rate_numbers(found.rows).set_index("learning_rate")["peak"]
+    start = tables.relative_sharpness(tables.long_runs(found.rows)).iloc[0]
+    peak = tables.learning_rate_numbers(tables.long_runs(found.rows)).set_index("learning_rate")["peak"]
     beyond = start.index[start > 1]
     return Evidence(
         bool(len(beyond) and ((peak > 1.001) == (start > 1)).all()),
@@ -563,7 +591,7 @@ def start_beyond_the_edge(found: Results) -> Evidence:
     "to {to_rate}, and {small} for {small_rate}: large rates train at the edge of stability, small ones below it.",
 )
 def edge_of_stability(found: Results) -> Evidence:
-    relative = tables.relative_sharpness(found.rows)
+    relative = tables.relative_sharpness(tables.long_runs(found.rows))
     last = relative.tail(5).median()  # the sharpness swings about the edge
     large = last.loc[0.3:2]
     return Evidence(

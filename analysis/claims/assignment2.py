@@ -7,14 +7,13 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.claims import Evidence, claim
-from analysis.experiments import adam_vs_sgd, label_sorted_stream, minibatch
+from analysis.experiments import adam_vs_sgd, label_sorted_stream
 from analysis.results import Results
 from analysis.tables import assignment2 as tables
 from analysis.tables import interval, number, percent, power, words
-from analysis.tables.assignment1 import compared
 
 GOOD_ACCURACY = 0.97  # exercise 1: of the test set
-COLLAPSED = 0.2  # exercise 3: test accuracy below which little more than one class is recognised
+COLLAPSED = 0.2  # test accuracy below which little more than one class is recognised
 RULE_OF_THUMB = 3e-4  # exercise 4: said to be Adam's best learning rate
 
 
@@ -69,24 +68,22 @@ def one_epoch_beats_gradient_descent(found: Results) -> Evidence:
 @claim(
     "sec-minibatch",
     ("minibatch",),
-    "By the clock, single examples lose part of that lead: an update takes {one_update} ms with one example and "
-    "{all_update} ms with all {examples}, but an epoch {one} s with single examples, {best} s with batches of {size} "
-    "and {all} s with one batch, as larger batches share the cost of an update.",
+    "By the clock it depends on the program: in plain PyTorch an epoch takes {one} s with single examples, {best} s "
+    "with batches of {size} and {all} s with one batch, as every update has an overhead; our kernel has next to none, "
+    "so an epoch takes {least} to {most} s at every size, and the order by time is that by epochs.",
 )
-def batches_share_work(found: Results) -> Evidence:
-    numbers = tables.minibatch_numbers(found.rows)
-    constant = numbers[(numbers["decay"] == 0) & (numbers.index != "all")].set_index("batch")
-    epoch, update = constant["epoch_seconds"], 1e3 * constant["update_seconds"]
+def overhead_decides_the_time(found: Results) -> Evidence:
+    ours = tables.minibatch_numbers(found.rows)["epoch_seconds"]
+    plain = tables.plain_epoch(found.programs["plain_seconds"])
     return Evidence(
-        bool(epoch[1] > 1.5 * epoch.min() and update.iloc[-1] > 100 * update[1]),
+        bool(plain[1] > 5 * plain.min() and ours.max() < 2 * ours.min()),
         {
-            "one_update": f"{update[1]:.2g}",
-            "all_update": f"{update.iloc[-1]:.3g}",
-            "examples": f"{minibatch.BUDGETS[found.preset].train_examples:,}",
-            "one": number(epoch[1], 1),
-            "best": number(epoch.min(), 1),
-            "size": f"{epoch.idxmin():,.0f}",
-            "all": number(epoch.iloc[-1], 1),
+            "one": number(plain[1], 1),
+            "best": number(plain.min(), 1),
+            "size": f"{plain.idxmin():,}",
+            "all": number(plain.iloc[-1], 1),
+            "least": number(ours.min(), 2),
+            "most": number(ours.max(), 2),
         },
     )
 
@@ -94,22 +91,43 @@ def batches_share_work(found: Results) -> Evidence:
 @claim(
     "sec-minibatch",
     ("minibatch",),
-    "Decreasing rates end at a lower train loss: {decreasing} instead of {constant} for batch sizes {sizes}; their "
-    "test accuracy differs by {gaps} points from that of constant rates (paired).",
+    "784-300-10 shows none of this: it fits every training example in the end, so that all gradients vanish together "
+    "and the noise dies out by itself. Trained on single examples, with constant, slowly and fast decreasing rates its "
+    "train loss ends at {losses} and its test accuracy at {accuracies}.",
 )
-def decreasing_rates(found: Results) -> Evidence:
-    numbers = tables.minibatch_numbers(found.rows)
-    gaps = tables.decreasing_gaps(found.rows)
-    losses = {
-        name: [numbers.loc[f"{size}{suffix}", "train_loss"] for size in gaps]
-        for name, suffix in (("constant", ""), ("decreasing", ", decreasing"))
+def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
+    ends = tables.schedules(found.rows, "300")
+    loss, accuracy = ends["train_loss"].mean(), ends["test_accuracy"].mean()
+    return Evidence(
+        bool(loss.idxmin() == "constant" and loss["constant"] < 0.01),
+        {
+            "losses": words(number(value, 4) for value in loss),
+            "accuracies": words(percent(value, 2) for value in accuracy),
+        },
+    )
+
+
+@claim(
+    "sec-minibatch",
+    ("minibatch",),
+    "A network too small for that, 784-{hidden}-10, ends at {losses} and {accuracies}: there both decreasing rates are "
+    "ahead of the constant one, by {slow} and {fast} points of test accuracy (paired, {seeds} seeds).",
+)
+def decreasing_rates_pay_where_noise_stays(found: Results) -> Evidence:
+    ends = tables.schedules(found.rows, tables.NARROW)
+    loss, accuracy = ends["train_loss"].mean(), ends["test_accuracy"]
+    gaps = {
+        schedule: statistics.paired_t(accuracy[schedule], accuracy["constant"]).difference
+        for schedule in ("slow", "fast")
     }
     return Evidence(
-        bool((np.array(losses["decreasing"]) < np.array(losses["constant"])).all()),
+        bool(loss[["slow", "fast"]].max() < loss["constant"] and min(gap.mean for gap in gaps.values()) > 0),
         {
-            **{name: words(number(value, 4) for value in values) for name, values in losses.items()},
-            "sizes": words(gaps),
-            "gaps": words(interval(test.difference, 2, "") for test in gaps.values()),
+            "hidden": tables.NARROW,
+            "losses": words(number(value, 4) for value in loss),
+            "accuracies": words(percent(value, 2) for value in accuracy.mean()),
+            **{schedule: interval(gap, 2, "") for schedule, gap in gaps.items()},
+            "seeds": str(len(accuracy)),
         },
     )
 
@@ -118,22 +136,28 @@ def decreasing_rates(found: Results) -> Evidence:
     "sec-constant-start",
     ("constant_init",),
     "The hidden units stay identical, so the network can do no more than one with a single hidden unit: in all {runs} "
-    "runs the largest distance between two units is exactly 0 at every measurement, and SGD ends at {best} test "
-    "accuracy or less, against up to {one} of networks that have one unit and at least {random} from a random start.",
+    "runs the largest distance between two units is exactly 0 at every measurement; the train loss of SGD ends at "
+    "{stuck} or more, about where networks that do have one unit end ({one} at their best rates), whereas from a "
+    "random start it ends at {random}.",
 )
 def units_stay_identical(found: Results) -> Evidence:
     named = tables.named_starts(found.rows)
     constant = named[named["init"] == "constant"]
     distance = constant.loc[constant["metric"] == "unit_distance", "value"]
-    final = statistics.last(named[named["method"] == "SGD"], "test_accuracy", ["start", "activation", "seed"])
-    stuck = final.drop(["random", "one unit"], level="start")
+    final = statistics.last(named[named["method"] == "SGD"], "train_loss", ["start", "activation", "seed"])
+    means = final.groupby(["start", "activation"]).mean()
+    stuck = means.drop(["random", "one unit"], level="start")
     return Evidence(
-        bool((distance == 0).all() and stuck.max() < 0.5 and final["random"].min() > 0.9),
+        bool(
+            (distance == 0).all()
+            and stuck.min() > 0.9 * means["one unit"].min()
+            and final["random"].max() < 0.3
+        ),
         {
             "runs": str(constant["key"].nunique()),
-            "best": percent(stuck.max()),
-            "one": percent(final["one unit"].max()),
-            "random": percent(final["random"].min()),
+            "stuck": number(stuck.min(), 2),
+            "one": _between(means["one unit"], 2),
+            "random": _between(means["random"], 2),
         },
     )
 
@@ -156,6 +180,27 @@ def zero_moves_the_bias_only(found: Results, stream: Results) -> Evidence:
             "losses": _between(losses, 4),
             "entropy": number(entropy, 4),
             "chance": number(float(np.log(10)), 4),
+        },
+    )
+
+
+@claim(
+    "sec-constant-start",
+    ("constant_init",),
+    "From 0.1 and 1 the networks do not get so far: the train loss ends at {least} to {most}, where guessing gives "
+    "$\\ln 10 = {chance}$, and at most {best} of the test examples are recognised, as 300 equal steps add up and "
+    "overshoot.",
+)
+def large_constants_fail(found: Results) -> Evidence:
+    numbers = tables.constant_numbers(found.rows)
+    large = numbers[numbers.index.get_level_values("start").isin(["0.1", "1"])]
+    return Evidence(
+        bool((large["train_loss"] > 2.2).all() and (large["test_accuracy"] < COLLAPSED).all()),
+        {
+            "least": number(large["train_loss"].min(), 2),
+            "most": number(large["train_loss"].max(), 2),
+            "chance": number(float(np.log(10)), 3),
+            "best": percent(large["test_accuracy"].max(), 0),
         },
     )
 
@@ -407,7 +452,7 @@ def _optimizer_tests(rows: pd.DataFrame) -> dict[str, statistics.Paired]:
     """Adam's lead over SGD, each at its best rate, and that of its best rate over the rule of thumb."""
     best = tables.best_optimizers(rows).pivot(index="seed", columns="optimizer", values="test_accuracy")
     final = statistics.last(rows, "test_accuracy", ["optimizer", "learning_rate", "seed"])
-    return compared(
+    return statistics.compared(
         {
             "optimizers": (best["adam"], best["sgd"]),
             "rule": (best["adam"], final.loc["adam", RULE_OF_THUMB]),

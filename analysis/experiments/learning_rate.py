@@ -7,6 +7,9 @@ from analysis.runs import Measure, Run
 
 LEARNING_RATES = (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 2.0, 5.0, 8.0)
 EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 4}
+# Other starts, to see how much of a difference is the start's; for fewer epochs, as all ten rates cost hours.
+OTHER_SEEDS: dict[Preset, tuple[int, ...]] = {"full": (1, 2), "quick": ()}
+OTHER_EPOCHS = 100
 
 MEASURES = (
     Measure(metrics=("train_loss", "train_accuracy", "test_loss", "test_accuracy"), every=1),
@@ -15,9 +18,11 @@ MEASURES = (
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """One run of 784-300-10 per learning rate, all from the same start."""
+    """One run of 784-300-10 per learning rate, all from the same start; shorter ones from other starts."""
+    budgets = [(0, EPOCHS[preset]), *((seed, OTHER_EPOCHS) for seed in OTHER_SEEDS[preset])]
     return tuple(
-        Run(hidden=(300,), learning_rate=rate, epochs=EPOCHS[preset], measures=MEASURES)
+        Run(hidden=(300,), learning_rate=rate, epochs=epochs, measures=MEASURES, seed=seed)
+        for seed, epochs in budgets
         for rate in LEARNING_RATES
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from analysis.experiments import Budget, Experiment, Preset
-from analysis.runs import TRAIN_EXAMPLES, Measure, Run
+from analysis.runs import TRAIN_EXAMPLES, Loss, Measure, Run
 
 # Nielsen (2015, chapter 1) holds out 10,000 examples, as we do, and starts weights and biases from N(0, 1).
 NIELSEN_HIDDEN = (30, 100)
@@ -12,6 +14,33 @@ NIELSEN_BATCH_SIZE, NIELSEN_LEARNING_RATE = 10, 3.0
 # LeCun et al. (1998) and Simard et al. (2003) tell the network and the loss; the rest is ours.
 OTHERS = {"full": Budget((0, 1, 2), 30, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 OTHERS_BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A test error as it was printed.
+
+    Attributes:
+        source: Key of the reference.
+        hidden: Hidden units, as the results' rows name them.
+        loss: The loss that was trained.
+        error: Share of the test examples.
+        best_epoch: Whether it is that of the epoch of least test error, rather than of the last.
+    """
+
+    source: str
+    hidden: str
+    loss: Loss
+    error: float
+    best_epoch: bool = False
+
+
+PRINTED = (
+    Printed("nielsen2015", "30", "quadratic", 1 - 0.9542, best_epoch=True),
+    Printed("nielsen2015", "100", "quadratic", 1 - 0.9659, best_epoch=True),
+    Printed("lecun1998", "300", "quadratic", 0.047),
+    Printed("simard2003", "800", "cross_entropy", 0.016),
+)
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 

@@ -14,11 +14,9 @@ import matplotlib as mpl
 import matplotlib.lines
 import matplotlib.pyplot as plt
 import matplotlib.ticker
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 
 # Okabe & Ito's colours, told apart by the colour-blind; train and test also differ in grey.
 TRAIN, TEST = "#0072b2", "#d55e00"

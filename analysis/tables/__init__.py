@@ -62,3 +62,8 @@ def words(items: Iterable[str]) -> str:
 def curve(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric over epochs: index epoch, a column per run (key)."""
     return rows[rows["metric"] == metric].pivot(index="epoch", columns="key", values="value")
+
+
+def mean_epoch(epochs: pd.Series[float]) -> str:
+    """The mean of the first epochs with something; a dash if one of the runs never came to it."""
+    return f"{epochs.mean():.1f}" if math.isfinite(epochs.mean()) else "–"

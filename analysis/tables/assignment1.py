@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable
-from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,9 +13,7 @@ from analysis import statistics
 from analysis.experiments import capacity, encoding
 from analysis.results import Results
 from analysis.runs import CLASSES, INPUTS
-from analysis.tables import curve, interval, markdown, number, percent, power
-
-Key = TypeVar("Key", bound=Hashable)
+from analysis.tables import curve, interval, markdown, mean_epoch, number, percent, power
 
 UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more of the last half of the epochs
 MARGIN = 0.003  # Q3's rule: the least network whose validation accuracy lies so near to the best
@@ -195,7 +190,7 @@ def renumbered(rows: pd.DataFrame) -> dict[tuple[str, int], statistics.Paired]:
         for name, numbering in accuracy.columns
         if numbering > 0
     }
-    return compared(pairs)
+    return statistics.compared(pairs)
 
 
 def confusions(rows: pd.DataFrame) -> pd.DataFrame:
@@ -217,27 +212,18 @@ def neighbouring(rows: pd.DataFrame) -> pd.Series[float]:
     return near.groupby(by).sum() / errors["count"].groupby(by).sum()
 
 
-def encoding_table(rows: pd.DataFrame) -> Markdown:
-    """Q5: accuracy and errors of every encoding, as the digits are and renumbered."""
-    accuracy, near, tests = encoding_accuracies(rows), neighbouring(rows), renumbered(rows)
-    rates = encodings(rows).groupby(["name", "numbering"])["learning_rate"].first()
-    lines = []
-    for name in ENCODINGS.values():
-        others = [numbering for encoded, numbering in accuracy.columns if encoded == name and numbering]
-        lines.append(
-            {
-                "Encoding": name,
-                "Best $\\eta$": f"{rates[name, 0]:g}",
-                "Test acc.": interval(statistics.t_interval(accuracy[name, 0])),
-                **{
-                    f"Loss by renumbering {place}": interval(tests[name, place].difference, 2, "")
-                    for place in others
-                },
-                "Errors on neighbours": percent(near[name, 0], 0),
-                "renumbered": percent(near[name].loc[others].mean(), 0),
-            }
-        )
-    return markdown(pd.DataFrame(lines))
+def long_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q6: the rows of the runs from the common start, which are trained longest."""
+    return rows[rows["seed"] == 0]
+
+
+def early_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Q6: test accuracy at the last epoch that runs from all starts have: index learning_rate, a column per seed."""
+    accuracy = rows[rows["metric"] == "test_accuracy"]
+    last_epoch = accuracy.groupby("seed")["epoch"].max().min()
+    return accuracy[accuracy["epoch"] == last_epoch].pivot(
+        index="learning_rate", columns="seed", values="value"
+    )
 
 
 def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -432,14 +418,7 @@ def behind_cross_entropy(numbers: pd.DataFrame) -> dict[str, statistics.Paired]:
     """Q4: by how much cross entropy's test accuracy exceeds each quadratic loss's; p-values adjusted after Holm."""
     accuracy = numbers.pivot(index="seed", columns="name", values="test_accuracy")
     reference, *others = LOSSES.values()
-    return compared({name: (accuracy[reference], accuracy[name]) for name in others})
-
-
-def compared(pairs: dict[Key, tuple[pd.Series[float], pd.Series[float]]]) -> dict[Key, statistics.Paired]:
-    """Paired tests of several comparisons, their p-values adjusted after Holm."""
-    tests = {name: statistics.paired_t(first, second) for name, (first, second) in pairs.items()}
-    adjusted = statistics.holm([test.p for test in tests.values()])
-    return {name: replace(test, p=p) for (name, test), p in zip(tests.items(), adjusted, strict=True)}
+    return statistics.compared({name: (accuracy[reference], accuracy[name]) for name in others})
 
 
 def losses(rows: pd.DataFrame) -> Markdown:
@@ -458,8 +437,8 @@ def losses(rows: pd.DataFrame) -> Markdown:
             {
                 "Loss": name,
                 "Best $\\eta$": f"{runs['learning_rate'].iloc[0]:g}",
-                "Epochs to 90 %": _mean_epoch(runs["epochs_90"]),
-                "to 95 %": _mean_epoch(runs["epochs_95"]),
+                "Epochs to 90 %": mean_epoch(runs["epochs_90"]),
+                "to 95 %": mean_epoch(runs["epochs_95"]),
                 "Test acc.": interval(statistics.t_interval(runs["test_accuracy"])),
                 "Behind": interval(behind[name].difference) if name in behind else "–",
                 "Wrong start: after 1 epoch": percent(early[name]),
@@ -467,7 +446,3 @@ def losses(rows: pd.DataFrame) -> Markdown:
             }
         )
     return markdown(pd.DataFrame(lines))
-
-
-def _mean_epoch(epochs: pd.Series[float]) -> str:
-    return f"{epochs.mean():.1f}" if math.isfinite(epochs.mean()) else "–"

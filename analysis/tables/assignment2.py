@@ -12,13 +12,15 @@ from IPython.display import Markdown
 
 from analysis import statistics
 from analysis.experiments import label_sorted_stream
+from analysis.experiments import minibatch as minibatch_experiment
+from analysis.runs import TRAIN_EXAMPLES
 from analysis.statistics import best_rates, last, t_interval
-from analysis.tables import interval, markdown, number, percent
-from analysis.tables.assignment1 import compared
+from analysis.tables import interval, markdown, mean_epoch, number, percent
 
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 ORDERS = {"shuffled": "shuffled (SGD)", "label_sorted": "sorted by label"}
 ACTIVATIONS = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}
+NARROW = "-".join(map(str, minibatch_experiment.NARROW))  # exercise 1: as the rows name it
 ACCURACIES = (0.95, 0.97)  # exercise 4: thresholds of test accuracy
 PASS_ACCURACIES = (0.80, 0.90)  # exercise 3: thresholds of the mean test accuracy of a pass
 MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
@@ -46,10 +48,6 @@ def rate_range(rates: pd.Index[float]) -> str:
     return f"{rates.min():g} to {rates.max():g}" if len(rates) > 1 else f"{rates.min():g}"
 
 
-def _mean_epoch(epochs: pd.Series[float]) -> str:
-    return f"{epochs.mean():.1f}" if math.isfinite(epochs.mean()) else "–"
-
-
 # Exercise 1
 
 
@@ -57,15 +55,16 @@ def batch_settings(rows: pd.DataFrame) -> pd.DataFrame:
     """Exercise 1: the rows by setting, each at its best rate: columns setting, batch, budget and edge are added.
 
     A setting is a batch size with constant or decreasing rate; the full batch is one with the epochs of the others, and
-    one with all of its own.
+    one with all of its own. The narrow network is left out, see `schedules`.
 
     Returns:
         Also, batch: the size, infinite for all examples; edge: whether the best rate is the grid's least or largest.
     """
+    rows = rows[rows["hidden"] != NARROW]
     size = rows["batch_size"].astype(float).fillna(np.inf)
     name = size.map(lambda each: "all" if math.isinf(each) else f"{each:,.0f}")
     rows = rows.assign(
-        batch=size, setting=name.where(rows["decay"] == 0, name + ", decreasing"), budget=rows["epochs"]
+        batch=size, setting=name.where(rows["decay"] == 0, name + ", " + _decay(rows)), budget=rows["epochs"]
     )
     few = rows["epochs"].min()
     full = np.isinf(rows["batch"])
@@ -77,6 +76,25 @@ def batch_settings(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.merge(pd.DataFrame({"learning_rate": best, "edge": edge}).reset_index()).sort_values(
         ["budget", "batch", "decay", "seed", "update"], ignore_index=True
     )
+
+
+def _decay(rows: pd.DataFrame) -> pd.Series[str]:
+    """How the rate decreases, in words."""
+    return rows["decay"].map({0.0: "constant", 0.1: "slow", 1.0: "fast"})
+
+
+def schedules(rows: pd.DataFrame, hidden: str) -> dict[str, pd.DataFrame]:
+    """Exercise 1: a network trained on single examples at constant, slowly and fast decreasing rates, each at its best.
+
+    Returns:
+        Final train_loss and test_accuracy: index seed, columns constant, slow and fast.
+    """
+    single = rows[(rows["hidden"] == hidden) & (rows["batch_size"] == 1)]
+    best = statistics.at_best_rates(single.assign(schedule=_decay(single)), ["schedule"])
+    return {
+        metric: last(best, metric, ["schedule", "seed"]).unstack("schedule")[["constant", "slow", "fast"]]
+        for metric in ("train_loss", "test_accuracy")
+    }
 
 
 def minibatch_numbers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -108,20 +126,10 @@ def minibatch_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("setting")
 
 
-def decreasing_gaps(rows: pd.DataFrame) -> dict[str, statistics.Paired]:
-    """Exercise 1: test accuracy at decreasing rates minus that at constant rates, by batch size."""
-    settings = batch_settings(rows)
-    final = last(settings, "test_accuracy", ["setting", "seed"])
-    sizes = settings.loc[settings["decay"] > 0, "setting"].unique()
-    return compared(
-        {
-            setting.removesuffix(", decreasing"): (
-                final[setting],
-                final[setting.removesuffix(", decreasing")],
-            )
-            for setting in sizes
-        }
-    )
+def plain_epoch(plain: pd.DataFrame) -> pd.Series[float]:
+    """Exercise 1: seconds per epoch of 60,000 examples in plain PyTorch, by batch size."""
+    by_size = plain.set_index("batch_size")["update_seconds"]
+    return by_size * np.ceil(TRAIN_EXAMPLES / by_size.index)
 
 
 def minibatch(rows: pd.DataFrame) -> Markdown:
@@ -149,10 +157,18 @@ def minibatch(rows: pd.DataFrame) -> Markdown:
 
 
 def named_starts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Exercise 2: the rows with columns method (GD, SGD) and start (the constant, "random", "one unit")."""
+    """Exercise 2: the rows with columns method (GD, SGD) and start (the constant, "random", "one unit").
+
+    The networks of one unit are those at the rate of the least mean train loss at the end.
+    """
     method = rows["batch_size"].isna().map({True: "GD", False: "SGD"})
     start = rows["init_scale"].map("{:g}".format).where(rows["init"] == "constant", "random")
-    return rows.assign(method=method, start=start.where(rows["hidden"] != "1", "one unit"))
+    named = rows.assign(method=method, start=start.where(rows["hidden"] != "1", "one unit"))
+    by = ["method", "start", "activation"]
+    loss = last(named, "train_loss", [*by, "learning_rate", "seed"])
+    means = loss.groupby([*by, "learning_rate"]).mean()
+    best = means.groupby(by).idxmin().map(lambda index: index[-1]).rename("learning_rate")
+    return named.merge(best.reset_index())
 
 
 def constant_numbers(rows: pd.DataFrame) -> pd.DataFrame:
@@ -314,7 +330,7 @@ def stream_table(rows: pd.DataFrame) -> Markdown:
                 "Best $\\eta$": f"{best[order]:g}",
                 "Within 1 point": rate_range(good),
                 **{
-                    f"Passes to {100 * threshold:.0f} %": _mean_epoch(each[order])
+                    f"Passes to {100 * threshold:.0f} %": mean_epoch(each[order])
                     for threshold, each in to.items()
                 },
                 "Mean": interval(t_interval(runs["test"])),
@@ -375,8 +391,8 @@ def optimizers(rows: pd.DataFrame) -> Markdown:
                 "Best $\\eta$": f"{runs['learning_rate'].iloc[0]:g}",
                 "Within 1 point": rate_range(window(means).index),
                 "Above 90 %": rate_range(means[means > 0.9].index),
-                "Epochs to 95 %": _mean_epoch(runs["epochs_95"]),
-                "to 97 %": _mean_epoch(runs["epochs_97"]),
+                "Epochs to 95 %": mean_epoch(runs["epochs_95"]),
+                "to 97 %": mean_epoch(runs["epochs_97"]),
                 "After 1 epoch": interval(t_interval(runs["first"])),
                 "Test acc.": interval(t_interval(runs["test_accuracy"])),
             }

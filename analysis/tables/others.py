@@ -1,0 +1,62 @@
+"""Published test errors beside ours."""
+
+from __future__ import annotations
+
+import pandas as pd
+from IPython.display import Markdown
+
+from analysis.experiments.published import PRINTED
+from analysis.statistics import last, t_interval
+from analysis.tables import interval, markdown, percent
+
+LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross entropy"}
+UNLEARNT = 0.5  # a class of which fewer test examples are recognised has not been learnt
+
+
+def published_errors(rows: pd.DataFrame) -> dict[tuple[str, str], pd.Series[float]]:
+    """Our test errors by seed for every printed one, of its epoch (best or last); by reference and hidden units."""
+    errors = {}
+    for printed in PRINTED:
+        runs = rows[(rows["hidden"] == printed.hidden) & (rows["metric"] == "test_accuracy")]
+        accuracy = (
+            runs.groupby("seed")["value"].max()
+            if printed.best_epoch
+            else last(runs, "test_accuracy", ["seed"])
+        )
+        errors[printed.source, printed.hidden] = 1 - accuracy
+    return errors
+
+
+def unlearnt_classes(rows: pd.DataFrame, hidden: str) -> pd.Series[int]:
+    """Number of classes that the network of so many hidden units has not learnt by the last epoch, by seed."""
+    chosen = rows[
+        (rows["hidden"] == hidden)
+        & (rows["metric"] == "class_accuracy")
+        & (rows["epoch"] == rows["epoch"].max())
+    ]
+    return (chosen["value"] < UNLEARNT).groupby(chosen["seed"]).sum()
+
+
+def published(rows: pd.DataFrame) -> Markdown:
+    """Every printed test error, ours, and whether the printed one lies within our seeds' range."""
+    errors = published_errors(rows)
+    lines = []
+    for printed in PRINTED:
+        ours = errors[printed.source, printed.hidden]
+        inside = ours.min() <= printed.error <= ours.max()
+        lines.append(
+            {
+                "Printed by": f"@{printed.source}",
+                "Network": f"784-{printed.hidden}-10",
+                "Loss": LOSSES[printed.loss],
+                "Epoch": "best" if printed.best_epoch else "last",
+                "Printed error": percent(printed.error, 2 if printed.best_epoch else 1),
+                "Our mean error": interval(t_interval(ours)),
+                "Least to most": f"{percent(ours.min(), 2)} to {percent(ours.max(), 2)}",
+                "Seeds": len(ours),
+                "Verdict": "within our range"
+                if inside
+                else ("ours is lower" if ours.max() < printed.error else "ours is higher"),
+            }
+        )
+    return markdown(pd.DataFrame(lines))
