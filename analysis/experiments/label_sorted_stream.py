@@ -19,8 +19,8 @@ LEARNING_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.
 BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
 # At the least rates a pass does about what one step of gradient descent does with a rate larger by the number of
 # examples; both get as many passes as show how far that goes.
-SLOW_RATES = (1e-6, 3e-6, 1e-5)
-SLOW = {"full": Budget((0, 1, 2), 100), "quick": Budget((0,), 2, 500)}
+SLOW_RATES = (1e-6, 3e-6)
+SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 WITHIN_PASS_RATES = (0.001, 0.01)  # at which the passes are looked into
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -72,8 +72,8 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             validation_examples=VALIDATION_EXAMPLES,
             epochs=slow.epochs,
             measures=(
-                Measure(metrics=("test_accuracy",), every=max(1, slow.updates(batch_size) // 5)),
-                Measure(metrics=("train_loss",), every=slow.updates(batch_size)),
+                Measure(metrics=("test_accuracy",), every=max(1, slow.updates(batch_size) // 2)),
+                Measure(metrics=("train_loss",), every=10 * slow.updates(batch_size)),
             ),
             seed=seed,
         )
