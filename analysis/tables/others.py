@@ -37,13 +37,20 @@ def unlearnt_classes(rows: pd.DataFrame, hidden: str) -> pd.Series[int]:
     return (chosen["value"] < UNLEARNT).groupby(chosen["seed"]).sum()
 
 
+def _place(error: float, ours: pd.Series[float]) -> str:
+    if error < ours.min():
+        return f"{100 * (ours.min() - error):.2f} points below ours"
+    if error > ours.max():
+        return f"{100 * (error - ours.max()):.2f} points above ours"
+    return "within ours"
+
+
 def published(rows: pd.DataFrame) -> Markdown:
-    """Every printed test error, ours, and whether the printed one lies within our seeds' range."""
+    """Every printed test error, ours, and where the printed one lies relative to our seeds' range."""
     errors = published_errors(rows)
     lines = []
     for printed in PRINTED:
         ours = errors[printed.source, printed.hidden]
-        inside = ours.min() <= printed.error <= ours.max()
         lines.append(
             {
                 "Printed by": f"@{printed.source}",
@@ -54,9 +61,7 @@ def published(rows: pd.DataFrame) -> Markdown:
                 "Our mean error": interval(t_interval(ours)),
                 "Least to most": f"{percent(ours.min(), 2)} to {percent(ours.max(), 2)}",
                 "Seeds": len(ours),
-                "Verdict": "within our range"
-                if inside
-                else ("ours is lower" if ours.max() < printed.error else "ours is higher"),
+                "Printed error lies": _place(printed.error, ours),
             }
         )
     return markdown(pd.DataFrame(lines))
