@@ -5,6 +5,7 @@ Files that a chapter links to (CSV, the appendix's figures) are written to `repo
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -139,6 +140,18 @@ def origins() -> Markdown:
             }
         )
     )
+
+
+def machines() -> Markdown:
+    """On what, and with which versions, how many of the results were computed."""
+    made = Counter(
+        (each.device_name, each.device, each.threads, each.torch, each.numba or "–")
+        for name in EXPERIMENTS
+        for each in results(name).provenance
+    )
+    columns = ["Processor", "Device", "Threads", "PyTorch", "Numba"]
+    frame = pd.DataFrame(list(made), columns=columns)
+    return tables.markdown(frame.assign(Results=list(made.values())))
 
 
 def listing(path: str) -> None:

@@ -1,0 +1,83 @@
+"""Intervals, paired tests and choices are what textbooks say, and never look at the test set."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import statistics
+
+SEEDS = pd.Index([0, 1, 2, 3], name="seed")
+
+
+def test_the_interval_is_students() -> None:
+    values = [1.0, 2.0, 4.0]
+    found = statistics.t_interval(values)
+    low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
+    assert found.n == 3
+
+
+def test_a_single_value_has_no_finite_interval() -> None:
+    assert statistics.t_interval([0.5]).half == math.inf
+
+
+def test_the_paired_test_takes_out_what_seeds_share() -> None:
+    shared = pd.Series([0.0, 10.0, 20.0, 30.0], SEEDS)
+    better = shared + pd.Series([1.0, 1.1, 0.9, 1.0], SEEDS)
+    found = statistics.paired_t(better, shared)
+    assert found.p == pytest.approx(stats.ttest_rel(better, shared).pvalue)
+    assert found.p < 0.001
+    assert found.difference.mean == pytest.approx(1.0)
+
+
+def test_seeds_that_differ_cannot_be_paired() -> None:
+    with pytest.raises(ValueError, match="seeds differ"):
+        statistics.paired_t(pd.Series([1.0, 2.0], [0, 1]), pd.Series([1.0, 2.0], [0, 2]))
+
+
+def test_holms_adjustment() -> None:
+    """The example of three tests: the least p times three, the next times two, none less than one before it."""
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def test_compared_tests_are_adjusted_together() -> None:
+    base = pd.Series([0.0, 0.1, 0.2, 0.3], SEEDS)
+    near = base + pd.Series([0.1, 0.2, 0.1, 0.3], SEEDS)
+    found = statistics.compared({"one": (near, base), "other": (near, base)})
+    assert found["one"].p == pytest.approx(2 * statistics.paired_t(near, base).p)
+
+
+def measured(accuracies: dict[tuple[float, int], tuple[float, float]]) -> pd.DataFrame:
+    """Rows of runs that start at 0.1; (rate, seed): validation and test accuracy at the end."""
+    rows = []
+    for (rate, seed), (validation, test) in accuracies.items():
+        for update, (of_validation, of_test) in enumerate([(0.1, 0.1), (validation, test)]):
+            for metric, value in (("validation_accuracy", of_validation), ("test_accuracy", of_test)):
+                rows.append((rate, seed, update, metric, value, f"{rate}-{seed}"))
+    return pd.DataFrame(rows, columns=["learning_rate", "seed", "update", "metric", "value", "key"]).assign(
+        optimizer="sgd"
+    )
+
+
+def test_the_best_rate_is_chosen_by_mean_validation_accuracy_and_not_by_the_test_set() -> None:
+    rows = measured({(0.1, 0): (0.9, 0.2), (0.1, 1): (0.9, 0.2), (1.0, 0): (0.99, 0.9), (1.0, 1): (0.7, 0.9)})
+    assert statistics.best_rates(rows, ["optimizer"]).tolist() == [0.1]
+    assert set(statistics.at_best_rates(rows, ["optimizer"])["learning_rate"]) == {0.1}
+
+
+def test_a_rate_that_diverges_for_one_seed_is_not_the_best() -> None:
+    rows = measured(
+        {(0.1, 0): (0.5, 0.5), (0.1, 1): (0.5, 0.5), (1.0, 0): (0.9, 0.9), (1.0, 1): (math.nan, 0.9)}
+    )
+    assert statistics.best_rates(rows, ["optimizer"]).tolist() == [0.1]
+
+
+def test_the_last_value_is_that_of_the_last_update() -> None:
+    rows = measured({(0.1, 0): (0.5, 0.4)}).sort_values("update", ascending=False)
+    assert statistics.last(rows, "test_accuracy", ["seed"]).tolist() == [0.4]
