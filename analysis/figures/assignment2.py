@@ -19,6 +19,7 @@ ORDER_STYLES: dict[str, dict[str, Any]] = {
     "shuffled": SGD,
     "label_sorted": {"color": "#cc79a7", "marker": "D"},
 }
+GD_COLOUR = "#009e73"
 MARKER = 3.5  # size in points
 
 
@@ -125,14 +126,15 @@ def label_image(labels: pd.DataFrame, names: dict[str, str]) -> Figure:
     return figure
 
 
-def stream_rates(ends: pd.DataFrame, passes: pd.DataFrame) -> Figure:
-    """Test accuracy over the learning rate, in both orders; and along the passes, at the best rates (exercise 3).
+def stream_rates(ends: pd.DataFrame, window: pd.DataFrame, slow: pd.DataFrame) -> Figure:
+    """Test accuracy over the learning rate, in both orders; and along the passes (exercise 3).
 
     Args:
         ends: order, learning_rate, measure ("test": mean of the last pass, "end": at its end), mean, half (interval).
-        passes: Rows of test accuracy of the runs at their best rates.
+        window: Rows of the runs at their best rates.
+        slow: Rows at the ends of passes of the runs at small rates: method, step (η n), as `tables` gives them.
     """
-    figure, (rates, course) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), sharey=True)
+    figure, (rates, course) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharey=True)
     for order, style in ORDER_STYLES.items():
         for measure, line in (("test", "-"), ("end", ":")):
             if order == "shuffled" and measure == "end":
@@ -145,16 +147,36 @@ def stream_rates(ends: pd.DataFrame, passes: pd.DataFrame) -> Figure:
                 linestyle=line,
                 markersize=MARKER,
                 capsize=2,
-                label=measure,
                 **style,
             )
-        means = series(passes[passes["order"] == order], "test_accuracy")
-        draw_line(course, 100 * means, color=style["color"])
+    rates.text(1e-4, 88, "SGD", color=SGD["color"], ha="right")
+    rates.text(1e-4, 15, "sorted", color=ORDER_STYLES["label_sorted"]["color"])
     rates.set_xscale("log")
     rates.set_xlabel("learning rate η")
     rates.set_ylabel("test accuracy in %")
     rates.set_ylim(0, 100)
+    course.set_xscale("log")
     course.set_xlabel("pass")
+    shuffled = window[(window["order"] == "shuffled") & (window["epoch"] >= 1)]
+    means = 100 * series(shuffled, "test_accuracy")
+    draw_line(course, means, color=SGD["color"])
+    course.text(means.index[-1] * 1.1, means["mean"].iloc[-1], "SGD", color=SGD["color"], va="center")
+    steps = sorted(slow["step"].unique())
+    for step, width in zip(steps, np.linspace(0.9, 1.8, len(steps)), strict=True):
+        for method, style in (
+            ("gd", {"color": GD_COLOUR, "linestyle": "--"}),
+            ("label_sorted", {"color": ORDER_STYLES["label_sorted"]["color"]}),
+        ):
+            runs = slow[(slow["step"] == step) & (slow["method"] == method) & (slow["epoch"] >= 1)]
+            name = "GD" if method == "gd" else "sorted"
+            draw_line(
+                course,
+                100 * series(runs, "test_accuracy"),
+                linewidth=width,
+                label=f"{name}, ηn = {step:g}",
+                **style,
+            )
+    course.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.02))
     return figure
 
 

@@ -22,7 +22,6 @@ ORDERS = {"shuffled": "shuffled (SGD)", "label_sorted": "sorted by label"}
 ACTIVATIONS = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU"}
 NARROW = "-".join(map(str, minibatch_experiment.NARROW))  # exercise 1: as the rows name it
 ACCURACIES = (0.95, 0.97)  # exercise 4: thresholds of test accuracy
-PASS_ACCURACIES = (0.80, 0.90)  # exercise 3: thresholds of the mean test accuracy of a pass
 MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
 
 
@@ -220,8 +219,34 @@ def orderings(labels: pd.Series[int]) -> float:
 
 
 def stream_window(rows: pd.DataFrame) -> pd.DataFrame:
-    """Exercise 3: the rows of the runs over all learning rates, which hold out validation examples."""
-    return rows[rows["validation_examples"] > 0]
+    """Exercise 3: the rows of the runs over all learning rates, for few passes."""
+    held_out = rows[rows["validation_examples"] > 0]
+    return held_out[held_out["epochs"] == held_out["epochs"].min()]
+
+
+def slow_stream(rows: pd.DataFrame) -> pd.DataFrame:
+    """Exercise 3: the rows, at the end of each pass, of the runs for many passes.
+
+    Returns:
+        Also, method: "label_sorted" or "gd"; step: the rate of gradient descent that a pass corresponds to, η n for the
+        sorted stream of n examples and η for gradient descent.
+    """
+    held_out = rows[rows["validation_examples"] > 0]
+    slow = held_out[held_out["epochs"] == held_out["epochs"].max()]
+    slow = slow[slow["epoch"] % 1 == 0]
+    gd = slow["batch_size"].isna()
+    n = (slow["update"] / slow["epoch"]).max()
+    return slow.assign(
+        method=gd.map({True: "gd", False: "label_sorted"}),
+        step=(slow["learning_rate"] * np.where(gd, 1, n)).round(9),
+    )
+
+
+def slow_ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """Exercise 3: the ends of `slow_stream`: index step, method, learning_rate, seed; test_accuracy, train_loss."""
+    slow = slow_stream(rows)
+    by = ["step", "method", "learning_rate", "seed"]
+    return pd.DataFrame({metric: last(slow, metric, by) for metric in ("test_accuracy", "train_loss")})
 
 
 def pass_means(rows: pd.DataFrame, metric: str = "test_accuracy") -> pd.Series[float]:
@@ -275,13 +300,6 @@ def stream_at_best(rows: pd.DataFrame) -> pd.DataFrame:
     return chosen.merge(stream_best(stream_ends(chosen)).rename("learning_rate").reset_index())
 
 
-def passes_to(rows: pd.DataFrame, threshold: float) -> pd.Series[float]:
-    """Exercise 3: at its best rate, first pass with that mean test accuracy of each run; index: order, seed."""
-    means = pass_means(stream_at_best(rows)).rename("value").reset_index()
-    named = means.rename(columns={"pass": "epoch"}).assign(metric="test_accuracy")
-    return first_epochs(named, threshold, ["order", "seed"])
-
-
 def looked_into(rows: pd.DataFrame) -> pd.DataFrame:
     """Exercise 3: the rows of the runs at the larger rate that are looked into within a pass, over all examples."""
     chosen = rows[rows["validation_examples"] == 0]
@@ -316,27 +334,34 @@ def recalled(rows: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def stream_table(rows: pd.DataFrame) -> Markdown:
-    """Exercise 3: both orders at their best rates."""
-    ends = stream_ends(stream_window(rows))
-    to = {threshold: passes_to(rows, threshold) for threshold in PASS_ACCURACIES}
-    best = stream_best(ends)
+    """Exercise 3: both orders at their best rates; the sorted one for many passes, beside gradient descent."""
+    window_rows = stream_window(rows)
+    ends = stream_ends(window_rows)
     lines = []
-    for order, name in ORDERS.items():
-        runs = ends.loc[(order, best[order])]
-        good = window(ends.loc[order, "test"].groupby("learning_rate").mean()).index
+    for order, rate in stream_best(ends)[list(ORDERS)].items():
+        runs = ends.loc[(order, rate)]
         lines.append(
             {
-                "Order": name,
-                "Best $\\eta$": f"{best[order]:g}",
-                "Within 1 point": rate_range(good),
-                **{
-                    f"Passes to {100 * threshold:.0f} %": mean_epoch(each[order])
-                    for threshold, each in to.items()
-                },
+                "Order": ORDERS[order],
+                "$\\eta$": f"{rate:g} (best)",
+                "Passes": f"{window_rows['epoch'].max():.0f}",
                 "Mean": interval(t_interval(runs["test"])),
                 "Least": percent(runs["least"].mean()),
                 "Most": percent(runs["most"].mean()),
                 "At the end": interval(t_interval(runs["end"])),
+            }
+        )
+    passes = f"{slow_stream(rows)['epoch'].max():.0f}"
+    names = {"label_sorted": ORDERS["label_sorted"], "gd": "all at once (GD)"}
+    slow = slow_ends(rows)["test_accuracy"].groupby(["step", "method", "learning_rate"], sort=False)
+    for (_, method, rate), accuracy in slow:
+        lines.append(
+            {
+                "Order": names[method],
+                "$\\eta$": f"{rate:g}",
+                "Passes": passes,
+                **dict.fromkeys(("Mean", "Least", "Most"), "–"),
+                "At the end": interval(t_interval(accuracy)),
             }
         )
     return markdown(pd.DataFrame(lines))
