@@ -94,7 +94,7 @@ CONTRADICTIONS: dict[str, Alter] = {
         rows.assign(update_seconds=rows["batch_size"] * 1e-5) if "update_seconds" in rows else rows
     ),
     "constant_rates_suffice_where_all_is_fitted": times(100, "train_loss", decay=0),
-    "decreasing_rates_pay_where_noise_stays": times(0.1, "train_loss", decay=0),
+    "decreasing_rates_quench_noise": times(0.1, "train_loss", decay=0),
     "units_stay_identical": constant(1, "unit_distance"),
     "zero_moves_the_bias_only": constant(1, "gradient_norm"),
     "large_constants_fail": constant(0.9, "test_accuracy"),

@@ -82,16 +82,26 @@ def _decay(rows: pd.DataFrame) -> pd.Series[str]:
     return rows["decay"].map({0.0: "constant", 0.1: "slow", 1.0: "fast"})
 
 
-def schedules(rows: pd.DataFrame, hidden: str) -> dict[str, pd.DataFrame]:
-    """Exercise 1: a network trained on single examples at constant, slowly and fast decreasing rates, each at its best.
+def schedules(rows: pd.DataFrame, hidden: str, rate: float | None = None) -> dict[str, pd.DataFrame]:
+    """Exercise 1: a network trained on single examples with constant, slowly and fast decreasing rates.
+
+    Args:
+        rows: Of the experiment.
+        hidden: The network.
+        rate: The first learning rate of all three, None for each one's best.
 
     Returns:
         Final train_loss and test_accuracy: index seed, columns constant, slow and fast.
     """
     single = rows[(rows["hidden"] == hidden) & (rows["batch_size"] == 1)]
-    best = statistics.at_best_rates(single.assign(schedule=_decay(single)), ["schedule"])
+    single = single.assign(schedule=_decay(single))
+    chosen = (
+        statistics.at_best_rates(single, ["schedule"])
+        if rate is None
+        else single[single["learning_rate"] == rate]
+    )
     return {
-        metric: last(best, metric, ["schedule", "seed"]).unstack("schedule")[["constant", "slow", "fast"]]
+        metric: last(chosen, metric, ["schedule", "seed"]).unstack("schedule")[["constant", "slow", "fast"]]
         for metric in ("train_loss", "test_accuracy")
     }
 
@@ -141,8 +151,8 @@ def minibatch(rows: pd.DataFrame) -> Markdown:
                 "Best $\\eta$": f"{line['learning_rate']:g}" + ("*" if line["edge"] else ""),
                 "Epochs": f"{line['budget']:.0f}",
                 "Updates per epoch": f"{line['updates']:,.0f}",
-                "ms per update": f"{1e3 * line['update_seconds']:.3g}",
-                "s per epoch": number(line["epoch_seconds"], 2),
+                "ms per update": f"{1e3 * line['update_seconds']:.3g}" if line["decay"] == 0 else "–",
+                "s per epoch": number(line["epoch_seconds"], 2) if line["decay"] == 0 else "–",
                 "Loss after 1 epoch": number(line["first_loss"], 3),
                 "at the end": number(line["train_loss"], 4),
                 "Epochs to 95 %": f"{line['epochs_95']:.1f}" if math.isfinite(line["epochs_95"]) else "–",
