@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -12,8 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis import figures
-from analysis.figures import assignment1
+from analysis.claims import results
+from analysis.figures import assignment1, assignment2
+from analysis.statistics import at_best_rates
 from analysis.tables import assignment1 as tables
+from analysis.tables import assignment2 as tables2
 from tests.test_tables import FALLING, LEARNT, run
 
 
@@ -48,13 +51,43 @@ def drawn() -> dict[str, Figure]:
     }
 
 
-def test_every_axis_that_is_not_shared_has_a_name() -> None:
-    for name, figure in drawn().items():
-        lowest = max(axes.get_subplotspec().rowspan.stop for axes in figure.axes)
-        for axes in figure.axes:
-            place = axes.get_subplotspec()
-            assert axes.get_xlabel() or place.rowspan.stop < lowest, name
-            assert axes.get_ylabel() or place.colspan.start > 0, name
+def drawn_from_cache() -> dict[str, Figure]:
+    """The figures of many panels, as the chapters draw them."""
+    capacity, encoding = results("capacity"), results("encoding").rows
+    losses, gradients = results("losses").rows, results("vanishing_gradient").rows
+    batches, starts = results("minibatch").rows, results("constant_init").rows
+    stream, labels = results("label_sorted_stream").rows, results("label_sorted_stream").programs["labels"]
+    adam = results("adam_vs_sgd").rows
+    return {
+        "capacity": assignment1.capacity(tables.capacity_runs(capacity), tables.decomposition(capacity)),
+        "losses": assignment1.losses(tables.first_gradients(losses), tables.trained_losses(losses)),
+        "encodings": assignment1.encodings(tables.confusions(encoding), tables.encoding_accuracies(encoding)),
+        "vanishing_gradient": assignment1.vanishing_gradient(
+            tables.gradient_norms(gradients), tables.first_layer(gradients)
+        ),
+        "batches": assignment2.batches(tables2.batch_settings(batches).query("decay == 0")),
+        "constant_starts": assignment2.constant_starts(tables2.named_starts(starts), tables2.ACTIVATIONS, 4),
+        "label_image": assignment2.label_image(labels, tables2.ORDERS),
+        "stream_rates": assignment2.stream_rates(
+            tables2.stream_summary(stream), tables2.stream_at_best(stream), tables2.slow_stream(stream)
+        ),
+        "within_pass": assignment2.within_pass(tables2.looked_into(stream), tables2.label_starts(labels)),
+        "optimizers": assignment2.optimizers(
+            tables2.optimizer_numbers(adam), at_best_rates(adam, ["optimizer"]), tables2.OPTIMIZERS
+        ),
+    }
+
+
+@pytest.mark.parametrize("draw", [drawn, drawn_from_cache])
+def test_every_axis_that_is_not_shared_has_a_name(draw: Callable[[], dict[str, Figure]]) -> None:
+    for name, figure in draw().items():
+        placed = {axes: place for axes in figure.axes if (place := axes.get_subplotspec()) and axes.axison}
+        lowest = max(place.rowspan.stop for place in placed.values())
+        for axes, place in placed.items():
+            if len(axes.get_xticks()):
+                assert axes.get_xlabel() or place.rowspan.stop < lowest, name
+            if len(axes.get_yticks()):
+                assert axes.get_ylabel() or place.colspan.start > 0, name
 
 
 def test_train_and_test_have_their_colours_and_the_data_as_given() -> None:

@@ -91,7 +91,8 @@ def constant_starts(rows: pd.DataFrame, names: dict[str, str], ceiling: float) -
             for start, style in styles.items():
                 runs = chosen[chosen["start"] == start]
                 if len(runs):
-                    draw_line(axes, series(runs, "train_loss"), **style, label=start)
+                    label = f"all {start}" if start in starts else start
+                    draw_line(axes, series(runs, "train_loss"), **style, label=label)
             axes.set_title(f"{method}, {name}")
             axes.set_ylim(0, ceiling)
         row[0].set_ylabel("train cross entropy")
@@ -110,19 +111,24 @@ def label_image(labels: pd.DataFrame, names: dict[str, str]) -> Figure:
         labels: position, and a column of labels per order.
         names: The orders, and how they are written.
     """
-    figure, panels = plt.subplots(1, len(names), figsize=(WIDTH, 2.2))
+    figure, panels = plt.subplots(1, len(names), figsize=(WIDTH, 1.9))
     width = 400
     height = -(-len(labels) // width)
     for axes, (order, name) in zip(panels, names.items(), strict=True):
         pixels = np.full(width * height, np.nan)
         pixels[: len(labels)] = labels.sort_values("position")[order]
         image = axes.imshow(
-            pixels.reshape(height, width), cmap=RATE_COLOURS, vmin=0, vmax=9, interpolation="nearest"
+            pixels.reshape(height, width),
+            cmap=RATE_COLOURS,
+            vmin=0,
+            vmax=9,
+            interpolation="nearest",
+            aspect="auto",
         )
         axes.set_title(name)
         axes.set_xticks([])
         axes.set_yticks([])
-    figure.colorbar(image, ax=list(panels), ticks=range(10), label="label", aspect=12)
+    figure.colorbar(image, ax=list(panels), ticks=range(0, 10, 3), label="label", aspect=12)
     return figure
 
 
