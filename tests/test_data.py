@@ -351,13 +351,14 @@ def test_load_names_every_source(client: Path, tmp_path: Path, monkeypatch: pyte
 def test_load_reads_through_torchvision(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With two images and another set of digests in MNIST's place."""
+    """With two images in each part, and another set of digests, in MNIST's place."""
     torchvision = pytest.importorskip("torchvision")
-    pixels = bytes(range(256)) * 6 + bytes(32)
+    pixels = {"train": bytes(range(256)) * 6 + bytes(32), "t10k": bytes(range(255, -1, -1)) * 6 + bytes(32)}
+    labels = {"train": [3, 1], "t10k": [7, 2]}
     files = {}
-    for prefix in ("train", "t10k"):
-        files[f"{prefix}-images-idx3-ubyte"] = struct.pack(">IIII", 0x803, 2, 28, 28) + pixels
-        files[f"{prefix}-labels-idx1-ubyte"] = struct.pack(">II", 0x801, 2) + bytes([7, 2])
+    for part in ("train", "t10k"):
+        files[f"{part}-images-idx3-ubyte"] = struct.pack(">IIII", 0x803, 2, 28, 28) + pixels[part]
+        files[f"{part}-labels-idx1-ubyte"] = struct.pack(">II", 0x801, 2) + bytes(labels[part])
     url, folder = server
     for name, content in files.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(content))
@@ -365,9 +366,13 @@ def test_load_reads_through_torchvision(
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     monkeypatch.setattr(data, "MNIST_SHA256", digests)
     loaded = data.load(tmp_path / "data")
-    assert loaded.train_images.shape == (2, 784)
-    assert (loaded.train_images.flatten() * 255).round().tolist() == list(pixels)
-    assert loaded.test_labels.tolist() == [7, 2]
-    assert str(loaded.train_images.dtype) == "torch.float32"
-    assert str(loaded.test_labels.dtype) == "torch.int64"
+    for part, images, digits in (
+        ("train", loaded.train_images, loaded.train_labels),
+        ("t10k", loaded.test_images, loaded.test_labels),
+    ):
+        assert images.shape == (2, 784)
+        assert (images.flatten() * 255).tolist() == pytest.approx(list(pixels[part]))
+        assert str(images.dtype) == "torch.float32"
+        assert digits.tolist() == labels[part]
+        assert str(digits.dtype) == "torch.int64"
     assert loaded.digest == data.MNIST_DIGEST

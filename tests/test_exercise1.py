@@ -24,19 +24,23 @@ def write_idx(path: Path, content: torch.Tensor) -> None:
     path.write_bytes(header + content.to(torch.uint8).numpy().tobytes())
 
 
-@pytest.fixture(scope="module")
-def on_disk(small: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """The small data set with its files where torchvision keeps them."""
-    folder = tmp_path_factory.mktemp("data")
+def written(data: Data, folder: Path) -> Data:
+    """The data with its files where torchvision keeps them."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for prefix, images, labels in (
-        ("train", small.train_images, small.train_labels),
-        ("t10k", small.test_images, small.test_labels),
+        ("train", data.train_images, data.train_labels),
+        ("t10k", data.test_images, data.test_labels),
     ):
         write_idx(raw / f"{prefix}-images-idx3-ubyte", (images * 255).round().reshape(-1, 28, 28))
         write_idx(raw / f"{prefix}-labels-idx1-ubyte", labels)
-    return dataclasses.replace(small, folder=folder)
+    return dataclasses.replace(data, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def on_disk(small: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
+    """The small data set on disk."""
+    return written(small, tmp_path_factory.mktemp("data"))
 
 
 def test_the_raw_files_and_torchvision_give_the_same_data(on_disk: Data) -> None:
@@ -60,6 +64,13 @@ def test_gradient_descent_learns_the_digits(on_disk: Data) -> None:
     assert losses.is_monotonic_decreasing
     assert rows["metric"].iloc[-1] == "test_accuracy"
     assert rows["value"].iloc[-1] > 0.5
+
+
+def test_the_accuracy_is_that_on_the_test_set(small: Data, tmp_path: Path) -> None:
+    """Where every test label is another digit's, what was learnt from the training set is wrong."""
+    mislabelled = written(dataclasses.replace(small, test_labels=(small.test_labels + 1) % 10), tmp_path)
+    _, accuracy = exercise1.main(mislabelled.folder, CPU, learning_rate=0.5, epochs=40, seed=0)
+    assert accuracy < 0.05
 
 
 def test_the_digits_are_those_of_the_files(on_disk: Data) -> None:
