@@ -1,10 +1,10 @@
-# make report · make test · make results · make bench · make check · make lint
+# make report · make test · make results · make bench · make check · make lint · make mutants
 PYTHON ?= python3
 DEVICE ?= auto
 PRESET ?= full
 PY := .venv/bin/python
 
-.PHONY: report test results check bench lint
+.PHONY: report test results check bench lint mutants
 
 report: .venv/report  ## render the committed cache into _book/
 	$(PY) -m report
@@ -20,6 +20,9 @@ results: .venv/train  ## compute what is missing or stale in cache/
 
 bench: .venv/test  ## the engine against plain PyTorch; JSON=FILE writes the numbers as well
 	$(PY) -m tests.benchmarks.engine $(if $(JSON),--json $(JSON))
+
+mutants: .venv/test  ## plants mistakes in the code and tells which test catches each; takes minutes
+	$(PY) -m tests.mutants
 
 lint: .venv/dev  ## ruff and mypy
 	$(PY) -m ruff check .

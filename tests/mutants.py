@@ -1,0 +1,393 @@
+"""Deliberately wrong engines, and which test catches each: `make mutants`, or python -m tests.mutants
+
+The tests say that the code is right; this says that they would notice if it were not.
+A mutant is a copy of the code with one place made wrong, on which a few chosen tests are run: one of them has to
+fail, by an assertion of its own. On the code as it is all of them have to pass.
+Exit codes: 0 every mutant is caught; 1 some mutant survives; 2 some mutant cannot be judged (why).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NEEDED = ("analysis", "tests", "pyproject.toml")
+
+
+class UnjudgedError(Exception):
+    """Whether a mutant is caught cannot be said; the message says why."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake.
+
+    Attributes:
+        name: Of the mutant.
+        wrong: The mistake in words.
+        file: Where it is made.
+        right: The text there that is right; it occurs once.
+        instead: What is written instead.
+        tests: Pytest's names of the tests that have to catch it; a few, as every mutant runs its own.
+    """
+
+    name: str
+    wrong: str
+    file: str
+    right: str
+    instead: str
+    tests: tuple[str, ...]
+
+    def text(self) -> str:
+        """The file's text with the mistake in it."""
+        text = (ROOT / self.file).read_text(encoding="utf-8")
+        if (count := text.count(self.right)) != 1:
+            found = f"{self.right!r} occurs {count} times in {self.file}, not once"
+            raise UnjudgedError(f"{self.name}: {found}: the code has changed, change the mutant as well")
+        return text.replace(self.right, self.instead)
+
+
+def parity(back_end: str, optimizer: str, batch: str) -> tuple[str, ...]:
+    """The test that a back end trains as plain PyTorch does; numba compiles anew for every mutant."""
+    case = f"{back_end}-float64-{optimizer}-cross_entropy-{batch}-sigmoid"
+    return (f"tests/test_training.py::test_one_hidden_layer_trains_as_in_plain_pytorch[{case}]",)
+
+
+def metrics(batch_size: int | None) -> tuple[str, ...]:
+    """The test that losses and accuracies are those of plain PyTorch's networks."""
+    return (f"tests/test_training.py::test_losses_and_accuracies[torch-{batch_size}-cross_entropy]",)
+
+
+DATA = "analysis/data.py"
+DENSE = "analysis/dense.py"
+EXERCISE = "analysis/exercise1.py"
+EXPERIMENT = "analysis/experiments/adam_vs_sgd.py"
+MEASURING = "analysis/measuring.py"
+NETWORK = "analysis/network.py"
+RUNS = "analysis/runs.py"
+SPARSE = "analysis/sparse.py"
+STACK = "analysis/stack.py"
+
+DEEPER = ("tests/test_training.py::test_deeper_networks_train_as_in_plain_pytorch",)
+LOAD = ("tests/test_data.py::test_load_reads_through_torchvision",)
+NETWORK_TESTS = ("tests/test_network.py",)
+RUNS_TESTS = ("tests/test_runs.py::test_every_field_is_part_of_the_key",)
+
+MUTANTS = (
+    # The learning rate
+    Mutant(
+        "rate-doubled", "η is twice what the run says", STACK,
+        'return self.each("learning_rate") / (1', 'return 2 * self.each("learning_rate") / (1',
+        parity("torch", "sgd", "full"),
+    ),
+    Mutant(
+        "rate-doubled-torch", "η is twice what the run says, in torch's minibatches", DENSE,
+        "rate / -len(part)", "2 * rate / -len(part)",
+        parity("torch", "sgd", "minibatch"),
+    ),
+    Mutant(
+        "rate-doubled-numba", "η is twice what the run says, in the sparse kernel", SPARSE,
+        "number(-rates[update] * share)", "number(-2 * rates[update] * share)",
+        parity("numba", "sgd", "minibatch"),
+    ),
+    Mutant(
+        "rate-constant", "η does not decay", STACK,
+        'epochs[:, None] * self.each("decay")', '0 * epochs[:, None] * self.each("decay")',
+        parity("torch", "sgd", "minibatch"),
+    ),
+    # The gradient
+    Mutant(
+        "bias-hidden", "hidden units have no bias", STACK,
+        "images.new_ones(len(images), 1)", "images.new_zeros(len(images), 1)",
+        parity("torch", "sgd", "full"),
+    ),
+    Mutant(
+        "bias-output-torch", "output biases are not trained, by torch", DENSE,
+        "total[:, :, -1] += error.sum(2)", "total[:, :, -1] += 0 * error.sum(2)",
+        parity("torch", "sgd", "full"),
+    ),
+    Mutant(
+        "bias-output-numba", "output biases are not trained, in the sparse kernel", SPARSE,
+        "into.bias[j] += error[i]", "into.bias[j] += 0 * error[i]",
+        parity("numba", "sgd", "minibatch"),
+    ),
+    Mutant(
+        "sigmoid-slope-torch", "σ′ = σ, by torch", DENSE,
+        "return phi - phi * phi", "return phi",
+        parity("torch", "sgd", "full"),
+    ),
+    Mutant(
+        "sigmoid-slope-numba", "σ′ = σ, in the sparse kernel", SPARSE,
+        "d[j] *= a[j] - a[j] * a[j]", "d[j] *= a[j]",
+        parity("numba", "sgd", "minibatch"),
+    ),
+    Mutant(
+        "skip-slope", "no gradient flows through skip connections", DENSE,
+        "below += skipped", "below += 0 * skipped",
+        (f"{DEEPER[0]}[float64-sgd-cross_entropy-full-{{'hidden': (8, 8, 8), 'skip': True}}]",),
+    ),
+    Mutant(
+        "last-batch-torch", "the last, smaller batch counts less, in torch's descent", DENSE,
+        "rate / -len(part)", "rate / -self.stack.batch",
+        parity("torch", "sgd", "minibatch"),
+    ),
+    Mutant(
+        "last-batch-adam", "the last, smaller batch counts less, in torch's Adam", DENSE,
+        "layer /= len(part)", "layer /= self.stack.batch",
+        parity("torch", "adam", "minibatch"),
+    ),
+    Mutant(
+        "last-batch-numba", "the last, smaller batch counts less, in the sparse kernel", SPARSE,
+        "share = 1 / (stop - start)", "share = 1 / batch",
+        parity("numba", "sgd", "minibatch"),
+    ),
+    # Adam
+    Mutant(
+        "adam-uncorrected-torch", "no correction of Adam's mean, by torch", DENSE,
+        'rates /= 1 - stack.each("beta1") ** times', "rates /= 1",
+        parity("torch", "adam", "minibatch"),
+    ),
+    Mutant(
+        "adam-uncorrected-numba", "no correction of Adam's mean, in the sparse kernel", SPARSE,
+        "number(rates[update] / past1)", "number(rates[update])",
+        parity("numba", "adam", "minibatch"),
+    ),
+    Mutant(
+        "adam-swapped-torch", "Adam's β₁ and β₂ are swapped, by torch", DENSE,
+        "(1 - beta1, 1 - beta2, epsilon)", "(1 - beta2, 1 - beta1, epsilon)",
+        parity("torch", "adam", "full"),
+    ),
+    Mutant(
+        "adam-swapped-numba", "Adam's β₁ and β₂ are swapped, in the sparse kernel", SPARSE,
+        "number(1 - beta1), number(1 - beta2)", "number(1 - beta2), number(1 - beta1)",
+        parity("numba", "adam", "minibatch"),
+    ),
+    # Data and labels
+    Mutant(
+        "test-in-training", "a third of the training examples are the test set's", STACK,
+        "(data.train_images, data.train_labels)",
+        "(torch.cat([data.test_images, data.train_images])[: len(data.train_labels)],"
+        " torch.cat([data.test_labels, data.train_labels])[: len(data.train_labels)])",
+        parity("torch", "sgd", "full"),
+    ),
+    Mutant(
+        "test-is-training", "the training set is read from the test set's files", DATA,
+        "for train in (True, False)", "for train in (False, False)",
+        LOAD,
+    ),
+    Mutant(
+        "labels-shuffled", "images go with other images' labels", STACK,
+        "classes[:, labels]", "classes[:, labels[torch.randperm(len(labels))]]",
+        parity("torch", "sgd", "full"),
+    ),
+    Mutant(
+        "labels-shuffled-on-loading", "images go with other images' labels from the files on", DATA,
+        "train.targets", "train.targets.flip(0)",
+        LOAD,
+    ),
+    Mutant(
+        "labels-as-they-are", "a run's permutation of labels is ignored", STACK,
+        "classes[:, labels]", "labels.expand(len(runs), -1)",
+        parity("torch", "sgd", "full"),
+    ),
+    Mutant(
+        "scaled-by-256", "pixels of the training set are divided by 256", DATA,
+        "train.data.flatten(1).float() / 255", "train.data.flatten(1).float() / 256",
+        LOAD,
+    ),
+    Mutant(
+        "scaled-otherwise", "pixels of the test set are divided by 256", DATA,
+        "test.data.flatten(1).float() / 255", "test.data.flatten(1).float() / 256",
+        LOAD,
+    ),
+    Mutant(
+        "validation-trained-on", "validation examples are trained on as well", NETWORK,
+        "available = examples - run.validation_examples", "available = examples",
+        NETWORK_TESTS,
+    ),
+    Mutant(
+        "validation-of-nothing", "an experiment holds no validation examples out", EXPERIMENT,
+        "validation_examples=VALIDATION_EXAMPLES", "validation_examples=0",
+        ("tests/test_experiments.py::test_validation_examples_are_held_out_where_they_are_measured",),
+    ),
+    Mutant(
+        "subsets-overlap", "disjoint training sets share half of their examples", NETWORK,
+        "start = size * run.train_subset", "start = size * run.train_subset // 2",
+        NETWORK_TESTS,
+    ),
+    Mutant(
+        "unsorted", "examples that should come sorted by label come as they lie", NETWORK,
+        "torch.argsort(digits, stable=True).cpu()", "torch.arange(len(digits))",
+        NETWORK_TESTS,
+    ),
+    Mutant(
+        "never-reshuffled", "every epoch takes the examples in the same order", NETWORK,
+        "(run.seed, _ORDER, epoch)", "(run.seed, _ORDER)",
+        NETWORK_TESTS,
+    ),
+    # Seeds and starts
+    Mutant(
+        "seed-of-start-shared", "all seeds give the same start", NETWORK,
+        "(run.seed, _START)", "(0, _START)",
+        NETWORK_TESTS,
+    ),
+    Mutant(
+        "seed-of-order-shared", "all seeds give the same order of examples", NETWORK,
+        "(run.seed, _ORDER, epoch)", "(0, _ORDER, epoch)",
+        NETWORK_TESTS,
+    ),
+    Mutant(
+        "start-shared", "all runs of a stack start as its first", STACK,
+        "zip(*(initial(run, self.dtype)", "zip(*(initial(self.run, self.dtype)",
+        parity("torch", "sgd", "full"),
+    ),
+    Mutant(
+        "order-shared", "all runs of a stack take the first one's order", STACK,
+        "orders = [order(run, epoch, digits)", "orders = [order(self.run, epoch, digits)",
+        parity("torch", "sgd", "minibatch"),
+    ),
+    Mutant(
+        "seeds-shared", "an experiment trains one seed over and over", EXPERIMENT,
+        "seed=seed", "seed=0",
+        ("tests/test_experiments.py::test_no_job_counts_twice",),
+    ),
+    Mutant(
+        "start-too-narrow", "weights start √fan-in times too small", NETWORK,
+        "run.init_scale) / math.sqrt(inputs)", "run.init_scale) / inputs",
+        NETWORK_TESTS,
+    ),
+    # Measuring
+    Mutant(
+        "tested-on-training", "the test accuracy is measured on the training set", MEASURING,
+        '("test", stack.test)', '("test", stack.train)',
+        metrics(None),
+    ),
+    Mutant(
+        "validated-on-training", "the validation loss is measured on the training set", STACK,
+        "everything.take(validation_rows(self.run, examples)", "everything.take(training_rows(self.run, examples)",
+        metrics(None),
+    ),
+    Mutant(
+        "measured-late", "a loss is reported one update after its own", "analysis/training.py",
+        "log.add(update, seconds, {name: by_name[name] for name in by_step})",
+        "log.add(stop, seconds, {name: by_name[name] for name in by_step})",
+        metrics(None),
+    ),
+    Mutant(
+        "confusion-transposed", "true and predicted classes are mixed up", DENSE,
+        "pairs = labels * CLASSES + self._answers(logits)", "pairs = labels + CLASSES * self._answers(logits)",
+        ("tests/test_training.py::test_confusion_and_class_accuracy[torch]",),
+    ),
+    # What becomes of results
+    Mutant(
+        "results-swapped", "runs of a stack get each other's results", "analysis/computing.py",
+        "zip(names, trained, strict=True)", "zip(names, reversed(trained), strict=True)",
+        ("tests/test_run_all.py::test_damaged_results_are_computed_again",),
+    ),
+    Mutant(
+        "key-without-seed", "runs of all seeds have one key", RUNS,
+        'field.name != "version"', 'field.name not in ("version", "seed")',
+        RUNS_TESTS,
+    ),
+    Mutant(
+        "key-without-code", "results of older code pass for those of the present one", RUNS,
+        'f"{job.version}:{data_digest}"', 'f"{data_digest}"',
+        ("tests/test_runs.py::test_code_and_data_change_the_key_but_not_the_identity",),
+    ),
+    # The program of exercise 1
+    Mutant(
+        "exercise-rate-doubled", "exercise 1 takes twice its learning rate", EXERCISE,
+        "lr=learning_rate", "lr=2 * learning_rate",
+        ("tests/test_exercise1.py::test_the_engine_follows_the_program",),
+    ),
+    Mutant(
+        "exercise-gradients-pile-up", "exercise 1 never clears its gradients", EXERCISE,
+        "optimizer.zero_grad()", "pass",
+        ("tests/test_exercise1.py::test_gradient_descent_learns_the_digits",),
+    ),
+    Mutant(
+        "exercise-tested-on-training", "exercise 1 measures its test accuracy on the training set", EXERCISE,
+        "accuracy(model, test_inputs.to(device), test_labels.to(device))",
+        "accuracy(model, inputs, labels.to(device))",
+        ("tests/test_exercise1.py::test_the_accuracy_is_that_on_the_test_set",),
+    ),
+)  # fmt: skip
+
+
+def caught_by(mutant: Mutant) -> str:
+    """The first of its tests that notices the mutant; empty if it survives."""
+    text = mutant.text()
+    with copied() as tree:
+        (tree / mutant.file).write_text(text, encoding="utf-8")
+        return first_failure(tree, mutant.tests)
+
+
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A copy of the code and its tests, for a moment."""
+    with tempfile.TemporaryDirectory() as place:
+        for name in NEEDED:
+            source, target = ROOT / name, Path(place) / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        yield Path(place)
+
+
+def first_failure(tree: Path, tests: Iterable[str]) -> str:
+    """The first of the tests to fail on this copy of the code, empty if all pass.
+
+    Raises:
+        UnjudgedError: It fails otherwise than by an assertion: code that only crashes is no wrong engine.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=tree,
+        env=os.environ | {"COLUMNS": "1000"},  # so that pytest cuts no name short
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return ""
+    asserted = re.search(
+        r"^FAILED (.+?) - (?:assert |AssertionError|Failed: DID NOT RAISE)", done.stdout, re.M
+    )
+    if done.returncode != 1 or not asserted:
+        raise UnjudgedError(done.stdout[-3000:] + done.stderr)
+    return asserted[1]
+
+
+def main() -> int:
+    """Judges all mutants and prints the table."""
+    try:
+        with copied() as tree:
+            failed = first_failure(tree, sorted({test for mutant in MUTANTS for test in mutant.tests}))
+        if failed:
+            raise UnjudgedError(f"{failed} fails on the code as it is")
+        names, words = (max(len(getattr(mutant, field)) for mutant in MUTANTS) for field in ("name", "wrong"))
+        survivors = []
+        for mutant in MUTANTS:
+            caught = caught_by(mutant)
+            print(f"{mutant.name:{names}}  {mutant.wrong:{words}}  {caught or 'SURVIVES'}", flush=True)
+            if not caught:
+                survivors.append(mutant.name)
+    except UnjudgedError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} mutants are caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
