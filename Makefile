@@ -1,11 +1,11 @@
-# make report · make test · make results · make bench · make check · make lint · make mutants · make lock
+# make report · make test · make results · make audit · make bench · make check · make lint · make mutants · make lock
 PYTHON ?= python3
 DEVICE ?= auto
 PRESET ?= full
 VENV := .venv$(if $(LOCKED),-locked)
 PY := $(VENV)/bin/python
 
-.PHONY: report test results check bench lint mutants lock
+.PHONY: report test results audit check bench lint mutants lock
 
 report: $(VENV)/report  ## render the committed cache into _book/
 	$(PY) -m report
@@ -18,6 +18,9 @@ test: $(VENV)/test  ## the whole test suite
 
 results: $(VENV)/train  ## compute what is missing or stale in cache/
 	$(PY) -m analysis.run_all --device $(DEVICE) --preset $(PRESET)
+
+audit: $(VENV)/train  ## a few cached results, computed again from nothing: their first epochs
+	$(PY) -m analysis.audit --epochs 2
 
 bench: $(VENV)/test  ## the engine against plain PyTorch; JSON=FILE writes the numbers as well
 	$(PY) -m tests.benchmarks.engine $(if $(JSON),--json $(JSON))
