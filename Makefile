@@ -19,8 +19,8 @@ test: $(VENV)/test  ## the whole test suite
 results: $(VENV)/train  ## compute what is missing or stale in cache/
 	$(PY) -m analysis.run_all --device $(DEVICE) --preset $(PRESET)
 
-audit: $(VENV)/train  ## a few cached results, computed again from nothing: their first epochs
-	$(PY) -m analysis.audit --epochs 2
+audit: $(VENV)/train  ## a few cached results, drawn at random or by SEED, computed again from nothing: their first epochs
+	$(PY) -m analysis.audit --epochs 2 $(if $(SEED),--seed $(SEED))
 
 bench: $(VENV)/test  ## the engine against plain PyTorch; JSON=FILE writes the numbers as well
 	$(PY) -m tests.benchmarks.engine $(if $(JSON),--json $(JSON))

@@ -91,7 +91,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "minibatches_win": constant(0.5, "test_accuracy"),
     "one_epoch_beats_gradient_descent": times(100, "train_loss", epoch=1),
     "overhead_decides_the_time": lambda rows: (
-        rows.assign(update_seconds=rows["batch_size"] * 1e-5) if "update_seconds" in rows else rows
+        rows.assign(seconds=rows["batch_size"] * 1e-5) if "metric" not in rows else rows
     ),
     "constant_rates_suffice_where_all_is_fitted": times(100, "train_loss", decay=0),
     "decreasing_rates_quench_noise": times(0.1, "train_loss", decay=0),

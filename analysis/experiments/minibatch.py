@@ -40,8 +40,8 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
     """How long an update of 784-300-10 takes in plain PyTorch: nn.Sequential, autograd and optim.SGD, without loader.
 
     Returns:
-        One row per batch size (of all training examples: 60,000): batch_size, update_seconds, the median of three
-        repetitions of up to 300 updates each.
+        One row per batch size (of all training examples: 60,000): batch_size, and the seconds of one update, the median
+        of three repetitions of up to 300 updates each.
     """
     import torch
 
@@ -69,7 +69,7 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
             loss.item()  # waits for the device
             seconds.append((time.perf_counter() - started) / len(batches))
         rows.append((batch_size, statistics.median(seconds[1:])))  # the first one warms up
-    return pd.DataFrame(rows, columns=["batch_size", "update_seconds"])
+    return pd.DataFrame(rows, columns=["batch_size", "seconds"])
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
