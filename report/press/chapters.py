@@ -91,9 +91,13 @@ class Chapter:
         parent = Path(self.file).parent.as_posix()
         return "" if parent == "." else parent
 
-    def locate(self, token: str) -> Line | None:
-        """The first line that contains the token."""
-        return next((line for line in self.lines if token in line.text), None)
+    def locate(self, token: str, nth: int = 1) -> Line | None:
+        """The line that has the token, not as a part of a longer name, for the nth time."""
+        before = r"(?<![\w-])" if re.match(r"\w", token) else ""
+        after = r"(?![\w-])" if re.search(r"\w$", token) else ""
+        pattern = re.compile(before + re.escape(token) + after)
+        found = [line for line in self.lines for _ in pattern.finditer(line.text)]
+        return found[min(nth, len(found)) - 1] if found else None
 
 
 def read_chapter(book: Book, file: str) -> Chapter:

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pypandoc
 
@@ -87,15 +88,16 @@ def _settings(book: Book, chapters: Sequence[Chapter], work: Path, output: str) 
     }
 
 
-def _located(chapter: Chapter, told: dict[str, str]) -> Problem:
+def _located(chapter: Chapter, told: dict[str, Any]) -> Problem:
     """Where it is: the line of the source that has the words, else the cell that made them."""
-    line = chapter.locate(told["token"]) if told["token"] else None
-    if line:
-        return Problem(line.file, line.number, told["message"])
+    tokens = [token for token in told["tokens"] if token]
+    for token in tokens:
+        if line := chapter.locate(token, told["nth"]):
+            return Problem(line.file, line.number, told["message"])
     file, _, number = told["cell"].rpartition(":")
     if file:
         return Problem(file, int(number), told["message"])
-    return Problem(chapter.file, 1 if not told["token"] else 0, told["message"])
+    return Problem(chapter.file, 0 if tokens else 1, told["message"])
 
 
 def _warning(chapters: Iterable[Chapter], entry: dict[str, str]) -> Problem:

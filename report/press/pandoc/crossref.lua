@@ -17,10 +17,27 @@ local problems = 0
 local chapter          -- the chapter being read
 local cell             -- the cell whose output is being read, as "file:line", or nil
 
-local function problem(token, message)
+-- Tells a problem. `tokens` are words that show its line in the source, the surest first; it is the line that has them
+-- for the `nth` time, where what is right may have the same words.
+local function problem(tokens, message, nth)
   problems = problems + 1
+  if type(tokens) == "string" then tokens = { tokens } end
   io.stderr:write("PRESS " .. pandoc.json.encode {
-    file = chapter.file, cell = cell or "", token = token, message = message } .. "\n")
+    file = chapter.file, cell = cell or "", tokens = tokens, nth = nth or 1, message = message } .. "\n")
+end
+
+-- How often the chapter has had the token, this time included.
+local function count(token)
+  chapter.seen[token] = (chapter.seen[token] or 0) + 1
+  return chapter.seen[token]
+end
+
+local function class_tokens(class) return { "." .. class, class } end
+
+-- What a heading or caption begins with in the source: a mark, then words that may have markup among them.
+local function begins(mark, words)
+  local first = words[1] and pandoc.utils.stringify(words[1]) or ""
+  return { mark .. pandoc.utils.stringify(words), mark .. first, pandoc.utils.stringify(words) }
 end
 
 local function exists(path)
@@ -53,7 +70,7 @@ local function raw_inline(text) return pandoc.RawInline(book.format, text) end
 local function only(attributes, allowed, what)
   for key in pairs(attributes) do
     if not allowed[key] then
-      problem(key, what .. " has the attribute '" .. key .. "', which the press does not support: take it out")
+      problem({ key .. "=", key }, what .. " has the attribute '" .. key .. "', which the press does not support: take it out")
     end
   end
 end
@@ -86,25 +103,27 @@ end
 -- Inlines --------------------------------------------------------------------------------------------------------
 
 local function image(img)
+  local token = "](" .. img.src
+  local nth = count(token)
   only(img.attributes, { ["fig-alt"] = true, width = true }, "image " .. img.src)
   if img.src:match("^%a[%w+.-]+:") then
-    problem(img.src, "image " .. img.src .. " is not a file of the project: the book asks no other host")
+    problem(token, "image " .. img.src .. " is not a file of the project: the book asks no other host", nth)
     return img
   end
   local path, place = resolve(img.src)
   if not path then
-    problem(img.src, "image " .. img.src .. " does not exist (paths are relative to the chapter)")
+    problem(token, "image " .. img.src .. " does not exist (paths are relative to the chapter)", nth)
     return img
   end
   local alt = img.attributes["fig-alt"]
   if not alt or alt == "" then
-    problem(img.src, "image " .. img.src .. " has no words for those who cannot see it: add {fig-alt=\"…\"}")
+    problem(token, "image " .. img.src .. " has no words for those who cannot see it: add {fig-alt=\"…\"}", nth)
     return img
   end
   assets[path] = true
   local width = img.attributes.width
   if width and not width:match("^%d+%.?%d*%%$") then
-    problem(img.src, "image width " .. width .. ": give it in per cent of the line")
+    problem(token, "image width " .. width .. ": give it in per cent of the line", nth)
   end
   if html then
     local style = width and (' style="width: ' .. width .. '"') or ""
@@ -147,14 +166,15 @@ end
 local function cite(c)
   local crossrefs = 0
   for _, item in ipairs(c.citations) do
-    local kind = kind_of(item.id)
+    local kind, token = kind_of(item.id), "@" .. item.id
+    local nth = count(token)
     if NAMES[kind or ""] then
       crossrefs = crossrefs + 1
       local label = item.id:sub(1, 1):lower() .. item.id:sub(2)
       if #item.prefix > 0 or #item.suffix > 0 then
-        problem("@" .. item.id, "words inside the brackets of a reference to " .. label .. ": write them outside")
+        problem(token, "words inside the brackets of a reference to " .. label .. ": write them outside", nth)
       end
-      pending[#pending + 1] = { chapter = chapter, cell = cell, token = "@" .. item.id, check = function()
+      pending[#pending + 1] = { chapter = chapter, cell = cell, token = token, nth = nth, check = function()
         local entry = labels[label]
         if not entry then return "reference to @" .. item.id .. ": nothing in the book has that label" end
         if kind == "sec" and not entry.text then
@@ -162,13 +182,14 @@ local function cite(c)
         end
       end }
     elseif FOREIGN[kind or ""] then
-      problem("@" .. item.id, "reference to @" .. item.id .. ": the press numbers fig-, tbl-, eq- and sec- only")
+      problem(token, "reference to @" .. item.id .. ": the press numbers fig-, tbl-, eq- and sec- only")
     elseif not book.references[item.id] then
-      problem("@" .. item.id, "citation of @" .. item.id .. ", which is not in the bibliography")
+      problem(token, "citation of @" .. item.id .. ", which is not in the bibliography")
     end
   end
   if crossrefs > 0 and crossrefs < #c.citations then
-    problem(c.citations[1].id, "references and citations in one pair of brackets: cut them in two")
+    local first = "@" .. c.citations[1].id
+    problem(first, "references and citations in one pair of brackets: cut them in two", chapter.seen[first])
   end
 end
 
@@ -176,9 +197,10 @@ local function conditional(el)
   local visible, hidden = el.classes:includes "content-visible", el.classes:includes "content-hidden"
   if not visible and not hidden then return nil end
   only(el.attributes, { ["when-format"] = true }, "conditional content")
-  local format = el.attributes["when-format"]
+  local format, token = el.attributes["when-format"], "content-" .. (visible and "visible" or "hidden")
+  local nth = count(token)
   if format ~= "html" and format ~= "typst" then
-    problem("content-" .. (visible and "visible" or "hidden"), "conditional content needs when-format=\"html\" or \"typst\"")
+    problem(token, "conditional content needs when-format=\"html\" or \"typst\"", nth)
   end
   return (format == book.format) == visible
 end
@@ -191,7 +213,7 @@ local inline_filter = {
     if show == false then return {}, false end
     if span.classes:includes "content-visible" then return nil end
     for _, class in ipairs(span.classes) do
-      if class ~= "math" then problem(class, "span of class '" .. class .. "', which the press does not support") end
+      if class ~= "math" then problem(class_tokens(class), "span of class '" .. class .. "', which the press does not support") end
     end
     only(span.attributes, {}, "a span")
     if span.identifier ~= "" then anchors[span.identifier] = (anchors[span.identifier] or 0) + 1 end
@@ -281,7 +303,7 @@ local function tabular(tbl)
   tbl = inlines(tbl)
   if #caption == 0 and label == "" then return bare_table(tbl) end
   if kind_of(label) ~= "tbl" or #caption == 0 then
-    problem(label ~= "" and label or pandoc.utils.stringify(caption),
+    problem(label ~= "" and label or begins(": ", caption),
       "a table with a caption needs a label, and the other way round: ': Caption {#tbl-…}'")
     return bare_table(tbl)
   end
@@ -344,7 +366,7 @@ end
 local function float_div(div)
   local kind, label = kind_of(div.identifier), div.identifier
   only(div.attributes, { ["tbl-colwidths"] = true }, "figure or table " .. label)
-  for _, class in ipairs(div.classes) do problem(class, "figure or table " .. label .. " of class '" .. class .. "'") end
+  for _, class in ipairs(div.classes) do problem(class_tokens(class), "figure or table " .. label .. " of class '" .. class .. "'") end
   local content = div.content:clone()
   local last = content:remove()
   local child = last and last.t == "Para" and only_child(content, kind)
@@ -362,12 +384,12 @@ end
 
 local function figure(fig)
   local label = fig.identifier
+  local img = fig.content[1].content[1]
   if kind_of(label) ~= "fig" then
-    problem(pandoc.utils.stringify(fig.caption.long),
-      "a figure with a caption needs a label: ![Caption](file){#fig-… fig-alt=\"…\"}")
+    local token = "](" .. img.src
+    problem(token, "a figure with a caption needs a label: ![Caption](file){#fig-… fig-alt=\"…\"}", count(token))
     return {}
   end
-  local img = fig.content[1].content[1]
   img.caption = {}
   img.identifier = ""
   local content = pandoc.Blocks { inlines(pandoc.Plain { img }) }
@@ -377,23 +399,23 @@ end
 local function header(h)
   local unnumbered = h.classes:includes "unnumbered"
   for _, class in ipairs(h.classes) do
-    if class ~= "unnumbered" then problem(class, "heading of class '" .. class .. "': only .unnumbered is known") end
+    if class ~= "unnumbered" then problem(class_tokens(class), "heading of class '" .. class .. "': only .unnumbered is known") end
   end
   only(h.attributes, {}, "a heading")
-  local title = pandoc.utils.stringify(h.content)
+  local title, tokens = pandoc.utils.stringify(h.content), begins("# ", h.content)
   if h.level == 1 then
     if chapter.title then
-      problem(title, "a second '# ' heading: one chapter a file")
+      problem(tokens, "a second '# ' heading: one chapter a file")
       return {}
     end
     chapter.title = title
     if not unnumbered then
       local kind = chapter.kind
-      if kind == "index" then problem(title, "the first page is not numbered: '# " .. title .. " {.unnumbered}'") end
+      if kind == "index" then problem(tokens, "the first page is not numbered: '# " .. title .. " {.unnumbered}'") end
       book.counts[kind] = (book.counts[kind] or 0) + 1
       chapter.number = kind == "appendix" and string.char(64 + book.counts[kind]) or tostring(book.counts[kind])
     elseif chapter.kind == "appendix" then
-      problem(title, "an appendix without a number: take {.unnumbered} out, or make it a chapter")
+      problem(tokens, "an appendix without a number: take {.unnumbered} out, or make it a chapter")
     end
     chapter.sections = {}
     register(h.identifier, { text = chapter.number, head = true, title = title })
@@ -405,7 +427,7 @@ local function header(h)
   else
     if chapter.silent and h.level <= chapter.silent then chapter.silent = nil end
     if not chapter.number or chapter.silent then
-      problem(title, "a numbered heading below an unnumbered one: add {.unnumbered} to '" .. title .. "'")
+      problem(tokens, "a numbered heading below an unnumbered one: add {.unnumbered} to '" .. title .. "'")
     end
     for level = 2, h.level - 1 do chapter.sections[level] = chapter.sections[level] or 0 end
     for level = h.level + 1, 6 do chapter.sections[level] = nil end
@@ -478,7 +500,7 @@ end
 local function code(block)
   only(block.attributes, { fold = true }, "a code block")
   if #block.classes > 1 then
-    problem(block.classes[2], "code block of class '" .. block.classes[2] .. "': only a language is known")
+    problem(class_tokens(block.classes[2]), "code block of class '" .. block.classes[2] .. "': only a language is known")
   end
   local fold = block.attributes.fold
   block.attributes = {}
@@ -494,7 +516,7 @@ end
 local function callout(div, class)
   local kind = class:match("^callout%-(.*)$")
   if not CALLOUTS[kind] then
-    problem(class, "callout of kind '" .. kind .. "': the press knows note, tip, warning, caution and important")
+    problem(class_tokens(class), "callout of kind '" .. kind .. "': the press knows note, tip, warning, caution and important")
     return {}
   end
   only(div.attributes, {}, "a callout")
@@ -542,7 +564,7 @@ local function division(div)
     book.refs = true
   elseif not (class == "provenance" and #div.classes == 1 and div.identifier == "") then
     local token = class or div.identifier
-    problem(token, "a div with '" .. token .. "', which the press does not support: it knows callouts, provenance, "
+    problem(class and class_tokens(class) or token, "a div with '" .. token .. "', which the press does not support: it knows callouts, provenance, "
       .. "content-visible, content-hidden, #fig-…, #tbl-… and #refs")
   end
   div.content = blocks(div.content)
@@ -622,7 +644,7 @@ function Pandoc(doc)
   local chapters = {}
   for index, div in ipairs(doc.blocks) do
     chapter = { file = div.attributes.file, folder = div.attributes.folder, kind = div.attributes.kind, counts = {},
-      anchors = {} }
+      anchors = {}, seen = {} }
     chapters[index] = chapter
     div.content = blocks(div.content)
     div.attributes.title = chapter.title
@@ -631,7 +653,7 @@ function Pandoc(doc)
   for _, later in ipairs(pending) do
     chapter, cell = later.chapter, later.cell
     local message = later.check()
-    if message then problem(later.token, message) end
+    if message then problem(later.token, message, later.nth) end
   end
   if next(book.references) and not book.refs then
     problem("", "there are citations, but no div {#refs} for the bibliography: give it a chapter of its own")
