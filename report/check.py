@@ -205,14 +205,14 @@ def _pdf(book: Path, pages: list[Page]) -> Iterator[Failure]:
 
 
 def _captions(page: Page) -> Iterator[tuple[str, str]]:
-    """Numbers and words of the captions; mathematics is cut out, as the PDF spells it otherwise."""
+    """Numbers and words of the captions; mathematics and footnotes are cut out, as the PDF sets them otherwise."""
     for caption in page.main.select("figcaption, caption"):
         copy = BeautifulSoup(str(caption), "html.parser")
-        for math in copy.select("math, .math, mjx-container"):
-            math.replace_with("\0")
+        for cut in copy.select("math, .math, mjx-container, .footnote-ref"):
+            cut.replace_with("\0")
         found = NUMBERED.match(re.sub(r"\s+", " ", copy.get_text()).strip())
         if found:
-            # Up to the first mathematics, where the two still read the same.
+            # Up to the first of them, where the two still read the same.
             yield f"{found.group(1)} {found.group(2)}", found.group(3).split("\0")[0].strip()
 
 
