@@ -76,6 +76,21 @@ def compared(pairs: dict[Key, tuple[pd.Series[float], pd.Series[float]]]) -> dic
     return {name: replace(test, p=p) for (name, test), p in zip(tests.items(), adjusted, strict=True)}
 
 
+def repeated_measures_p(values: pd.DataFrame) -> float:
+    """The p-value of the F test with repeated measures: whether the columns' means differ, their rows taken out.
+
+    Args:
+        values: A row per seed, a column per treatment.
+    """
+    table = values.to_numpy(dtype=float)
+    seeds, treatments = table.shape
+    centred = table - table.mean(axis=1, keepdims=True)
+    effect = seeds * ((centred.mean(axis=0) - centred.mean()) ** 2).sum() / (treatments - 1)
+    freedom = (seeds - 1) * (treatments - 1)
+    rest = ((centred - centred.mean(axis=0)) ** 2).sum() / freedom
+    return float(stats.f.sf(effect / rest, treatments - 1, freedom))
+
+
 def last(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:
     """A metric's value at each run's last measurement; index: the columns `by`, which must tell the runs apart."""
     chosen = rows[rows["metric"] == metric].sort_values("update")

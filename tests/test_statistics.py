@@ -53,6 +53,21 @@ def test_compared_tests_are_adjusted_together() -> None:
     assert found["one"].p == pytest.approx(2 * statistics.paired_t(near, base).p)
 
 
+def test_repeated_measures_of_two_treatments_are_the_paired_test() -> None:
+    table = pd.DataFrame({"one": [1.0, 2.0, 4.0, 7.0], "other": [1.5, 2.1, 4.9, 7.2]}, SEEDS)
+    assert statistics.repeated_measures_p(table) == pytest.approx(
+        statistics.paired_t(table["one"], table["other"]).p
+    )
+
+
+def test_what_seeds_share_is_no_difference_between_treatments() -> None:
+    random = np.random.default_rng(0)
+    noise = pd.DataFrame(random.normal(size=(5, 4)))
+    shifted = noise.add(100.0 * noise.index.to_series(), axis="index")
+    assert statistics.repeated_measures_p(shifted) == pytest.approx(statistics.repeated_measures_p(noise))
+    assert statistics.repeated_measures_p(shifted.add([0, 0, 0, 9])) < 1e-4
+
+
 def measured(accuracies: dict[tuple[float, int], tuple[float, float]]) -> pd.DataFrame:
     """Rows of runs that start at 0.1; (rate, seed): validation and test accuracy at the end."""
     rows = []

@@ -179,18 +179,11 @@ def encoding_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     return found.unstack(["name", "numbering"]).sort_index(axis="columns")
 
 
-def renumbered(rows: pd.DataFrame) -> dict[tuple[str, int], statistics.Paired]:
-    """Q5: by how much the accuracy with the digits as they are exceeds that of each renumbering.
-
-    Keys are (name, numbering); p-values are adjusted after Holm over all of them.
-    """
+def numbering_tests(rows: pd.DataFrame) -> dict[str, float]:
+    """Q5: whether an encoding's accuracy depends on the numbering: p-values by its name, adjusted after Holm."""
     accuracy = encoding_accuracies(rows)
-    pairs = {
-        (name, numbering): (accuracy[name, 0], accuracy[name, numbering])
-        for name, numbering in accuracy.columns
-        if numbering > 0
-    }
-    return statistics.compared(pairs)
+    p = [statistics.repeated_measures_p(accuracy[name]) for name in ENCODINGS.values()]
+    return dict(zip(ENCODINGS.values(), statistics.holm(p), strict=True))
 
 
 def confusions(rows: pd.DataFrame) -> pd.DataFrame:
