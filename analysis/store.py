@@ -23,6 +23,7 @@ import logging
 import os
 import secrets
 import time
+import typing
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,7 +212,7 @@ class Store:
                 stored = {**_defaults(job), **described["job"]}
                 if differing := [field for field in asked if stored.get(field) != asked[field]]:
                     raise Missing(f"stale: computed with another {', '.join(differing)}")
-            return raw, Provenance(**described["provenance"])
+            return raw, _provenance(described["provenance"])
         except (ValueError, KeyError, TypeError) as error:
             raise self._set_aside(path, str(error)) from error
 
@@ -235,7 +236,9 @@ class Store:
         name = identity(job)
         for path in sorted((self.folder / "runs" / name[:2]).glob(f"{name}-*.parquet")):
             with contextlib.suppress(ValueError, OSError):  # a damaged file is nobody's result
-                yield path, _verify(path.stem, path.read_bytes())
+                described = _verify(path.stem, path.read_bytes())
+                if described["schema"] == SCHEMA:
+                    yield path, described
 
     def _set_aside(self, path: Path, reason: str) -> Missing:
         """Move a damaged file out of the way; gives what to raise."""
@@ -306,7 +309,7 @@ def _verify(name: str, raw: bytes) -> dict[str, Any]:
     """The description in a result file, once its digest has been found right for this content and key.
 
     Raises:
-        ValueError: The file is damaged, or it is another key's.
+        ValueError: The file is damaged, it is another key's, or its description is none: anybody can write a digest.
     """
     start = raw.rfind(_MARK)
     if start < 0:
@@ -315,8 +318,33 @@ def _verify(name: str, raw: bytes) -> dict[str, Any]:
     if raw[at : at + len(_BLANK)] != _digest(name, raw, at).encode():
         raise ValueError("its digest does not fit its content and key")
     # The metadata is plain ASCII within the file's last, binary part.
-    described: dict[str, Any] = json.JSONDecoder().raw_decode(raw[start:].decode("latin-1"))[0]
+    try:
+        described: dict[str, Any] = json.JSONDecoder().raw_decode(raw[start:].decode("latin-1"))[0]
+    except RecursionError:
+        raise ValueError("its description is nested too deep") from None
+    if "schema" not in described or (described["schema"] == SCHEMA and not _is_whole(described)):
+        raise ValueError("its description is not that of a result")
     return described
+
+
+def _is_whole(described: dict[str, Any]) -> bool:
+    """Whether a description has what is read of it before the job is compared."""
+    job = described.get("job")
+    return (
+        isinstance(job, dict)
+        and isinstance(job.get("version"), int)
+        and isinstance(described.get("data"), str)
+        and isinstance(described.get("provenance"), dict)
+    )
+
+
+def _provenance(described: dict[str, Any]) -> Provenance:
+    """The provenance that a file tells. Raises TypeError if it is of other fields or types."""
+    provenance = Provenance(**described)
+    for name, kind in typing.get_type_hints(Provenance).items():
+        if not isinstance(getattr(provenance, name), kind):
+            raise TypeError(f"its provenance has no such {name}: {described[name]!r}")
+    return provenance
 
 
 def _describe(job: Job) -> dict[str, Any]:

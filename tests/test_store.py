@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -179,6 +184,76 @@ def test_reading_a_cache_that_cannot_be_changed_still_names_the_damage(
     (store.folder / "damaged").write_text("not a folder")  # even root cannot move anything into it
     assert "not set aside" in why_once(store)
     assert path.exists()
+
+
+# Files from strangers, who can compute a digest as well
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+PARTS = [
+    "schema", "key", "data", "job", "provenance", "job.version", "job.kind", "job.epochs",
+    *(f"provenance.{field.name}" for field in dataclasses.fields(Provenance)), "provenance.more",
+]  # fmt: skip
+
+
+def forge(store: Store, job: Job, rows: pd.DataFrame, description: str) -> Path:
+    """Puts a file with this description and a right digest in the result's place, as the format says."""
+    name, blank = key(job, DATA), "0" * 64
+    path = store.path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pandas(rows)
+    with parquet.ParquetWriter(path, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"result": f'{{"digest":"{blank}",{description[1:]}'})
+    raw = path.read_bytes()
+    digest = hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()
+    path.write_bytes(raw.replace(blank.encode(), digest.encode()))
+    return path
+
+
+@pytest.fixture
+def description(store: Store, rows: pd.DataFrame, provenance: Provenance) -> dict[str, Any]:
+    """What an honest file says of RUN."""
+    store.write(RUN, DATA, rows, provenance)
+    text = parquet.read_metadata(store.path(key(RUN, DATA))).metadata[b"result"].decode()
+    described: dict[str, Any] = json.loads(text)
+    del described["digest"]
+    return described
+
+
+def test_a_file_in_the_format_is_read_whoever_wrote_it(
+    store: Store, rows: pd.DataFrame, provenance: Provenance, description: dict[str, Any]
+) -> None:
+    forge(store, RUN, rows, json.dumps(description))
+    assert store.read(RUN, DATA).provenance == provenance
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(part=st.sampled_from(PARTS), value=ANYTHING)
+def test_whatever_a_stranger_describes_it_is_a_result_or_missing(
+    store: Store, rows: pd.DataFrame, description: dict[str, Any], part: str, value: object
+) -> None:
+    described = copy.deepcopy(description)
+    outer, _, inner = part.partition(".")
+    if inner:
+        described[outer][inner] = value
+    else:
+        described[outer] = value
+    forge(store, RUN, rows, json.dumps(described))
+    with contextlib.suppress(Missing):
+        store.read(RUN, "6" * 64)  # which looks at what there is from other data
+    with contextlib.suppress(Missing):
+        told = store.read(RUN, DATA).provenance
+        for name, kind in get_type_hints(Provenance).items():
+            assert isinstance(getattr(told, name), kind)
+
+
+def test_a_description_nested_too_deep_is_damage(store: Store, rows: pd.DataFrame) -> None:
+    forge(store, RUN, rows, '{"schema":' + "[" * 100_000)
+    assert why_once(store).startswith("damaged")
 
 
 # Stale results
