@@ -5,6 +5,7 @@ Files that a chapter links to (CSV, the appendix's figures) are written to `repo
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -85,6 +86,11 @@ def statements() -> Markdown:
     )
 
 
+def plain(text: str) -> str:
+    """Text from a result's file as markdown that shows it as it stands: a stranger may have put markup there."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$^@!])", r"\\\1", " ".join(text.split()))
+
+
 @cache
 def provenance(name: str) -> Markdown:
     """The line below a figure or table: experiment, data as CSV, command, when and on what it was computed."""
@@ -99,7 +105,7 @@ def provenance(name: str) -> Markdown:
     links = ", ".join(f"[{file}](generated/{file})" for file in named)
     return Markdown(
         f"Experiment `{name}` ({found.preset}); data: {links}; "
-        f"recompute: `python -m analysis.run_all --only {name} --force`; {found.summary()}."
+        f"recompute: `python -m analysis.run_all --only {name} --force`; {plain(found.summary())}."
     )
 
 
@@ -136,7 +142,7 @@ def origins() -> Markdown:
             {
                 "Experiment": [f"`{name}`" for name in EXPERIMENTS],
                 "Preset": [results(name).preset for name in EXPERIMENTS],
-                "Computed": [results(name).summary() for name in EXPERIMENTS],
+                "Computed": [plain(results(name).summary()) for name in EXPERIMENTS],
             }
         )
     )
@@ -145,7 +151,13 @@ def origins() -> Markdown:
 def machines() -> Markdown:
     """On what, and with which versions, how many of the results were computed."""
     made = Counter(
-        (each.device_name, each.device, each.threads, each.torch, each.numba or "–")
+        (
+            plain(each.device_name),
+            plain(each.device),
+            each.threads,
+            plain(each.torch),
+            plain(each.numba or "–"),
+        )
         for name in EXPERIMENTS
         for each in results(name).provenance
     )

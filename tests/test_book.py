@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pypandoc
+import pytest
 from bs4 import BeautifulSoup
+from IPython.display import Markdown
 
+from analysis import claims
+from analysis.book import origins, provenance
 from analysis.claims.registry import CLAIMS
 from analysis.experiments.learning_rate import LEARNING_RATES
 from report.check import check
@@ -57,6 +64,21 @@ def test_results_come_with_their_data_and_the_command_that_recomputes_them(book:
         assert links
         for link in links:
             assert (book / "report" / link).read_text(encoding="utf-8").count("\n") > 1
+
+
+@pytest.mark.parametrize(
+    "show", [lambda: provenance.__wrapped__("minibatch"), origins], ids=["line", "table"]
+)
+def test_what_a_result_says_of_itself_is_shown_and_not_obeyed(
+    show: Callable[[], Markdown], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "<script>x</script> **b** [c](javascript:d) | `e` @f $g$"
+    found = claims.results("minibatch")
+    forged = replace(found, provenance=tuple(replace(each, device_name=name) for each in found.provenance))
+    monkeypatch.setattr("analysis.book.results", lambda _: forged)
+    html = BeautifulSoup(pypandoc.convert_text(show().data, "html", "markdown"), "html.parser")
+    assert name in " ".join(html.get_text().split())
+    assert not html.select("script, strong, .math, .citation, a[href^=javascript]")
 
 
 def test_the_body_is_concise(book: Path) -> None:

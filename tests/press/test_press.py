@@ -105,7 +105,12 @@ def test_each_page_says_its_language_and_lets_nothing_in_from_other_hosts(sample
         assert soup.select_one("main#main")
         policy = soup.select_one("meta[http-equiv='Content-Security-Policy']")
         assert policy is not None
-        assert "default-src 'none'" in str(policy["content"])
+        rules = dict(rule.split(maxsplit=1) for rule in str(policy["content"]).split("; "))
+        assert rules["default-src"] == "'none'"
+        assert {source for rule in rules.values() for source in rule.split()} == {
+            "'none'", "'self'", "'unsafe-inline'", "'wasm-unsafe-eval'", "data:",
+        }  # fmt: skip
+        assert rules["script-src"] == "'self' 'wasm-unsafe-eval'"
         download = soup.select_one("a[download]")
         assert download is not None
         assert (path.parent / str(download["href"])).resolve().is_file()
@@ -156,6 +161,23 @@ def test_cells_show_what_their_options_say(fuller: Path) -> None:
     assert "Inline values: 0.5, 42, a*b_c and emphasis." in text
     alts = [image["alt"] for image in main.select("img")]
     assert 'A line with "quotes" & an ampersand <here>.' in alts
+
+
+def test_words_that_look_like_html_stay_words(write_book: WriteBook) -> None:
+    odd = '<script>x</script> & "y" <b>z</b>'
+    caption = odd.replace("<", "\\<")
+    figure = f"![{caption}](dot.svg){{#fig-a fig-alt='{odd}'}}\n"
+    project = write_book({"one.qmd": f"# {caption} {{#sec-one}}\n\n{figure}"})
+    settings = project / "_quarto.yml"
+    settings.write_text(settings.read_text().replace("title: T", f"title: '{odd}'\n  output-file: T"))
+    assert press(project) == 0
+    for address in ("index.html", "one.html"):
+        assert not page(project, address).select("script:not([src]), b")
+    one = page(project, "one.html")
+    assert words(one.main.h1) == f"1 {odd}".replace('"y"', "“y”")
+    assert words(one.figcaption) == f"Figure 1.1: {odd}".replace('"y"', "“y”")
+    assert one.figure.img["alt"] == odd
+    assert odd in words(one.title)
 
 
 def test_content_for_one_format_stays_there(fuller: Path) -> None:
