@@ -87,6 +87,14 @@ def test_powers_of_ten(value: float, text: str) -> None:
     assert tables.power(value) == text
 
 
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(0.003, "0.003"), (10.0, "10"), (1e-6, "$10^{-6}$"), (3e-5, "$3 \\cdot 10^{-5}$"), (3e-4, "0.0003")],
+)
+def test_tiny_learning_rates_are_written_as_powers(rate: float, text: str) -> None:
+    assert tables.rate_text(rate) == text
+
+
 # Assignment 2
 
 

@@ -53,6 +53,15 @@ def power(value: float) -> str:
     return f"${value / 10.0**exponent:.1f} \\cdot 10^{{{exponent}}}$"
 
 
+def rate_text(rate: float) -> str:
+    """A learning rate: 0.003, but $3 \\cdot 10^{-6}$."""
+    digits, _, exponent = f"{rate:g}".partition("e")
+    if not exponent:
+        return digits
+    times = "" if digits == "1" else f"{digits} \\cdot "
+    return f"${times}10^{{{int(exponent)}}}$"
+
+
 def words(items: Iterable[str]) -> str:
     """An enumeration: a, b and c; "none" of nothing."""
     *first, last = list(items) or ["none"]

@@ -15,7 +15,7 @@ from analysis.experiments import label_sorted_stream
 from analysis.experiments import minibatch as minibatch_experiment
 from analysis.runs import TRAIN_EXAMPLES
 from analysis.statistics import best_rates, last, t_interval
-from analysis.tables import interval, markdown, mean_epoch, number, percent
+from analysis.tables import interval, markdown, mean_epoch, number, percent, rate_text
 
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 ORDERS = {"shuffled": "shuffled (SGD)", "label_sorted": "sorted by label"}
@@ -44,7 +44,8 @@ def decades(rates: pd.Index[float]) -> float:
 
 def rate_range(rates: pd.Index[float]) -> str:
     """The least and the largest rate, as the text writes them."""
-    return f"{rates.min():g} to {rates.max():g}" if len(rates) > 1 else f"{rates.min():g}"
+    least, largest = rate_text(rates.min()), rate_text(rates.max())
+    return f"{least} to {largest}" if len(rates) > 1 else least
 
 
 # Exercise 1
@@ -352,8 +353,8 @@ def stream_table(rows: pd.DataFrame) -> Markdown:
         runs = ends.loc[(order, rate)]
         lines.append(
             {
-                "Order": ORDERS[order],
-                "$\\eta$": f"{rate:g} (best)",
+                "Order": f"{ORDERS[order]}, best rate",
+                "$\\eta$": rate_text(rate),
                 "Passes": f"{window_rows['epoch'].max():.0f}",
                 "Mean": interval(t_interval(runs["test"])),
                 "Least": percent(runs["least"].mean()),
@@ -362,18 +363,19 @@ def stream_table(rows: pd.DataFrame) -> Markdown:
             }
         )
     passes = f"{slow_stream(rows)['epoch'].max():.0f}"
-    names = {"label_sorted": ORDERS["label_sorted"], "gd": "all at once (GD)"}
-    slow = slow_ends(rows)["test_accuracy"].groupby(["step", "method", "learning_rate"], sort=False)
-    for (_, method, rate), accuracy in slow:
-        lines.append(
-            {
-                "Order": names[method],
-                "$\\eta$": f"{rate:g}",
-                "Passes": passes,
-                **dict.fromkeys(("Mean", "Least", "Most"), "–"),
-                "At the end": interval(t_interval(accuracy)),
-            }
-        )
+    accuracies = slow_ends(rows)["test_accuracy"]
+    for step in accuracies.index.unique("step"):
+        for method, name in (("label_sorted", ORDERS["label_sorted"]), ("gd", "all at once (GD)")):
+            of_method = accuracies[step, method]
+            lines.append(
+                {
+                    "Order": name,
+                    "$\\eta$": rate_text(of_method.index.unique("learning_rate")[0]),
+                    "Passes": passes,
+                    **dict.fromkeys(("Mean", "Least", "Most"), "–"),
+                    "At the end": interval(t_interval(of_method)),
+                }
+            )
     return markdown(pd.DataFrame(lines))
 
 
