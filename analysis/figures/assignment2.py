@@ -182,7 +182,7 @@ def stream_rates(ends: pd.DataFrame, window: pd.DataFrame, slow: pd.DataFrame) -
                 label=f"{name}, ηn = {step:g}",
                 **style,
             )
-    course.legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.02))
+    course.legend(fontsize=8, loc="center left", bbox_to_anchor=(0, 0.5))
     return figure
 
 

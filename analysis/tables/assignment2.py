@@ -111,7 +111,7 @@ def minibatch_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     """Exercise 1: one row per setting, in the order of `batch_settings`.
 
     Returns:
-        Index setting; batch, decay, budget (epochs), learning_rate, edge, updates (per epoch), update_seconds,
+        Index setting; batch, decay, budget (epochs), learning_rate, edge, update_seconds,
         epoch_seconds, first_loss (train, after one epoch), train_loss (at the end), accuracy (its Interval), epochs_95.
     """
     lines = {}
@@ -125,7 +125,6 @@ def minibatch_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "budget": one["budget"],
             "learning_rate": one["learning_rate"],
             "edge": one["edge"],
-            "updates": (end["update"] / end["epoch"]).mean(),
             "update_seconds": (end["seconds"] / end["update"]).mean(),
             "epoch_seconds": (end["seconds"] / end["epoch"]).mean(),
             "first_loss": loss.loc[loss["epoch"] == 1, "value"].mean(),
@@ -151,13 +150,12 @@ def minibatch(rows: pd.DataFrame) -> Markdown:
                 "Batch": str(setting).replace(", longer", ""),
                 "Best $\\eta$": f"{line['learning_rate']:g}" + ("*" if line["edge"] else ""),
                 "Epochs": f"{line['budget']:.0f}",
-                "Updates per epoch": f"{line['updates']:,.0f}",
                 "ms per update": f"{1e3 * line['update_seconds']:.3g}" if line["decay"] == 0 else "–",
                 "s per epoch": number(line["epoch_seconds"], 2) if line["decay"] == 0 else "–",
                 "Loss after 1 epoch": number(line["first_loss"], 3),
                 "at the end": number(line["train_loss"], 4),
                 "Epochs to 95 %": f"{line['epochs_95']:.1f}" if math.isfinite(line["epochs_95"]) else "–",
-                "Test acc.": interval(line["accuracy"]),
+                "Test acc. in %": interval(line["accuracy"], 2, ""),
             }
         )
     return markdown(pd.DataFrame(lines))
@@ -356,10 +354,10 @@ def stream_table(rows: pd.DataFrame) -> Markdown:
                 "Order": f"{ORDERS[order]}, best rate",
                 "$\\eta$": rate_text(rate),
                 "Passes": f"{window_rows['epoch'].max():.0f}",
-                "Mean": interval(t_interval(runs["test"])),
-                "Least": percent(runs["least"].mean()),
-                "Most": percent(runs["most"].mean()),
-                "At the end": interval(t_interval(runs["end"])),
+                "Mean": interval(t_interval(runs["test"]), 2, ""),
+                "Least": number(100 * runs["least"].mean(), 1),
+                "Most": number(100 * runs["most"].mean(), 1),
+                "At the end": interval(t_interval(runs["end"]), 2, ""),
             }
         )
     passes = f"{slow_stream(rows)['epoch'].max():.0f}"
@@ -373,7 +371,7 @@ def stream_table(rows: pd.DataFrame) -> Markdown:
                     "$\\eta$": rate_text(of_method.index.unique("learning_rate")[0]),
                     "Passes": passes,
                     **dict.fromkeys(("Mean", "Least", "Most"), "–"),
-                    "At the end": interval(t_interval(of_method)),
+                    "At the end": interval(t_interval(of_method), 2, ""),
                 }
             )
     return markdown(pd.DataFrame(lines))
