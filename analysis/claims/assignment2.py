@@ -299,7 +299,7 @@ def number_of_orders(found: Results) -> Evidence:
     ("label_sorted_stream",),
     "No: each at its best rate, it is {sorted} on average over the last of {passes} passes of the sorted stream and "
     "{end} at its end, against {sgd} for SGD, {gap} points more than that average (paired over {seeds} seeds); within "
-    "that pass it swings between {least} and {most}.",
+    "that pass it swings between {least} and {most}. At the small rates, {late} after {many} passes is the most.",
 )
 def sorted_is_worse(found: Results) -> Evidence:
     ends = tables.stream_ends(tables.stream_window(found.rows))
@@ -307,10 +307,13 @@ def sorted_is_worse(found: Results) -> Evidence:
     runs = {order: ends.loc[(order, rate)] for order, rate in best.items()}
     gap = statistics.paired_t(runs["shuffled"]["test"], runs["label_sorted"]["test"]).difference
     means = runs["label_sorted"].mean()
+    late = tables.slow_ends(found.rows)["test_accuracy"].groupby(["method", "step"]).mean()
     return Evidence(
         bool(gap.mean > 0.01 and not gap.mean <= gap.half),
         {
             "passes": f"{tables.stream_window(found.rows)['epoch'].max():.0f}",
+            "many": f"{tables.slow_stream(found.rows)['epoch'].max():.0f}",
+            "late": percent(late["label_sorted"].max()),
             "sorted": percent(means["test"]),
             "end": percent(means["end"]),
             "sgd": percent(runs["shuffled"]["test"].mean()),

@@ -337,7 +337,7 @@ def encodings(confusions: pd.DataFrame, accuracies: pd.DataFrame) -> Figure:
         for numbering, column in of_encoding.items():
             axes.plot([numbering] * len(column), column, linestyle="", markersize=3.5, **style)
         above = of_encoding.to_numpy().max()
-        offset = -7 if name == "one-hot, quadratic" else 4
+        offset = -8 if name == "one-hot, quadratic" else 8
         axes.annotate(
             name,
             (1.5, above if offset > 0 else of_encoding.to_numpy().min()),
