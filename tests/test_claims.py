@@ -106,6 +106,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "running_gradient_is_biased": swap("order", "shuffled", "label_sorted"),
     "adam_is_ahead": swap("optimizer", "adam", "sgd"),
     "adam_is_less_sensitive": swap("optimizer", "adam", "sgd"),
+    "adams_lead_shrinks": swap("optimizer", "adam", "sgd"),
     "adam_is_faster": swap("optimizer", "adam", "sgd"),
     "rule_of_thumb_is_not_best": times(1.05, "test_accuracy", optimizer="adam", learning_rate=3e-4),
     "start_decides_nielsens_network": constant(1, "class_accuracy"),
