@@ -81,7 +81,7 @@ CONTRADICTIONS: dict[str, Alter] = {
         0.9, "test_accuracy", target="one_hot", labels="2-8-4-9-1-6-7-3-0-5"
     ),
     "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
-    "starts_differ_little": times(0.5, "test_accuracy", seed=1),
+    "starts_differ_early": constant(0.1, "test_accuracy", seed=1),
     "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),
     "edge_of_stability": lambda rows: rows.assign(value=rows["value"] * 3),
     "learning_rate_unstable": lambda rows: rows.sort_values("value", ascending=False),

@@ -219,6 +219,19 @@ def early_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def first_steps(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Q6: how the runs from all starts begin.
+
+    Returns:
+        The sharpness at the start relative to 2/η, and the highest train loss relative to the first: index
+        learning_rate, a column per seed.
+    """
+    by = ["learning_rate", "seed"]
+    sharpness = rows[(rows["metric"] == "sharpness") & (rows["epoch"] == 0)].set_index(by)["value"].unstack()
+    losses = rows[rows["metric"] == "train_loss"].sort_values("epoch").groupby(by)["value"]
+    return sharpness.mul(sharpness.index / 2, axis="index"), (losses.max() / losses.first()).unstack()
+
+
 def learning_rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     """Q6: one row per learning rate.
 
