@@ -83,7 +83,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
     "starts_differ_early": constant(0.1, "test_accuracy", seed=1),
     "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),
-    "edge_of_stability": lambda rows: rows.assign(value=rows["value"] * 3),
+    "sharpness_gives_way": lambda rows: rows.assign(value=rows["value"] * 3),
     "learning_rate_unstable": lambda rows: rows.sort_values("value", ascending=False),
     "shallow_gradient_does_not_vanish": times(1e-3, "gradient_norm", index=1),
     "depth_makes_the_gradient_vanish": constant(1, "gradient_norm"),

@@ -13,6 +13,7 @@ from analysis.tables import assignment1 as tables
 from analysis.tables import interval, number, percent, power, words
 
 CHANCE = 0.1  # test accuracy of guessing
+EDGE_EPOCH = 150  # Q6: when the first transients are over
 SINGLE, ONE_HOT = "single output, quadratic", "one-hot, quadratic"  # encodings with the same loss
 NAMED = {"ten": "10-10", "twenty": "20-20", "wide": "300"}  # the networks whose β the text names
 
@@ -578,23 +579,40 @@ def start_beyond_the_edge(found: Results) -> Evidence:
 @claim(
     "sec-q6",
     ("learning_rate",),
-    "After {epochs} epochs, the sharpness relative to $2/\\eta$ is {least} to {most} for the rates from {from_rate} "
-    "to {to_rate}, and {small} for {small_rate}: large rates train at the edge of stability, small ones below it.",
+    "They do not diverge because the sharpness gives way: by epoch {early} it has fallen to {least} to {most} times "
+    "$2/\\eta$ for the rates from {first} to {last}, to the edge of stability, and with the train loss it falls on, "
+    "to {end_least} to {end_most} times at epoch {end}. For {unstable}, whose train loss still goes up and down, it "
+    "is {unstable_end} times $2/\\eta$ even then; for {small}, which begins far below the edge, {small_end}.",
 )
-def edge_of_stability(found: Results) -> Evidence:
-    relative = tables.relative_sharpness(tables.long_runs(found.rows))
-    last = relative.tail(5).median()  # the sharpness swings about the edge
-    large = last.loc[0.3:2]
+def sharpness_gives_way(found: Results) -> Evidence:
+    long = tables.long_runs(found.rows)
+    relative = tables.relative_sharpness(long)
+    verdicts = tables.learning_rate_numbers(long).set_index("learning_rate")["verdict"]
+    early = relative.loc[EDGE_EPOCH]
+    end = relative.tail(5).median()  # the sharpness of unstable runs swings
+    steady = relative.columns[(relative.iloc[0] > 1) & (verdicts[relative.columns] == "converges")]
+    unstable = relative.columns[verdicts[relative.columns] == "unstable"]
     return Evidence(
-        bool(large.between(0.7, 1.4).all() and last.iloc[0] < 0.1),
+        bool(
+            early[steady].between(0.8, 1.25).all()
+            and (end[steady] < early[steady]).all()
+            and len(unstable)
+            and end[unstable].min() > end[steady].max()
+            and end.iloc[0] < 0.1
+        ),
         {
-            "epochs": f"{relative.index[-1]:,.0f}",
-            "least": number(large.min(), 2),
-            "most": number(large.max(), 2),
-            "from_rate": f"{large.index[0]:g}",
-            "to_rate": f"{large.index[-1]:g}",
-            "small": number(last.iloc[0], 4),
-            "small_rate": f"{last.index[0]:g}",
+            "early": str(EDGE_EPOCH),
+            "least": number(early[steady].min(), 2),
+            "most": number(early[steady].max(), 2),
+            "first": f"{steady[0]:g}",
+            "last": f"{steady[-1]:g}",
+            "end_least": number(end[steady].min(), 2),
+            "end_most": number(end[steady].max(), 2),
+            "end": f"{relative.index[-1]:,.0f}",
+            "unstable": words(f"{rate:g}" for rate in unstable),
+            "unstable_end": words(number(end[rate], 2) for rate in unstable),
+            "small": f"{relative.columns[0]:g}",
+            "small_end": number(end.iloc[0], 3),
         },
     )
 
