@@ -24,6 +24,20 @@ from analysis.files import write_atomically
 from analysis.runs import Run
 from analysis.tables import assignment1 as tables1
 
+QUESTIONS = {  # by section
+    "sec-exercise-1": "The program",
+    "sec-q1": "Why gradient descent?",
+    "sec-q2": "Over-fitting?",
+    "sec-q3": "Depth and width",
+    "sec-q4": "Why cross entropy?",
+    "sec-q5": "Why one-hot targets?",
+    "sec-q6": "Sensitive to the learning rate?",
+    "sec-q7": "Vanishing gradients?",
+    "sec-minibatch": "Minibatches",
+    "sec-constant-start": "A constant start",
+    "sec-sorted": "Sorted by label: which rates?",
+    "sec-adam": "SGD and Adam",
+}
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
 
 
@@ -50,9 +64,13 @@ def findings() -> Markdown:
     """The first finding of every question, with a link to it."""
     first: dict[str, str] = {}
     for name, found in CLAIMS.items():
-        if found.section != "sec-published":  # an appendix
-            first.setdefault(found.section, name)
-    return Markdown("\n".join(f"- @{section}: {claim(name).data}" for section, name in first.items()))
+        first.setdefault(found.section, name)
+    return Markdown(
+        "\n".join(
+            f"- **{question}** (@{section}). {claim(first[section]).data}"
+            for section, question in QUESTIONS.items()
+        )
+    )
 
 
 def ledger() -> Markdown:

@@ -43,10 +43,10 @@ def exercise1_accuracy(found: Results) -> Evidence:
 @claim(
     "sec-q1",
     ("gradient_descent",),
-    "Measured in double precision: the optimizer's step is $-\\eta \\nabla R(w)$ up to a relative deviation of "
-    "{optimizer_step}; $\\nabla R(w)$ is the size-weighted mean of the gradients of all batches of {batch} up to "
-    "{weighted_batches}, and shuffling the examples changes it by {shuffled}; the gradient of one such batch alone "
-    "is off by {one_batch}.",
+    "The step is that of the full gradient, measured in double precision: it is $-\\eta \\nabla R(w)$ up to a "
+    "relative deviation of {optimizer_step}; $\\nabla R(w)$ is the size-weighted mean of the gradients of all batches "
+    "of {batch} up to {weighted_batches}, and shuffling the examples changes it by {shuffled}; the gradient of one "
+    "such batch alone is off by {one_batch}.",
 )
 def gradient_descent_is_full(found: Results) -> Evidence:
     deviation = found.programs["checks"].set_index("check")["deviation"]

@@ -7,7 +7,7 @@ from IPython.display import Markdown
 
 from analysis.experiments.published import PRINTED
 from analysis.statistics import last, t_interval
-from analysis.tables import interval, markdown, percent
+from analysis.tables import interval, markdown, number
 
 LOSSES = {"quadratic": "quadratic", "cross_entropy": "cross entropy"}
 UNLEARNT = 0.5  # a class of which fewer test examples are recognised has not been learnt
@@ -39,10 +39,10 @@ def unlearnt_classes(rows: pd.DataFrame, hidden: str) -> pd.Series[int]:
 
 def _place(error: float, ours: pd.Series[float]) -> str:
     if error < ours.min():
-        return f"{100 * (ours.min() - error):.2f} points below ours"
+        return f"{100 * (ours.min() - error):.2f} below"
     if error > ours.max():
-        return f"{100 * (error - ours.max()):.2f} points above ours"
-    return "within ours"
+        return f"{100 * (error - ours.max()):.2f} above"
+    return "within"
 
 
 def published(rows: pd.DataFrame) -> Markdown:
@@ -57,11 +57,11 @@ def published(rows: pd.DataFrame) -> Markdown:
                 "Network": f"784-{printed.hidden}-10",
                 "Loss": LOSSES[printed.loss],
                 "Epoch": "best" if printed.best_epoch else "last",
-                "Printed error": percent(printed.error, 2 if printed.best_epoch else 1),
-                "Our mean error": interval(t_interval(ours)),
-                "Least to most": f"{percent(ours.min(), 2)} to {percent(ours.max(), 2)}",
+                "Printed": number(100 * printed.error, 2 if printed.best_epoch else 1),
+                "Ours, mean": interval(t_interval(ours), 2, ""),
+                "Least to most": f"{100 * ours.min():.2f} to {100 * ours.max():.2f}",
                 "Seeds": len(ours),
-                "Printed error lies": _place(printed.error, ours),
+                "Printed lies": _place(printed.error, ours),
             }
         )
     return markdown(pd.DataFrame(lines))
