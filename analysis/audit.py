@@ -6,6 +6,7 @@ How near must a cached value be to the one computed again? Other machines, stack
 otherwise, and training amplifies that: harmlessly where it converges, without bound where it is chaotic.
 How far rounding takes a run is measured: the run is computed in single and in double precision, and the largest
 difference of a value so far is its spread. A cached value agrees within `FACTOR` spreads and a floor (`floor`).
+At a constant start all outputs are equal, and which is the largest is rounding's, so no count is compared there.
 From the update on where rounding alone moves a loss by more than a share `PREDICTABLE` of itself, no computation
 predicts the run, and nothing is compared; the table says up to which epoch it was.
 Programs have one precision only: their numbers agree within a share `PROGRAM_SHARE`, all else in their tables
@@ -189,6 +190,9 @@ def compare_run(
     of_losses = table["metric"].str.endswith("_loss")
     end = table.loc[lost & of_losses, "update"].min()  # NaN if the losses stay predictable
     lost = lost.groupby([table["metric"], table["index"]]).cummax() | (table["update"] >= end)
+    if run.init == "constant":  # all outputs are equal at first: rounding says which one is the largest
+        counts = table["metric"].str.endswith("_accuracy") | (table["metric"] == "confusion")
+        lost |= counts & (table["update"] == 0)
     return [
         _judge(str(metric), part, ~lost[part.index]) for metric, part in table.groupby("metric", sort=False)
     ]

@@ -26,16 +26,16 @@ from analysis.tables import assignment1 as tables1
 
 QUESTIONS = {  # by section
     "sec-exercise-1": "The program",
-    "sec-q1": "Why gradient descent?",
-    "sec-q2": "Over-fitting?",
+    "sec-q1": "Gradient descent",
+    "sec-q2": "Over-fitting",
     "sec-q3": "Depth and width",
-    "sec-q4": "Why cross entropy?",
-    "sec-q5": "Why one-hot targets?",
-    "sec-q6": "Sensitive to the learning rate?",
-    "sec-q7": "Vanishing gradients?",
+    "sec-q4": "Why cross entropy",
+    "sec-q5": "Why one-hot targets",
+    "sec-q6": "Sensitivity to the learning rate",
+    "sec-q7": "Vanishing gradients",
     "sec-minibatch": "Minibatches",
     "sec-constant-start": "A constant start",
-    "sec-sorted": "Sorted by label: which rates?",
+    "sec-sorted": "Examples sorted by label, usable rates",
     "sec-adam": "SGD and Adam",
 }
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
