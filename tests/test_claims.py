@@ -115,7 +115,8 @@ CONTRADICTIONS: dict[str, Alter] = {
 }
 # How results would look on which the verdict on a statement by others is the opposite; None: no result decides it.
 REVERSALS: dict[str, Alter | None] = {
-    "networks_overfit_mildly": times(2, "test_loss"),
+    "wide_network_overfits_mildly": changed(lambda values: values[::-1].to_numpy(), "test_loss"),
+    "small_networks_overfit_mildly": None,
     "numbers_of_parameters": lambda rows: rows.assign(counted=rows["counted"] + 1),
     "composition_of_cross_entropy": None,
     "rates_up_to_two_converge": falling,

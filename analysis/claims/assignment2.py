@@ -95,9 +95,9 @@ def overhead_decides_the_time(found: Results) -> Evidence:
 @claim(
     "sec-minibatch",
     ("minibatch",),
-    "784-300-10 shows none of this: it fits every training example in the end, so that all gradients vanish together "
-    "and the noise dies out by itself. Trained on single examples, with constant, slowly and fast decreasing rates its "
-    "train loss ends at {losses} and its test accuracy at {accuracies}.",
+    "784-300-10 shows none of this: it fits the training examples so well in the end that their gradients nearly "
+    "vanish together, and the noise dies out by itself. Trained on single examples, with constant, slowly and fast "
+    "decreasing rates its train loss ends at {losses} and its test accuracy at {accuracies}.",
 )
 def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
     ends = tables.schedules(found.rows, "300")
@@ -218,9 +218,9 @@ def large_constants_fail(found: Results) -> Evidence:
 @claim(
     "sec-sorted",
     ("label_sorted_stream",),
-    "Only rates so small that a whole pass makes one small step: of {count} rates from {low} to {high}, SGD exceeds "
-    "{good} test accuracy with those from {sgd_low} to {sgd_high} (mean over the last of {passes} passes), the sorted "
-    "stream {most} with none; it answers with the label of the moment.",
+    "It was seen to converge only at rates so small that a whole pass makes one small step. Of {count} rates from "
+    "{low} to {high}, SGD exceeds {good} test accuracy with those from {sgd_low} to {sgd_high} (mean over the last of "
+    "{passes} passes), the sorted stream {most} with none; it answers with the label of the moment.",
 )
 def sorted_needs_small_rates(found: Results) -> Evidence:
     window = tables.stream_window(found.rows)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
+
 from analysis import statistics
 from analysis.claims import Evidence, assignment2, claim
 from analysis.experiments import learning_rate
@@ -52,25 +54,38 @@ def start_decides_nielsens_network(found: Results) -> Evidence:
 
 @claim(
     "sec-q2",
-    ("curves", "learning_rate"),
-    "784-300-10 at $\\eta = 0.1$ shows none: after {epochs} epochs the gap test − train is {gap}, and the test loss is "
-    "still falling. 10-10 and 20-20 show none within {small_epochs} epochs; the source's 20,000 were not repeated.",
-    said="784-300-10, 10-10 and 20-20 over-fit mildly.",
+    ("learning_rate",),
+    "After {epochs} epochs at $\\eta = 0.1$ the gap test − train is {gap}, and the test loss ends {rise} above its "
+    "least value.",
+    said="784-300-10 over-fits mildly.",
 )
-def networks_overfit_mildly(found: Results, rates: Results) -> Evidence:
-    long = tables1.long_runs(rates.rows)
+def wide_network_overfits_mildly(found: Results) -> Evidence:
+    long = tables1.long_runs(found.rows)
     wide = tables1.overfitting_numbers(long[long["learning_rate"] == 0.1]).iloc[0]
-    small = tables1.networks(found.rows)
-    shares = [
-        float((numbers["gap"] / numbers["test_loss"]).max())
-        for numbers in (tables1.overfitting_numbers(rows) for rows in small.values())
-    ]
     return Evidence(
-        bool(wide["rise"] > 0.01 or max(shares) > 0.1),
+        bool(wide["rise"] > 0.01),
         {
             "epochs": f"{wide['epochs']:,.0f}",
             "gap": number(wide["gap"], 3),
-            "small_epochs": f"{small['10-10']['epoch'].max():,.0f}",
+            "rise": percent(wide["rise"]),
+        },
+    )
+
+
+@claim(
+    "sec-q2",
+    ("curves",),
+    "The source's 20,000 epochs were not repeated; within {epochs} epochs the gap is at most {share} of the test loss.",
+    said="10-10 and 20-20 over-fit mildly.",
+)
+def small_networks_overfit_mildly(found: Results) -> Evidence:
+    small = [rows for name, rows in tables1.networks(found.rows).items() if name != "300"]
+    runs = pd.concat([tables1.overfitting_numbers(rows) for rows in small])
+    return Evidence(
+        None,
+        {
+            "epochs": f"{runs['epochs'].max():,.0f}",
+            "share": percent(float((runs["gap"] / runs["test_loss"]).max())),
         },
     )
 
