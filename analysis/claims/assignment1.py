@@ -649,15 +649,14 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
 )
 def depth_makes_the_gradient_vanish(found: Results) -> Evidence:
     norms = tables.first_layer(found.rows)
-    plain = norms.xs(False, level="skip")
-    shallow, deep = plain.columns[0], plain.columns[-1]
-    factors = (plain[deep] / plain[shallow]) ** (1 / (deep - shallow))
+    deep = norms.columns[-1]
+    factors = tables.depth_factors(found.rows)
     return Evidence(
         bool(factors["sigmoid"] < 0.25 and factors.max() < 1),
         {
             **{str(name): number(factor, 2) for name, factor in factors.items()},
             "deepest": str(deep),
-            "least": power(plain.loc["sigmoid", deep]),
+            "least": power(norms.loc[("sigmoid", False), deep]),
         },
     )
 

@@ -191,8 +191,7 @@ def largest_rates_are_unstable(found: Results) -> Evidence:
     said="ReLU makes gradients explode.",
 )
 def relu_explodes(found: Results) -> Evidence:
-    norms = tables1.first_layer(found.rows).loc[("relu", False)]
-    factor = (norms.iloc[-1] / norms.iloc[0]) ** (1 / (norms.index[-1] - norms.index[0]))
+    factor = tables1.depth_factors(found.rows)["relu"]
     return Evidence(bool(factor > 1), {"relu": number(factor, 2)})
 
 

@@ -131,6 +131,16 @@ def first_layer(rows: pd.DataFrame) -> pd.DataFrame:
     return start.groupby(["activation", "skip", "depth"])["value"].mean().unstack()
 
 
+def depth_factors(rows: pd.DataFrame) -> pd.Series[float]:
+    """Q7: by what every further hidden layer multiplies the first layer's gradient, without skip connections.
+
+    Geometric means from the least depth to the largest; index: the activation.
+    """
+    plain = first_layer(rows).xs(False, level="skip")
+    shallow, deep = plain.columns[0], plain.columns[-1]
+    return (plain[deep] / plain[shallow]) ** (1 / (deep - shallow))
+
+
 def deep_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     """Q7: final test accuracy at the better rate, mean over seeds; index and columns as of `first_layer`."""
     accuracy = _with_depth(rows, "test_accuracy")
