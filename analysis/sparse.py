@@ -22,8 +22,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numba
 import numpy as np
 import torch
+from numba.extending import overload
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from analysis.dense import Dense
 from analysis.runs import CLASSES
@@ -32,6 +34,7 @@ from analysis.stack import Part, Stack, mean_and_confusion
 Array: TypeAlias = NDArray[Any]
 
 _THREADS = numba.get_num_threads()  # at most
+LINE = 64  # bytes of a cache line: rows that begin with one are read fastest
 CHUNK = 128  # examples whose activations stay in a core's cache
 
 # Sums may be reordered and multiplications fused; NaN and infinity keep their meaning.
@@ -39,35 +42,58 @@ _SUMS = {"reassoc", "contract", "nsz"}
 
 
 class Rows(NamedTuple):
-    """A sparse matrix by rows: row i has values[starts[i]:starts[i+1]] in columns[starts[i]:starts[i+1]]."""
+    """A sparse matrix by rows: row i has values[starts[i]:stops[i]] in columns[starts[i]:stops[i]]."""
 
     starts: Array
+    stops: Array
     columns: Array
     values: Array
+
+
+def by_rows(row: Tensor, column: Tensor, values: Tensor, length: int) -> Rows:
+    """The sparse matrix of `length` rows with these entries, which are sorted by row."""
+    counts = torch.bincount(row, minlength=length)
+    stops = counts.cumsum(0)
+    return Rows(*(part.numpy() for part in (stops - counts, stops, column.to(torch.uint16), values)))
 
 
 def rows(images: Tensor) -> Rows:
     """A dense matrix as a sparse one."""
     row, column = images.nonzero(as_tuple=True)
-    starts = torch.cat([row.new_zeros(1), torch.bincount(row, minlength=len(images)).cumsum(0)])
-    return Rows(starts.numpy(), column.to(torch.uint16).numpy(), images[row, column].numpy())
+    return by_rows(row, column, images[row, column], len(images))
+
+
+def transposes(images: Tensor) -> Rows:
+    """The transposes of all chunks of the images (N, p + 1), that of chunk i in the rows from i (p + 1) on."""
+    row, column = images.nonzero(as_tuple=True)
+    flipped, order = (row // CHUNK * images.shape[1] + column).sort(stable=True)
+    row, column = row[order], column[order]
+    return by_rows(flipped, row % CHUNK, images[row, column], -(-len(images) // CHUNK) * images.shape[1])
 
 
 @numba.njit(fastmath=_SUMS)
 def combine(out: Array, values: Array, columns: Array, dense: Array) -> None:
-    """out += Σ_i values[i] · dense[columns[i]]: four rows at a time, so that out is loaded and stored seldom."""
+    """out += Σ_i values[i] · dense[columns[i]]: eight rows at a time, so that out is loaded and stored seldom."""
     n, i = len(values), 0
-    while i + 4 <= n:
+    while i + 8 <= n:
         v0, v1, v2, v3 = values[i], values[i + 1], values[i + 2], values[i + 3]
+        v4, v5, v6, v7 = values[i + 4], values[i + 5], values[i + 6], values[i + 7]
         r0, r1, r2, r3 = (
             dense[columns[i]],
             dense[columns[i + 1]],
             dense[columns[i + 2]],
             dense[columns[i + 3]],
         )
+        r4, r5, r6, r7 = (
+            dense[columns[i + 4]],
+            dense[columns[i + 5]],
+            dense[columns[i + 6]],
+            dense[columns[i + 7]],
+        )
         for j in range(len(out)):
-            out[j] += (v0 * r0[j] + v1 * r1[j]) + (v2 * r2[j] + v3 * r3[j])
-        i += 4
+            sum0 = v0 * r0[j] + v1 * r1[j] + v2 * r2[j] + v3 * r3[j]
+            out[j] += sum0 + v4 * r4[j] + v5 * r5[j] + v6 * r6[j] + v7 * r7[j]
+        i += 8
     while i < n:
         v, r = values[i], dense[columns[i]]
         for j in range(len(out)):
@@ -75,104 +101,104 @@ def combine(out: Array, values: Array, columns: Array, dense: Array) -> None:
         i += 1
 
 
-@numba.njit(fastmath={"contract"})
 def exp(x: float) -> float:
-    """eˣ in float64 to fourteen digits, written so that loops over it become vector code.
+    """eˣ within some units in the last place of x's type, written so that loops over it become vector code.
 
-    With n the integer nearest to x / ln 2, eˣ = 2ⁿ e^{x - n ln 2}.
-    Adding 1.5 · 2⁵² rounds to that integer and leaves it in the low bits, from where it is shifted into an exponent.
+    With n the integer nearest to x / ln 2, eˣ = 2ⁿ e^{x - n ln 2}, the latter by its Taylor polynomial.
+    Adding 1.5 · 2⁵² (for float32 1.5 · 2²³) rounds to that integer and leaves it in the low bits, from where it is
+    shifted into an exponent.
     """
-    x = -700.0 if x < -700.0 else x
-    x = 700.0 if x > 700.0 else x
-    shifted = x * 1.4426950408889634 + 6755399441055744.0
-    n = shifted - 6755399441055744.0
-    r = x - n * 0.693147180369123816490 - n * 1.90821492927058770002e-10
-    p = 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    power = (np.float64(shifted).view(np.int64) + 1023) << 52
-    return p * np.int64(power).view(np.float64)
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(exp, jit_options={"fastmath": {"contract"}})
+def _exp(x: Any) -> Any:
+    def exp32(x: Any) -> Any:
+        x = np.float32(-87.0) if x < np.float32(-87.0) else x
+        x = np.float32(88.0) if x > np.float32(88.0) else x
+        shifted = x * np.float32(1.4426950408889634) + np.float32(12582912.0)
+        n = shifted - np.float32(12582912.0)
+        r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
+        p = np.float32(1.0 / 5040.0)
+        p = p * r + np.float32(1.0 / 720.0)
+        p = p * r + np.float32(1.0 / 120.0)
+        p = p * r + np.float32(1.0 / 24.0)
+        p = p * r + np.float32(1.0 / 6.0)
+        p = p * r + np.float32(0.5)
+        p = p * r + np.float32(1.0)
+        p = p * r + np.float32(1.0)
+        power = (np.float32(shifted).view(np.int32) + np.int32(127)) << np.int32(23)
+        return p * np.int32(power).view(np.float32)
+
+    def exp64(x: Any) -> Any:
+        x = -700.0 if x < -700.0 else x
+        x = 700.0 if x > 700.0 else x
+        shifted = x * 1.4426950408889634 + 6755399441055744.0
+        n = shifted - 6755399441055744.0
+        r = x - n * 0.693147180369123816490 - n * 1.90821492927058770002e-10
+        p = 1.0 / 39916800.0
+        p = p * r + 1.0 / 3628800.0
+        p = p * r + 1.0 / 362880.0
+        p = p * r + 1.0 / 40320.0
+        p = p * r + 1.0 / 5040.0
+        p = p * r + 1.0 / 720.0
+        p = p * r + 1.0 / 120.0
+        p = p * r + 1.0 / 24.0
+        p = p * r + 1.0 / 6.0
+        p = p * r + 0.5
+        p = p * r + 1.0
+        p = p * r + 1.0
+        power = (np.float64(shifted).view(np.int64) + 1023) << 52
+        return p * np.int64(power).view(np.float64)
+
+    return exp32 if x == numba.types.float32 else exp64
 
 
 @numba.njit(fastmath=_SUMS)
-def add_product(out: Array, scale: float, matrix: Rows, which: Array, dense: Array) -> None:
-    """out += scale · S dense, with S the rows `which` of a sparse matrix."""
-    scaled = np.empty(dense.shape[0] + 1, matrix.values.dtype)
+def add_product(out: Array, matrix: Rows, which: Array, dense: Array) -> None:
+    """out += S dense, with S the rows `which` of a sparse matrix."""
     for i in range(len(which)):
-        start, stop = matrix.starts[which[i]], matrix.starts[which[i] + 1]
-        n = stop - start
-        for k in range(n):
-            scaled[k] = scale * matrix.values[start + k]
-        combine(out[i], scaled[:n], matrix.columns[start:stop], dense)
+        start, stop = matrix.starts[which[i]], matrix.stops[which[i]]
+        combine(out[i], matrix.values[start:stop], matrix.columns[start:stop], dense)
 
 
 @numba.njit(fastmath=_SUMS)
-def add_outer(out: Array, scale: float, matrix: Rows, which: Array, dense: Array) -> None:
-    """out += scale · Sᵀ dense like `add_product` of the transpose, one entry of S after the other."""
+def add_outer(out: Array, matrix: Rows, which: Array, dense: Array) -> None:
+    """out += Sᵀ dense like `add_product` of the transpose, one entry of S after the other."""
     for i in range(len(which)):
-        for k in range(matrix.starts[which[i]], matrix.starts[which[i] + 1]):
-            value, row = scale * matrix.values[k], out[matrix.columns[k]]
+        for k in range(matrix.starts[which[i]], matrix.stops[which[i]]):
+            value, row = matrix.values[k], out[matrix.columns[k]]
             for j in range(out.shape[1]):
                 row[j] += value * dense[i, j]
 
 
 @numba.njit(error_model="numpy")
 def transpose(out: Rows, matrix: Rows, which: Array) -> None:
-    """out = Sᵀ with S the rows `which` of a sparse matrix; columns of out count positions in `which`."""
-    starts = out.starts
-    starts[:] = 0
-    for i in which:
-        for k in range(matrix.starts[i], matrix.starts[i + 1]):
-            starts[matrix.columns[k] + 2] += 1
-    for column in range(2, len(starts)):
-        starts[column] += starts[column - 1]
+    """out = Sᵀ with S the rows `which` of a sparse matrix; every row of out has room for a value of each of them."""
+    for column in range(len(out.starts)):
+        out.starts[column] = out.stops[column] = column * len(which)
     for position in range(len(which)):
         i = which[position]
-        for k in range(matrix.starts[i], matrix.starts[i + 1]):
-            end = starts[matrix.columns[k] + 1]
+        for k in range(matrix.starts[i], matrix.stops[i]):
+            end = out.stops[matrix.columns[k]]
             out.columns[end] = position
             out.values[end] = matrix.values[k]
-            starts[matrix.columns[k] + 1] = end + 1
-
-
-@numba.njit(error_model="numpy", cache=True)
-def transposes(images: Rows, inputs: int) -> Rows:
-    """The transposes of all chunks of the images, one after the other: those of chunk i start at starts[i]."""
-    examples = len(images.starts) - 1
-    chunk = min(examples, CHUNK)
-    chunks = (examples + chunk - 1) // chunk
-    all_starts = np.empty((chunks, inputs + 2), np.int64)
-    columns, values = np.empty_like(images.columns), np.empty_like(images.values)
-    for i in range(chunks):
-        which = np.arange(i * chunk, min((i + 1) * chunk, examples))
-        begin, end = images.starts[which[0]], images.starts[which[-1] + 1]
-        part = Rows(all_starts[i], columns[begin:end], values[begin:end])
-        transpose(part, images, which)
-        all_starts[i] += begin
-    return Rows(all_starts, columns, values)
+            out.stops[matrix.columns[k]] = end + 1
 
 
 @numba.njit(error_model="numpy")
 def activate(z: Array, activation: int) -> None:
     """z becomes φ(z), in place."""
+    zero, one, two = z.dtype.type(0), z.dtype.type(1), z.dtype.type(2)  # of z's type, so that all vectors are
     if activation == 0:
         for j in range(len(z)):
-            z[j] = 1.0 / (1.0 + exp(-z[j]))
+            z[j] = one / (one + exp(-z[j]))
     elif activation == 1:
         for j in range(len(z)):
-            z[j] = 1.0 - 2.0 / (1.0 + exp(2.0 * z[j]))
+            z[j] = one - two / (one + exp(two * z[j]))
     else:
         for j in range(len(z)):
-            z[j] = 0.0 if z[j] < 0.0 else z[j]
+            z[j] = zero if z[j] < zero else z[j]
 
 
 @numba.njit(error_model="numpy")
@@ -231,7 +257,10 @@ def answer(logits: Array, label: int, loss: int, output: int) -> tuple[float, in
 
 
 class Layers(NamedTuple):
-    """W = W_1ᵀ (…, p + 1, h), V (…, k, h) and c (…, k), or what is shaped like them; … may be a run axis."""
+    """W = W_1ᵀ (…, p + 1, w), V (…, k, h) and c (…, k), or what is shaped like them; … may be a run axis.
+
+    Rows of W fill whole cache lines: columns h … w - 1 belong to no unit, and as no error reaches them, they stay 0.
+    """
 
     first: Array
     second: Array
@@ -271,14 +300,23 @@ def forward(a: Array, o: Array, layers: Layers, images: Rows, which: Array, acti
     """Activations A and logits O of the images `which`, into the first rows of a and o."""
     n = len(which)
     a[:n] = 0
-    add_product(a, a.dtype.type(1), images, which, layers.first)
+    add_product(a, images, which, layers.first)
     for i in range(n):
         activate(a[i], activation)
         for k in range(len(layers.bias)):
             total = layers.bias[k]
-            for j in range(a.shape[1]):
+            for j in range(layers.second.shape[1]):
                 total += a[i, j] * layers.second[k, j]
             o[i, k] = total
+
+
+@numba.njit(error_model="numpy")
+def _like(dense: Array, n: int) -> Array:
+    """Room for n rows of that length and type, in whole cache lines."""
+    columns = dense.shape[1]
+    room = np.empty(n * columns + LINE // dense.itemsize, dense.dtype)
+    begin = -room.ctypes.data % LINE // dense.itemsize
+    return room[begin : begin + n * columns].reshape(n, columns)
 
 
 @numba.njit(error_model="numpy")
@@ -309,9 +347,9 @@ def _descend(
 ) -> None:  # fmt: skip
     """Consecutive updates of one run; see `descend`."""
     number = layers.first.dtype.type
-    (p, h), k = layers.first.shape, len(layers.bias)
+    p, (k, h) = len(layers.first), layers.second.shape
     chunk = min(batch, CHUNK)
-    a, d = np.empty((chunk, h), layers.first.dtype), np.empty((chunk, h), layers.first.dtype)
+    a, d = _like(layers.first, chunk), _like(layers.first, chunk)
     o, error = np.empty((chunk, k), layers.first.dtype), np.empty(chunk, layers.first.dtype)
     everything = np.arange(max(p, k, chunk))
     # Transposing a chunk lets `combine` gather rows of W_1, which pays where there are many and they are long.
@@ -319,13 +357,14 @@ def _descend(
     transposing = not is_flipped and chunk > 4 and h > 128
     room = chunk * p if transposing else 0
     scratch = Rows(
-        np.empty(p + 2, np.int64), np.empty(room, images.columns.dtype), np.empty(room, images.values.dtype)
-    )
+        np.empty(p, np.int64), np.empty(p, np.int64),
+        np.empty(room, images.columns.dtype), np.empty(room, images.values.dtype),
+    )  # fmt: skip
     # Where one chunk makes a step of plain descent, it goes to the weights at once, so that only those rows of W_1 are
     # touched whose pixels the chunk uses. Otherwise gradients are summed up first.
     at_once = kind.optimizer == 0 and batch <= chunk
     sums = Layers(
-        np.zeros((0 if at_once else p, h), layers.first.dtype),
+        np.zeros_like(layers.first[: 0 if at_once else p]),
         np.zeros_like(layers.second),
         np.zeros_like(layers.bias),
     )
@@ -342,22 +381,23 @@ def _descend(
                 loss, best = answer(o[i], labels[part[i]], kind.loss, kind.output)
                 losses[update] += loss
                 correct[update] += best == labels[part[i]]
+                for j in range(k):
+                    o[i, j] *= scale
                 d[i] = 0
-                combine(d[i], o[i], everything[:k], layers.second)
+                combine(d[i, :h], o[i], everything[:k], layers.second)
                 through_activation(d[i], a[i], kind.activation)
             for j in range(k):
                 for i in range(n):
-                    error[i] = scale * o[i, j]
+                    error[i] = o[i, j]
                     into.bias[j] += error[i]
                 combine(into.second[j], error[:n], everything[:n], a)
             if is_flipped:
-                chunk_flipped = Rows(flipped.starts[chunk_start // chunk], flipped.columns, flipped.values)
-                add_product(into.first, scale, chunk_flipped, everything[:p], d)
+                add_product(into.first, flipped, chunk_start // chunk * p + everything[:p], d)
             elif transposing:
                 transpose(scratch, images, part)
-                add_product(into.first, scale, scratch, everything[:p], d)
+                add_product(into.first, scratch, everything[:p], d)
             else:
-                add_outer(into.first, scale, images, part, d)
+                add_outer(into.first, images, part, d)
         if not at_once:
             beta1, beta2, epsilon = constants
             past1, past2 = 1 - beta1 ** (begin + update + 1), 1 - beta2 ** (begin + update + 1)
@@ -394,7 +434,7 @@ def descend(
     Args:
         layers, mean, square: Weights and Adam's moments of all runs; changed in place.
         images: Sparse (N, p + 1).
-        flipped: From `transposes`, if all images make one batch; its starts are empty otherwise.
+        flipped: From `transposes`, if all images make one batch; empty otherwise.
         which: Images in the order in which the updates take them, `batch` each, (R, count).
         labels: (R, N).
         batch: Examples per update.
@@ -416,7 +456,7 @@ def descend(
 def _evaluate(
     layers: Layers, images: Rows, which: Array, labels: Array, kind: Kind, confusion: Array
 ) -> float:
-    a = np.empty((CHUNK, layers.first.shape[1]), layers.first.dtype)
+    a = _like(layers.first, CHUNK)
     o = np.empty((CHUNK, len(layers.bias)), layers.first.dtype)
     total = 0.0
     for start in range(0, len(which), CHUNK):
@@ -448,10 +488,8 @@ class Sparse:
         self._kind = Kind(*(names.index(getattr(stack.run, field)) for field, names in _NAMES.items()))
         self._constants = torch.stack([stack.each(name) for name in ("beta1", "beta2", "epsilon")], 1).numpy()
         self._images = {part: rows(part.images) for part in (stack.train, stack.validation, stack.test)}
-        images, inputs = self._images[stack.train], stack.train.images.shape[1]
-        self._flipped = Rows(np.empty((0, inputs + 2), np.int64), images.columns[:0], images.values[:0])
-        if stack.run.batch_size is None and stack.train.rows is None:
-            self._flipped = transposes(images, inputs)
+        one_batch = stack.run.batch_size is None and stack.train.rows is None
+        self._flipped = transposes(stack.train.images[: None if one_batch else 0])
         self._take_up()
         self._descend(0, 0)  # compiles, so that no clock counts it
 
@@ -518,10 +556,12 @@ def _use_threads() -> None:
 
 def _split(weights: list[Tensor]) -> Layers:
     first, second = weights
-    parts = first.mT, second[:, :, :-1], second[:, :, -1]
+    padding = -first.shape[1] % (LINE // first.itemsize)
+    parts = pad(first.mT, (0, padding)), second[:, :, :-1], second[:, :, -1]
     return Layers(*(part.contiguous().numpy() for part in parts))
 
 
 def _joined(layers: Layers) -> list[Tensor]:
     first, second, bias = (torch.from_numpy(layer) for layer in layers)
-    return [first.mT.contiguous(), torch.cat([second, bias[:, :, None]], 2)]
+    units = second.shape[2]
+    return [first[:, :, :units].mT.contiguous(), torch.cat([second, bias[:, :, None]], 2)]
