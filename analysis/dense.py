@@ -9,13 +9,15 @@ With φ the activation and ∘ the product of elements, for every run and a chun
 
 Everything is feature-major: activations a_l are (R, h_l, n), the inputs a_0 are (p + 1, n) when all runs see the same
 images and (R, p + 1, n) otherwise; the latter's last row is ones.
+Sums over examples may take them in any order: on a CPU, where all runs see all images, chunks are of images that are
+alike, and leave out the pixels that are zero in all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +27,20 @@ from analysis.stack import Part, Stack, mean_and_confusion
 
 # Numbers per activation that a chunk of examples makes: what stays in a CPU's cache, what fits a GPU's memory.
 CACHED, IN_MEMORY = 2**20, 2**28
+
+
+class Chunk(NamedTuple):
+    """Examples that pass through the networks at once.
+
+    Attributes:
+        inputs: a_0, (p + 1, n) or (R, p + 1, n).
+        labels: (R, n).
+        pixels: Which of the stack's inputs a_0 has, in that order; None for all.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    pixels: Tensor | None = None
 
 
 class Dense:
@@ -46,6 +62,7 @@ class Dense:
         units = len(stack.runs) * sum(stack.run.hidden)
         self._chunk = max(256, (CACHED if stack.device.type == "cpu" else IN_MEMORY) // units)
         self._sums = torch.float32 if stack.device.type == "mps" else torch.float64
+        self._cropped: dict[Part, list[Chunk]] = {}
 
     def dense(self) -> Dense:
         """Itself: what measures has one way to ask either back end."""
@@ -100,10 +117,10 @@ class Dense:
         runs = len(self.stack.runs)
         loss = torch.zeros(runs, dtype=self._sums, device=self.stack.device)
         confusion = torch.zeros(runs, CLASSES**2, dtype=self._sums, device=self.stack.device)
-        for inputs, labels in self.chunks(part):
-            logits, _ = self.forward(self.weights, inputs)
-            loss += self.losses(logits, labels).sum(1)
-            pairs = labels * CLASSES + self._answers(logits)
+        for chunk in self.chunks(part):
+            logits, _ = self.forward(self.weights, chunk)
+            loss += self.losses(logits, chunk.labels).sum(1)
+            pairs = chunk.labels * CLASSES + self._answers(logits)
             confusion.scatter_add_(1, pairs, confusion.new_ones(1, 1).expand_as(pairs))
         return mean_and_confusion(loss, confusion, len(part))
 
@@ -111,36 +128,58 @@ class Dense:
         """Numbers (…, R), on the device as (…, R, 1, 1): a factor of every run's matrices."""
         return numbers.to(self.stack.dtype).to(self.stack.device)[..., None, None]
 
-    def chunks(self, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
-        """A part's inputs a_0 and labels (R, n), chunk by chunk."""
-        for begin in range(0, len(part), self._chunk):
-            chunk = slice(begin, begin + self._chunk)
-            if part.rows is None:
-                yield part.images[chunk].mT, part.labels[:, chunk]
-            else:
-                yield part.images[part.rows[:, chunk]].mT, part.labels.gather(1, part.rows[:, chunk])
+    def chunks(self, part: Part) -> Iterable[Chunk]:
+        """A part, chunk by chunk."""
+        stack = self.stack
+        if (
+            stack.device.type == "cpu"
+            and part.rows is None
+            and part in (stack.train, stack.validation, stack.test)
+        ):
+            if part not in self._cropped:
+                self._cropped[part] = list(self._crop(part))
+            return self._cropped[part]
+        if part.rows is None:
+            pieces = zip(
+                torch.split(part.images, self._chunk), torch.split(part.labels, self._chunk, 1), strict=True
+            )
+            return (Chunk(images.mT, labels) for images, labels in pieces)
+        per_run = torch.split(part.rows, self._chunk, 1)
+        return (Chunk(part.images[rows].mT, part.labels.gather(1, rows)) for rows in per_run)
+
+    def _crop(self, part: Part) -> Iterator[Chunk]:
+        """Chunks of images that are alike, without the pixels that are zero in all of them.
+
+        Images follow each other in the order of their rarest pixel: those of a chunk then have no rarer ones.
+        """
+        used = part.images != 0
+        frequency = used.sum(0, dtype=torch.int32)
+        rarest = torch.where(used, frequency, len(part) + 1).amin(1)
+        for rows in torch.split(rarest.argsort(stable=True), self._chunk):
+            pixels = used[rows].any(0).nonzero()[:, 0]
+            yield Chunk(part.images[rows[:, None], pixels].T.contiguous(), part.labels[:, rows], pixels)
 
     def _gradient(self, part: Part) -> tuple[list[Tensor], Tensor, Tensor]:
         """Gradient of the mean loss of a part, the mean loss and the accuracy, in one pass."""
         gradient = [torch.zeros_like(layer) for layer in self.weights]
         loss, correct = torch.zeros(2, len(self.stack.runs), dtype=self._sums, device=self.stack.device)
-        for inputs, labels in self.chunks(part):
-            logits, hidden = self.forward(self.weights, inputs)
-            correct += (self._answers(logits) == labels).sum(1)
-            losses, error = self._losses_and_error(logits, labels)
+        for chunk in self.chunks(part):
+            logits, hidden = self.forward(self.weights, chunk)
+            correct += (self._answers(logits) == chunk.labels).sum(1)
+            losses, error = self._losses_and_error(logits, chunk.labels)
             loss += losses.sum(1)
-            self._backward(error, hidden, gradient)
+            self._backward(error, chunk, hidden, gradient)
         for layer in gradient:
             layer /= len(part)
         return gradient, loss / len(part), (correct / len(part)).where(~loss.isnan(), torch.nan)
 
     def _descend(self, part: Part, rate: Tensor) -> None:
         """One step of gradient descent on a part that is a single chunk."""
-        ((inputs, labels),) = self.chunks(part)
-        logits, hidden = self.forward(self.weights, inputs)
-        _, error = self._losses_and_error(logits, labels)
+        (chunk,) = self.chunks(part)
+        logits, hidden = self.forward(self.weights, chunk)
+        _, error = self._losses_and_error(logits, chunk.labels)
         # with δ_L scaled by -η / n, what is added to the weights as a gradient is the update itself
-        self._backward(error * (rate / -len(part)), hidden, self.weights)
+        self._backward(error * (rate / -len(part)), chunk, hidden, self.weights)
 
     def _step(self, gradient: list[Tensor], rate: Tensor, root: Tensor) -> None:
         """One update by gradients of the mean loss: gradient descent, or Adam as in Kingma & Ba (2015).
@@ -160,29 +199,34 @@ class Dense:
             square += rest2 * (slope * slope - square)
             layer -= rate * mean / (square.sqrt() * root + epsilon)
 
-    def forward(self, weights: list[Tensor], inputs: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Logits z_L and, of the inputs and every hidden layer, φ(z_l) and a_l (which differ by a skip)."""
+    def forward(self, weights: list[Tensor], chunk: Chunk) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Logits z_L and, of every hidden layer, φ(z_l) and a_l (which differ by a skip)."""
         activate = {"sigmoid": torch.sigmoid_, "tanh": torch.tanh_, "relu": torch.relu_}[
             self.stack.run.activation
         ]
-        z, hidden = weights[0] @ inputs, [(inputs, inputs)]
+        first = weights[0] if chunk.pixels is None else weights[0].index_select(2, chunk.pixels)
+        z = first @ chunk.inputs
+        hidden: list[tuple[Tensor, Tensor]] = []
         for layer in weights[1:]:
             phi = activate(z)
-            a = phi + hidden[-1][1] if self.stack.run.skip and len(hidden) > 1 else phi
+            a = phi + hidden[-1][1] if self.stack.run.skip and hidden else phi
             hidden.append((phi, a))
             z = torch.baddbmm(layer[:, :, -1:], layer[:, :, :-1], a)
         return z, hidden
 
-    def _backward(self, error: Tensor, hidden: list[tuple[Tensor, Tensor]], into: list[Tensor]) -> None:
+    def _backward(
+        self, error: Tensor, chunk: Chunk, hidden: list[tuple[Tensor, Tensor]], into: list[Tensor]
+    ) -> None:
         """Adds ∂loss/∂W_l to `into`, which may be the weights themselves.
 
         Args:
             error: δ_L, scaled as the result shall be.
+            chunk: What went forward.
             hidden: From `forward`.
             into: Like the weights.
         """
         skipped = None
-        for layer, total, (phi, a) in zip(self.weights[:0:-1], into[:0:-1], hidden[:0:-1], strict=True):
+        for layer, total, (phi, a) in zip(self.weights[:0:-1], into[:0:-1], hidden[::-1], strict=True):
             below = layer[:, :, :-1].mT @ error  # ∂loss/∂a_{l-1}
             if skipped is not None:
                 below += skipped
@@ -190,9 +234,11 @@ class Dense:
             total[:, :, -1] += error.sum(2)
             skipped = below if self.stack.run.skip else None
             error = below * self._slope(phi)
-        inputs = hidden[0][0]
-        if inputs.ndim == 2:
-            into[0].view(-1, len(inputs)).addmm_(error.flatten(0, 1), inputs.T)
+        inputs, first = chunk.inputs, into[0].view(-1, into[0].shape[2])
+        if chunk.pixels is not None:
+            first.index_add_(1, chunk.pixels, error.flatten(0, 1) @ inputs.T)
+        elif inputs.ndim == 2:
+            first.addmm_(error.flatten(0, 1), inputs.T)
         else:
             into[0].baddbmm_(error, inputs.mT)
 

@@ -150,9 +150,9 @@ def _hessian(dense: Dense, part: Part) -> Callable[[list[Tensor]], list[Tensor]]
     def product(vectors: list[Tensor]) -> list[Tensor]:
         weights = [layer.detach().requires_grad_() for layer in dense.weights]
         result = [torch.zeros_like(layer) for layer in weights]
-        for inputs, labels in dense.chunks(part):
-            logits, _ = dense.forward(weights, inputs)
-            loss = dense.losses(logits, labels).sum() / len(
+        for chunk in dense.chunks(part):
+            logits, _ = dense.forward(weights, chunk)
+            loss = dense.losses(logits, chunk.labels).sum() / len(
                 part
             )  # runs are independent: their sum has no cross terms
             slope = torch.autograd.grad(loss, weights, create_graph=True)

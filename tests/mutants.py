@@ -284,8 +284,14 @@ MUTANTS = (
     ),
     Mutant(
         "confusion-transposed", "true and predicted classes are mixed up", DENSE,
-        "pairs = labels * CLASSES + self._answers(logits)", "pairs = labels + CLASSES * self._answers(logits)",
+        "pairs = chunk.labels * CLASSES + self._answers(logits)",
+        "pairs = chunk.labels + CLASSES * self._answers(logits)",
         ("tests/test_training.py::test_confusion_and_class_accuracy[torch]",),
+    ),
+    Mutant(
+        "cropped-too-much", "torch's full batch leaves out pixels that some images of a chunk use", DENSE,
+        "used[rows].any(0)", "used[rows].all(0)",
+        ("tests/test_training.py::test_batches_of_several_chunks_train_as_in_plain_pytorch[torch-float64-None-hidden1]",),
     ),
     # What becomes of results
     Mutant(

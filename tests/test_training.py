@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, one_hot
 
-from analysis import training
+from analysis import dense, training
 from analysis.network import order, plain, training_rows, validation_rows
 from analysis.runs import Measure, Run
 from analysis.training import backend, stacks, train, work
@@ -149,9 +149,14 @@ def test_deeper_networks_train_as_in_plain_pytorch(small, precision, optimizer, 
     )
 
 
+@pytest.mark.parametrize("hidden", [(50,), (8, 8)])
 @pytest.mark.parametrize("batch_size", [None, 300])
-def test_batches_of_several_chunks_train_as_in_plain_pytorch(small, back_end, precision, batch_size):
-    assert_parity(replace(RUN, train_examples=700, batch_size=batch_size, epochs=6), small, precision)
+def test_batches_of_several_chunks_train_as_in_plain_pytorch(
+    small, back_end, precision, batch_size, hidden, monkeypatch
+):
+    monkeypatch.setattr(dense, "CACHED", 1)  # torch's chunks are as small as they can be
+    run = replace(RUN, hidden=hidden, train_examples=700, batch_size=batch_size, epochs=6)
+    assert_parity(run, small, precision)
 
 
 def test_sorted_labels_train_as_in_plain_pytorch(small, back_end, precision):
