@@ -17,6 +17,7 @@ Every product adds multiples of contiguous rows, `combine`, the one loop that ta
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numba
@@ -50,25 +51,17 @@ class Rows(NamedTuple):
     values: Array
 
 
-def by_rows(row: Tensor, column: Tensor, values: Tensor, length: int) -> Rows:
-    """The sparse matrix of `length` rows with these entries, which are sorted by row."""
-    counts = torch.bincount(row, minlength=length)
+def rows(matrices: Sequence[Tensor]) -> Rows:
+    """Dense matrices, one below the other, as one sparse matrix."""
+    entries = []
+    for matrix in matrices:
+        row, column = matrix.nonzero(as_tuple=True)
+        entries.append(
+            (torch.bincount(row, minlength=len(matrix)), column.to(torch.uint16), matrix[row, column])
+        )
+    counts, columns, values = (torch.cat(parts) for parts in zip(*entries, strict=True))
     stops = counts.cumsum(0)
-    return Rows(*(part.numpy() for part in (stops - counts, stops, column.to(torch.uint16), values)))
-
-
-def rows(images: Tensor) -> Rows:
-    """A dense matrix as a sparse one."""
-    row, column = images.nonzero(as_tuple=True)
-    return by_rows(row, column, images[row, column], len(images))
-
-
-def transposes(images: Tensor) -> Rows:
-    """The transposes of all chunks of the images (N, p + 1), that of chunk i in the rows from i (p + 1) on."""
-    row, column = images.nonzero(as_tuple=True)
-    flipped, order = (row // CHUNK * images.shape[1] + column).sort(stable=True)
-    row, column = row[order], column[order]
-    return by_rows(flipped, row % CHUNK, images[row, column], -(-len(images) // CHUNK) * images.shape[1])
+    return Rows(*(part.numpy() for part in (stops - counts, stops, columns, values)))
 
 
 @numba.njit(fastmath=_SUMS)
@@ -434,7 +427,7 @@ def descend(
     Args:
         layers, mean, square: Weights and Adam's moments of all runs; changed in place.
         images: Sparse (N, p + 1).
-        flipped: From `transposes`, if all images make one batch; empty otherwise.
+        flipped: If all images make one batch, the transposes of its chunks, one below the other; empty otherwise.
         which: Images in the order in which the updates take them, `batch` each, (R, count).
         labels: (R, N).
         batch: Examples per update.
@@ -487,9 +480,15 @@ class Sparse:
         self._dense = Dense(stack)
         self._kind = Kind(*(names.index(getattr(stack.run, field)) for field, names in _NAMES.items()))
         self._constants = torch.stack([stack.each(name) for name in ("beta1", "beta2", "epsilon")], 1).numpy()
-        self._images = {part: rows(part.images) for part in (stack.train, stack.validation, stack.test)}
+        # chunk by chunk, as indices take much memory before they are made small
+        chunks = {
+            part: torch.split(part.images, CHUNK) for part in (stack.train, stack.validation, stack.test)
+        }
+        self._images = {part: rows(images) for part, images in chunks.items()}
         one_batch = stack.run.batch_size is None and stack.train.rows is None
-        self._flipped = transposes(stack.train.images[: None if one_batch else 0])
+        self._flipped = rows(
+            [images.mT for images in chunks[stack.train]] if one_batch else [torch.empty(0, 0)]
+        )
         self._take_up()
         self._descend(0, 0)  # compiles, so that no clock counts it
 

@@ -28,8 +28,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from analysis import data as mnist
 from analysis.data import Data
+from analysis.dense import Dense
 from analysis.network import plain
 from analysis.runs import Measure, Run
+from analysis.stack import Part, Stack
 from analysis.training import backend, train
 
 CPU = torch.device("cpu")
@@ -129,18 +131,26 @@ def batches(run: Run, data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def operations(work: Work, data: Data) -> float:
-    """Floating-point operations that the engine does for one model-step (the sparse kernel skips zeros)."""
+    """Floating-point operations that the engine does for one model-step: it skips zeros, or pixels that are zero."""
     run = work.run
-    examples = run.batch_size or len(data.train_labels)
-    ever = int((data.train_images.any(0) | data.test_images.any(0)).sum())
-    sparse = backend([run], CPU).startswith("numba")
-    inputs = int(data.train_images[:1000].count_nonzero()) / 1000 if sparse else ever
-    first = (inputs + 1) * run.hidden[0]
+    full = run.batch_size is None
+    if backend([run], CPU).startswith("numba"):
+        train_inputs = test_inputs = int(data.train_images[:1000].count_nonzero()) / 1000
+    else:
+        stack = Stack(work.stack, data, CPU, torch.float32)
+        train_inputs, test_inputs = (inputs_per_example(stack, part) for part in (stack.train, stack.test))
     upper = sum((below + 1) * units for below, units in zip(run.sizes[1:], run.sizes[2:], strict=False))
-    forward = first + upper
-    return 2.0 * examples * (forward + first + 2 * upper) + (
-        2.0 * len(data.test_labels) * forward if run.batch_size is None else 0
+    train = 2 * (train_inputs + 1) * run.hidden[0] + 3 * upper
+    test = (test_inputs + 1) * run.hidden[0] + upper
+    return 2 * (
+        len(data.train_labels) * train + len(data.test_labels) * test if full else run.batch_size * train
     )
+
+
+def inputs_per_example(stack: Stack, part: Part) -> float:
+    """How many inputs the torch back end multiplies with, on average."""
+    chunks = list(Dense(stack).chunks(part))
+    return sum(chunk.inputs.shape[-2] * chunk.inputs.shape[-1] for chunk in chunks) / len(part)
 
 
 def sgemm() -> float:
