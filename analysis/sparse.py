@@ -36,7 +36,7 @@ Array: TypeAlias = NDArray[Any]
 
 _THREADS = numba.get_num_threads()  # at most
 LINE = 64  # bytes of a cache line: rows that begin with one are read fastest
-CHUNK = 128  # examples whose activations stay in a core's cache
+CHUNK = 512  # examples at a time: the more, the longer the sums that are added to a weight; their errors stay in cache
 
 # Sums may be reordered and multiplications fused; NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz"}

@@ -150,7 +150,7 @@ def test_deeper_networks_train_as_in_plain_pytorch(small, precision, optimizer, 
 
 
 @pytest.mark.parametrize("hidden", [(50,), (8, 8)])
-@pytest.mark.parametrize("batch_size", [None, 300])
+@pytest.mark.parametrize("batch_size", [None, 600])
 def test_batches_of_several_chunks_train_as_in_plain_pytorch(
     small, back_end, precision, batch_size, hidden, monkeypatch
 ):
