@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
 
 class AnalysisError(Exception):
     """What went wrong and what to do about it; `exit_code` is what a command line ends with."""
@@ -29,3 +34,16 @@ class DeviceError(AnalysisError):
 
 class ClusterError(AnalysisError):
     """The cluster cannot be reached, or its workers cannot compute."""
+
+
+@contextlib.contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """What is printed in here may find no reader any more, such as `head`, which has seen enough: no error.
+
+    All that would be printed from then on is dropped.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's own flush is silent

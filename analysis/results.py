@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ import pandas as pd
 
 from analysis import store
 from analysis.data import MNIST_DIGEST
-from analysis.errors import AnalysisError, ResultsError
+from analysis.errors import AnalysisError, ResultsError, reader_may_leave
 from analysis.experiments import PRESETS, Experiment, Preset
 from analysis.runs import Job, Program, Run, key
 from analysis.store import Missing, Provenance, Result, Store
@@ -137,14 +136,11 @@ def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Experim
         print(f"results: {error}", file=sys.stderr)
         return error.exit_code
     print(f"{results.name}, preset {results.preset}: {results.summary()}", file=sys.stderr)
-    try:
-        tables = [results.rows] if len(results.rows) else []
-        for name, table in results.programs.items():
-            tables.append(table.assign(program=name))
+    tables = [results.rows] if len(results.rows) else []
+    for name, table in results.programs.items():
+        tables.append(table.assign(program=name))
+    with reader_may_leave():
         pd.concat(tables).to_csv(sys.stdout, index=False)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's own flush is silent
     return 0
 
 

@@ -23,7 +23,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from analysis import data, store
-from analysis.errors import AnalysisError, ClusterError, DeviceError
+from analysis.errors import AnalysisError, ClusterError, DeviceError, reader_may_leave
 from analysis.experiments import PRESETS, Experiment, Preset
 from analysis.runs import Job, key
 from analysis.store import Missing, Provenance, Store
@@ -142,10 +142,11 @@ def _fill(
         name: status(experiments[name], arguments.preset, cache, data_digest, arguments.force)
         for name in dict.fromkeys(arguments.only or experiments)
     }
-    for name, each in found.items():
-        print(f"{name}: {len(each.present)} of {len(each.jobs)} results are there")
-        for reason, count in Counter(each.missing.values()).items():
-            print(f"  {count} {reason}")
+    with reader_may_leave():
+        for name, each in found.items():
+            print(f"{name}: {len(each.present)} of {len(each.jobs)} results are there")
+            for reason, count in Counter(each.missing.values()).items():
+                print(f"  {count} {reason}")
     if arguments.list:
         return 0
     if arguments.device != "auto" and arguments.dask is None:
@@ -170,17 +171,18 @@ def _fill(
         campaign = Campaign(cache, data_digest, workforce, rates, known, arguments.force)
         tasks = campaign.plan(jobs)
         seconds = sum(task.seconds for task in tasks)
-        print(
-            f"{len(jobs)} results to compute in {len(tasks)} tasks on {workforce}, "
-            f"about {duration(seconds / workforce.size)}",
-            flush=True,
-        )
+        with reader_may_leave():
+            print(
+                f"{len(jobs)} results to compute in {len(tasks)} tasks on {workforce}, "
+                f"about {duration(seconds / workforce.size)}"
+            )
         progress = Progress(seconds)
         try:
             campaign.compute(tasks, progress)
         finally:
             progress.close()
-            print(f"{len(campaign.computed)} results computed")
+            with reader_may_leave():
+                print(f"{len(campaign.computed)} results computed")
     for name, reason in campaign.failed.items():
         owners = ", ".join(experiment for experiment, each in found.items() if name in each.jobs)
         print(f"run_all: failed: {owners}: {describe(campaign.known[name])}: {reason}", file=sys.stderr)

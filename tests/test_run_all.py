@@ -229,6 +229,17 @@ def test_list_needs_neither_torch_nor_data(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_reader_that_has_seen_enough_of_the_list_is_no_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "analysis.run_all", "--list", "--cache", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # long before anything is written
+        errors = process.stderr.read()
+    assert process.returncode == 0
+    assert errors == ""
+
+
 def test_without_torch_computing_ends_with_2(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
