@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -43,6 +44,11 @@ class Chunk(NamedTuple):
     pixels: Tensor | None = None
 
 
+def crops(device: torch.device) -> bool:
+    """Whether chunks are cropped: that pays where they are so small that many pixels are zero in all their images."""
+    return device.type == "cpu"
+
+
 class Dense:
     """The weights of a stack, trained by torch.
 
@@ -62,7 +68,7 @@ class Dense:
         units = len(stack.runs) * sum(stack.run.hidden)
         self._chunk = max(256, (CACHED if stack.device.type == "cpu" else IN_MEMORY) // units)
         self._sums = torch.float32 if stack.device.type == "mps" else torch.float64
-        self._cropped: dict[Part, list[Chunk]] = {}
+        self._cropped: WeakKeyDictionary[Part, list[Chunk]] = WeakKeyDictionary()
 
     def dense(self) -> Dense:
         """Itself: what measures has one way to ask either back end."""
@@ -130,22 +136,15 @@ class Dense:
 
     def chunks(self, part: Part) -> Iterable[Chunk]:
         """A part, chunk by chunk."""
-        stack = self.stack
-        if (
-            stack.device.type == "cpu"
-            and part.rows is None
-            and part in (stack.train, stack.validation, stack.test)
-        ):
-            if part not in self._cropped:
-                self._cropped[part] = list(self._crop(part))
-            return self._cropped[part]
-        if part.rows is None:
-            pieces = zip(
-                torch.split(part.images, self._chunk), torch.split(part.labels, self._chunk, 1), strict=True
-            )
-            return (Chunk(images.mT, labels) for images, labels in pieces)
-        per_run = torch.split(part.rows, self._chunk, 1)
-        return (Chunk(part.images[rows].mT, part.labels.gather(1, rows)) for rows in per_run)
+        if part.rows is not None:
+            per_run = torch.split(part.rows, self._chunk, 1)
+            return (Chunk(part.images[rows].mT, part.labels.gather(1, rows)) for rows in per_run)
+        if not crops(self.stack.device):
+            images, labels = torch.split(part.images, self._chunk), torch.split(part.labels, self._chunk, 1)
+            return (Chunk(each.mT, own) for each, own in zip(images, labels, strict=True))
+        if part not in self._cropped:
+            self._cropped[part] = list(self._crop(part))
+        return self._cropped[part]
 
     def _crop(self, part: Part) -> Iterator[Chunk]:
         """Chunks of images that are alike, without the pixels that are zero in all of them.

@@ -182,16 +182,16 @@ def transpose(out: Rows, matrix: Rows, which: Array) -> None:
 @numba.njit(error_model="numpy")
 def activate(z: Array, activation: int) -> None:
     """z becomes φ(z), in place."""
-    zero, one, two = z.dtype.type(0), z.dtype.type(1), z.dtype.type(2)  # of z's type, so that all vectors are
     if activation == 0:
+        one = z.dtype.type(1)  # of z's type, so that everything is
         for j in range(len(z)):
             z[j] = one / (one + exp(-z[j]))
-    elif activation == 1:
+    elif activation == 1:  # in float64, as most digits of a small tanh cancel
         for j in range(len(z)):
-            z[j] = one - two / (one + exp(two * z[j]))
+            z[j] = 1.0 - 2.0 / (1.0 + exp(2.0 * z[j]))
     else:
         for j in range(len(z)):
-            z[j] = zero if z[j] < zero else z[j]
+            z[j] = 0.0 if z[j] < 0.0 else z[j]
 
 
 @numba.njit(error_model="numpy")

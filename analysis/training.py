@@ -37,7 +37,7 @@ State: TypeAlias = dict[str, Any]
 
 SAVE_SECONDS = 60.0  # at most one checkpoint in that time
 STACK_SECONDS = 20 * 60.0  # a stack on a CPU should not take longer: little is lost when it is interrupted
-SPARSE_SPEED, DENSE_SPEED = 1.4e11, 7e10  # operations a second of a CPU's thread, as `work` counts them
+SPARSE_SPEED, DENSE_SPEED = 2e11, 7e10  # operations a second of a CPU's thread, as `work` counts them
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,14 @@ def test_batches_of_several_chunks_train_as_in_plain_pytorch(
     assert_parity(run, small, precision)
 
 
+@pytest.mark.parametrize("hidden", [(50,), (8, 8)])
+def test_whole_images_as_on_a_gpu_train_as_in_plain_pytorch(small, precision, hidden, monkeypatch):
+    monkeypatch.setattr(training, "Sparse", None)
+    monkeypatch.setattr(dense, "crops", lambda _: False)
+    monkeypatch.setattr(dense, "CACHED", 1)
+    assert_parity(replace(RUN, hidden=hidden, train_examples=700, epochs=6), small, precision)
+
+
 def test_sorted_labels_train_as_in_plain_pytorch(small, back_end, precision):
     assert_parity(replace(RUN, order="label_sorted", batch_size=1, epochs=1), small, precision)
 
@@ -424,7 +432,7 @@ def test_stacks_hold_runs_of_one_shape(small):
 
 
 def test_long_runs_make_small_stacks(small):
-    runs = [replace(RUN, hidden=(300,), train_examples=None, epochs=2_000, seed=seed) for seed in range(8)]
+    runs = [replace(RUN, hidden=(300,), train_examples=None, epochs=4_000, seed=seed) for seed in range(8)]
     assert {len(stack) for stack in stacks(runs, small, CPU)} == {torch.get_num_threads()}
 
 
