@@ -206,7 +206,7 @@ def _is_sparse(run: Run, device: torch.device) -> bool:
     """Whether the sparse back end takes less time than torch; full batches of narrow networks suit torch better."""
     if Sparse is None or device.type != "cpu" or len(run.hidden) > 1:
         return False
-    return run.batch_size is not None or run.hidden[0] >= 48
+    return run.batch_size is not None or run.hidden[0] >= 32
 
 
 def backend(runs: Sequence[Run], device: torch.device) -> str:
