@@ -5,7 +5,8 @@ The digests in the cache tell that nobody touched a result; this tells that it w
 How near must a cached value be to the one computed again? Other machines, stacks and numbers of threads round
 otherwise, and training amplifies that: harmlessly where it converges, without bound where it is chaotic.
 How far rounding takes a run is measured: the run is computed in single and in double precision, and the largest
-difference of a value so far is its spread. A cached value agrees within `FACTOR` spreads and a floor (`floor`).
+difference of a value so far is its spread; a loss spreads at least by the largest share that any loss does.
+A cached value agrees within `FACTOR` spreads and a floor (`floor`).
 At a constant start all outputs are equal, and which is the largest is rounding's, so no count is compared there.
 From the update on where rounding alone moves a loss by more than a share `PREDICTABLE` of itself, no computation
 predicts the run, and nothing is compared; the table says up to which epoch it was.
@@ -184,10 +185,14 @@ def compare_run(
     with np.errstate(invalid="ignore"):  # ∞ - ∞
         difference = (single["value"] - double["value"]).abs()
     spread = difference.fillna(0.0).groupby([table["metric"], table["index"]]).cummax()
+    of_losses = table["metric"].str.endswith("_loss")
+    # the same weights make all losses: if two precisions happen to meet in one of them, the others tell
+    share = (difference / table["single"].abs()).where(of_losses).replace(np.inf, np.nan).fillna(0.0)
+    moved = share.groupby(table["update"]).transform("max").cummax() * table["single"].abs()
+    spread = spread.mask(of_losses & (moved > spread), moved)
     table["floor"] = floor(table, examples)
     table["tolerance"] = FACTOR * spread + table["floor"]
     lost = spread > PREDICTABLE * table["single"].abs() + table["floor"]
-    of_losses = table["metric"].str.endswith("_loss")
     end = table.loc[lost & of_losses, "update"].min()  # NaN if the losses stay predictable
     lost = lost.groupby([table["metric"], table["index"]]).cummax() | (table["update"] >= end)
     if run.init == "constant":  # all outputs are equal at first: rounding says which one is the largest

@@ -153,6 +153,30 @@ def test_a_chaotic_run_is_compared_while_it_can_be_predicted(
     assert 2 < float(loss[8]) < 30
 
 
+def test_a_loss_in_which_two_precisions_happen_to_meet_is_judged_by_the_other() -> None:
+    """As in a network of Nielsen's after 5,000 updates, where single and double precision gave 0.2053 and 0.2054."""
+    measures = (Measure(metrics=("train_loss", "test_loss"), every=1),)
+    run = dataclasses.replace(CALM, epochs=1, batch_size=None, measures=measures)
+    rows = pd.DataFrame(
+        {
+            "epoch": [0.0, 0.0, 1.0, 1.0],
+            "update": [0, 0, 1, 1],
+            "metric": ["train_loss", "test_loss"] * 2,
+            "index": 0,
+            "value": [2.0, 2.0, 0.2, 0.2],
+        }
+    )
+    double = rows.assign(value=[2.0, 2.0, 0.201, 0.2])  # rounding moves the train loss by 0.5 %
+
+    def verdicts(test_loss: float) -> list[str]:
+        cached = rows.assign(value=[2.0, 2.0, 0.2, test_loss])
+        parts = {"train": 200, "validation": 0, "test": 1_000}
+        return [each.verdict.split(":")[0] for each in audit.compare_run(run, cached, rows, double, parts)]
+
+    assert verdicts(0.205) == ["agrees", "agrees"]
+    assert verdicts(0.22) == ["agrees", "DIFFERS"]
+
+
 def at(metric: str, update: int, change: Callable[[float], float]) -> Forge:
     """Alters a metric's values at one update."""
 
