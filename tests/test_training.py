@@ -167,6 +167,18 @@ def test_whole_images_as_on_a_gpu_train_as_in_plain_pytorch(small, precision, hi
     assert_parity(replace(RUN, hidden=hidden, train_examples=700, epochs=6), small, precision)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.float64, 1e-9)])
+@pytest.mark.parametrize(("number", "activation"), [(0, torch.sigmoid), (1, torch.tanh)])
+def test_the_kernels_activations_keep_the_digits_of_small_numbers(number, activation, dtype, tolerance):
+    """Which the parity of losses would not show."""
+    sparse = pytest.importorskip("analysis.sparse")
+    z = torch.logspace(-6, 1.3, 200).to(dtype)
+    z = torch.cat([z, -z])
+    expected = activation(z.double())
+    sparse.activate(z.numpy(), number)
+    assert z.double().numpy() == pytest.approx(expected.numpy(), rel=tolerance)
+
+
 def test_sorted_labels_train_as_in_plain_pytorch(small, back_end, precision):
     assert_parity(replace(RUN, order="label_sorted", batch_size=1, epochs=1), small, precision)
 
