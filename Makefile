@@ -22,7 +22,7 @@ results: $(VENV)/train  ## compute what is missing or stale in cache/
 audit: $(VENV)/train  ## a few cached results, drawn at random or by SEED, computed again from nothing: their first epochs
 	$(PY) -m analysis.audit --epochs 2 $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/test  ## the engine against plain PyTorch; JSON=FILE writes the numbers as well
+bench: $(VENV)/test  ## the engine against plain PyTorch; JSON=FILE writes the comparison as well
 	$(PY) -m tests.benchmarks.engine $(if $(JSON),--json $(JSON))
 
 mutants: $(VENV)/test  ## plants mistakes in the code and tells which test catches each; takes minutes

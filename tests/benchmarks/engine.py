@@ -257,11 +257,13 @@ def growth() -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Prints both tables, and writes them as JSON if asked to."""
+    """Prints both tables, and writes the comparison as JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers as a JSON list")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparison as a JSON list")
     file = parser.parse_args().json
     compared = compare()
+    if file is not None:
+        file.write_text(json.dumps(compared, indent=1) + "\n")
     print(
         f"{'work':56} {'plain ms':>9} {'engine ms':>9} {'ratio':>6} {'of sgemm':>8} {'MB':>6} {'plain':>6}  back end"
     )
@@ -271,14 +273,11 @@ def main() -> None:
             "  {backend}".format(**row)
         )
     print("\nms per model-step; MB: peak memory of a process that does only this")
-    grown = growth()
     print("\ntime of one update of the whole stack grows as (size) to the power of the slope")
-    for row in grown:
+    for row in growth():
         print(f"\n{row['growth']}: slope {row['slope']:.2f}")
         for size, milliseconds in zip(row["sizes"], row["ms_per_update"], strict=True):  # type: ignore[call-overload]
             print(f"{size:8,d} {milliseconds:10.2f} ms")
-    if file is not None:
-        file.write_text(json.dumps(compared + grown, indent=1) + "\n")
 
 
 if __name__ == "__main__":
