@@ -34,15 +34,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis import data, store
+from analysis import data
+from analysis.campaign import store
+from analysis.campaign.keys import Job, Program, identity, key
+from analysis.campaign.store import CacheMiss, Store
+from analysis.engine.run import CLASSES, Run
 from analysis.errors import AnalysisError, DeviceError
-from analysis.experiments import PRESETS, Experiment
+from analysis.question import PRESETS, Jobs
 from analysis.run_all import DEVICES
-from analysis.runs import CLASSES, Job, Program, Run, identity, key
-from analysis.store import Missing, Store
 
 if TYPE_CHECKING:
-    from analysis.computing import Computer
+    from analysis.campaign.worker import Worker
 
 RUNS = 3
 FACTOR = 10.0  # two machines in single precision differ by about as much as single from double precision
@@ -96,13 +98,13 @@ class Candidate:
 def main(
     argv: Sequence[str] | None = None,
     *,
-    experiments: Mapping[str, Experiment] | None = None,
+    experiments: Mapping[str, Jobs] | None = None,
     load: Callable[[Path], data.Data] = data.load,
     data_digest: str = data.MNIST_DIGEST,
 ) -> int:
     """Audit the cache; gives the exit code. Arguments as for `run_all.main`."""
     if experiments is None:
-        from analysis.experiments.registry import EXPERIMENTS
+        from analysis.questions import EXPERIMENTS
 
         experiments = EXPERIMENTS
     arguments = _parser().parse_args(argv)
@@ -118,19 +120,19 @@ def main(
 
 
 def candidates(
-    experiments: Mapping[str, Experiment], cache: Store, data_digest: str, cheap: bool
+    experiments: Mapping[str, Jobs], cache: Store, data_digest: str, cheap: bool
 ) -> list[Candidate]:
     """What the cache holds of all presets, by key; if it has to be cheap, without costly programs of no epochs."""
     names: dict[Job, list[str]] = {}
     for preset in PRESETS:
-        for name, experiment in experiments.items():
-            for job in experiment.jobs(preset):
+        for name, jobs in experiments.items():
+            for job in jobs(preset):
                 names.setdefault(job, []).append(name)
     found = []
     for job in sorted(names, key=lambda job: key(job, data_digest)):
         try:
             seconds = cache.provenance(job, data_digest).seconds
-        except Missing:
+        except CacheMiss:
             continue  # run_all says why
         fixed = isinstance(job, Program) and "epochs" not in dict(job.arguments)
         if cheap and fixed and seconds > PROGRAM_SECONDS:
@@ -210,7 +212,7 @@ def floor(table: pd.DataFrame, examples: Mapping[str, int]) -> pd.Series[float]:
     at least of 1. Accuracies and counts: `FLIPS` examples. Sharpness: twice the residual at which its iteration
     stops, relatively, as either value may be off by one.
     """
-    from analysis.measuring import SHARPNESS_TOLERANCE
+    from analysis.engine.evaluation import SHARPNESS_TOLERANCE
 
     size = table["single"].abs().replace(np.inf, np.nan).fillna(0.0)
     limits = ROUNDING * size
@@ -316,7 +318,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _audit(
     arguments: argparse.Namespace,
-    experiments: Mapping[str, Experiment],
+    experiments: Mapping[str, Jobs],
     load: Callable[[Path], data.Data],
     data_digest: str,
 ) -> int:
@@ -328,15 +330,15 @@ def _audit(
             f"{arguments.cache} holds no result of the experiments: python -m analysis.run_all computes them"
         )
     try:
-        from analysis.computing import Computer, find_device, this_machine
+        from analysis.campaign.worker import Worker, current_environment, find_device
     except ImportError as error:
         raise DeviceError("an audit computes, which needs torch: pip install '.[train]'") from error
-    from analysis.campaign import describe
+    from analysis.campaign.scheduler import describe
 
     device = find_device(arguments.device)
     seed = secrets.randbelow(2**32) if arguments.seed is None else arguments.seed
     drawn = random.Random(seed).sample(there, min(arguments.runs, len(there)))
-    computer = Computer(load(arguments.data), device, this_machine(device))
+    computer = Worker(load(arguments.data), device, current_environment(device))
     print(f"{len(drawn)} of {len(there)} cached results, drawn with --seed {seed}", flush=True)
     rows: list[dict[str, str]] = []
     wrong = 0
@@ -366,17 +368,15 @@ def _cells(finding: Finding) -> tuple[str, ...]:
     )
 
 
-def _compare(
-    job: Job, cache: Store, computer: Computer, data_digest: str, epochs: int | None
-) -> list[Finding]:
+def _compare(job: Job, cache: Store, computer: Worker, data_digest: str, epochs: int | None) -> list[Finding]:
     """Compute a result again, with at most so many epochs, and compare it with the cached one."""
     import torch
 
-    from analysis.training import train
+    from analysis.engine.training import train
 
     try:
         cached = cache.read(job, data_digest).rows
-    except Missing as reason:  # it was there a moment ago
+    except CacheMiss as reason:  # it was there a moment ago
         return [_failure("result", str(reason))]
     short = shortened(job, epochs, cached)
     ((_, single),) = computer.compute({key(short, data_digest): short}, lambda done, all_of_them: None)

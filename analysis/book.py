@@ -18,10 +18,10 @@ from analysis import claims, tables
 from analysis.claims import results
 from analysis.claims.registry import CLAIMS, STATEMENTS
 from analysis.data import MNIST_SHA256
-from analysis.experiments.registry import EXPERIMENTS
+from analysis.engine.run import Run
 from analysis.figures import assignment1 as figures1
 from analysis.files import write_atomically
-from analysis.runs import Run
+from analysis.questions import EXPERIMENTS
 from analysis.tables import assignment1 as tables1
 
 QUESTIONS = {  # by section

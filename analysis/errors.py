@@ -37,7 +37,7 @@ class ClusterError(AnalysisError):
 
 
 @contextlib.contextmanager
-def reader_may_leave() -> Iterator[None]:
+def ignore_broken_pipe() -> Iterator[None]:
     """What is printed in here may find no reader any more, such as `head`, which has seen enough: no error.
 
     All that would be printed from then on is dropped.

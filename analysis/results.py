@@ -18,12 +18,13 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import store
+from analysis.campaign import store
+from analysis.campaign.keys import Job, Program, key
+from analysis.campaign.store import CacheMiss, Provenance, Result, Store
 from analysis.data import MNIST_DIGEST
-from analysis.errors import AnalysisError, ResultsError, reader_may_leave
-from analysis.experiments import PRESETS, Experiment, Preset
-from analysis.runs import Job, Program, Run, key
-from analysis.store import Missing, Provenance, Result, Store
+from analysis.engine.run import Run
+from analysis.errors import AnalysisError, ResultsError, ignore_broken_pipe
+from analysis.question import PRESETS, Jobs, Preset
 
 _ALWAYS = ("hidden", "learning_rate", "seed")  # columns even where all runs agree
 
@@ -78,7 +79,7 @@ def load(
     name: str,
     folder: Path = store.FOLDER,
     *,
-    experiments: Mapping[str, Experiment] | None = None,
+    experiments: Mapping[str, Jobs] | None = None,
     data_digest: str = MNIST_DIGEST,
 ) -> Results:
     """An experiment's cached results: of the full preset if all of them are there, else of the quick one.
@@ -100,20 +101,20 @@ def load(
     cache = Store(folder)
     reasons: dict[Preset, Counter[str]] = {}
     for preset in PRESETS:
-        jobs = known[name].jobs(preset)
+        jobs = known[name](preset)
         results = []
         reasons[preset] = Counter()
         for job in jobs:
             try:
                 results.append(cache.read(job, data_digest))
-            except Missing as reason:
+            except CacheMiss as reason:
                 reasons[preset][str(reason)] += 1
         if not reasons[preset]:
             return _tidy(name, preset, jobs, results, data_digest)
     raise ResultsError(
         f"the results of {name} are not complete:\n"
         + "".join(
-            f"  {preset}: {count} of {len(known[name].jobs(preset))} {reason}\n"
+            f"  {preset}: {count} of {len(known[name](preset))} {reason}\n"
             for preset in PRESETS
             for reason, count in reasons[preset].items()
         )
@@ -121,7 +122,7 @@ def load(
     )
 
 
-def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Experiment] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Jobs] | None = None) -> int:
     """Print an experiment's results as CSV; gives the exit code."""
     known = _all() if experiments is None else experiments
     parser = argparse.ArgumentParser(prog="python -m analysis.results", description=main.__doc__)
@@ -139,14 +140,14 @@ def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Experim
     tables = [results.rows] if len(results.rows) else []
     for name, table in results.programs.items():
         tables.append(table.assign(program=name))
-    with reader_may_leave():
+    with ignore_broken_pipe():
         pd.concat(tables).to_csv(sys.stdout, index=False)
     return 0
 
 
-def _all() -> Mapping[str, Experiment]:
+def _all() -> Mapping[str, Jobs]:
     """The project's experiments; imported late, because their modules may read results."""
-    from analysis.experiments.registry import EXPERIMENTS
+    from analysis.questions import EXPERIMENTS
 
     return EXPERIMENTS
 
@@ -172,7 +173,7 @@ def _tidy(
     programs: dict[str, list[tuple[Program, Result]]] = {}
     for job, result in zip(jobs, results, strict=True):
         if isinstance(job, Program):
-            programs.setdefault(job.function.partition(":")[2], []).append((job, result))
+            programs.setdefault(job.name.rpartition(".")[2], []).append((job, result))
     tables = {}
     for function, calls in programs.items():
         arguments = [dict(program.arguments) for program, _ in calls]

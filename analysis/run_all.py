@@ -22,16 +22,17 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from analysis import data, store
-from analysis.errors import AnalysisError, ClusterError, DeviceError, reader_may_leave
-from analysis.experiments import PRESETS, Experiment, Preset
-from analysis.runs import Job, key
-from analysis.store import Missing, Provenance, Store
+from analysis import data
+from analysis.campaign import store
+from analysis.campaign.keys import Job, key
+from analysis.campaign.store import CacheMiss, Provenance, Store
+from analysis.errors import AnalysisError, ClusterError, DeviceError, ignore_broken_pipe
+from analysis.question import PRESETS, Jobs, Preset
 
 if TYPE_CHECKING:
     import torch
 
-    from analysis.campaign import Workforce
+    from analysis.campaign.scheduler import Executor
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -54,7 +55,7 @@ class Status:
 def main(
     argv: Sequence[str] | None = None,
     *,
-    experiments: Mapping[str, Experiment] | None = None,
+    experiments: Mapping[str, Jobs] | None = None,
     load: Callable[[Path], data.Data] = data.load,
     data_digest: str = data.MNIST_DIGEST,
 ) -> int:
@@ -67,7 +68,7 @@ def main(
         data_digest: The data set's digest, known without loading it.
     """
     if experiments is None:
-        from analysis.experiments.registry import EXPERIMENTS
+        from analysis.questions import EXPERIMENTS
 
         experiments = EXPERIMENTS
     arguments = _parser(experiments).parse_args(argv)
@@ -86,21 +87,21 @@ def main(
         signal.signal(signal.SIGTERM, before)
 
 
-def status(experiment: Experiment, preset: Preset, cache: Store, data_digest: str, force: bool) -> Status:
+def status(jobs_of: Jobs, preset: Preset, cache: Store, data_digest: str, force: bool) -> Status:
     """What the cache holds of an experiment."""
-    jobs = {key(job, data_digest): job for job in experiment.jobs(preset)}
+    jobs = {key(job, data_digest): job for job in jobs_of(preset)}
     present, missing = {}, {}
     for name, job in jobs.items():
         try:
             present[name] = cache.provenance(job, data_digest)
             if force:
                 missing[name] = "computed again (--force)"
-        except Missing as reason:
+        except CacheMiss as reason:
             missing[name] = str(reason)
     return Status(jobs, present, missing)
 
 
-def _parser(experiments: Mapping[str, Experiment]) -> argparse.ArgumentParser:
+def _parser(experiments: Mapping[str, Jobs]) -> argparse.ArgumentParser:
     """The command line."""
 
     def name(text: str) -> str:
@@ -132,7 +133,7 @@ def _parser(experiments: Mapping[str, Experiment]) -> argparse.ArgumentParser:
 
 def _fill(
     arguments: argparse.Namespace,
-    experiments: Mapping[str, Experiment],
+    experiments: Mapping[str, Jobs],
     load: Callable[[Path], data.Data],
     data_digest: str,
 ) -> int:
@@ -142,7 +143,7 @@ def _fill(
         name: status(experiments[name], arguments.preset, cache, data_digest, arguments.force)
         for name in dict.fromkeys(arguments.only or experiments)
     }
-    with reader_may_leave():
+    with ignore_broken_pipe():
         for name, each in found.items():
             print(f"{name}: {len(each.present)} of {len(each.jobs)} results are there")
             for reason, count in Counter(each.missing.values()).items():
@@ -156,32 +157,32 @@ def _fill(
         return 0
 
     cache.prepare()
-    with _workforce(arguments, load) as workforce:
-        from analysis.campaign import Campaign, describe, expected_rates
-        from analysis.progress import Progress, duration
+    with _executor(arguments, load) as executor:
+        from analysis.campaign.progress import Progress, duration
+        from analysis.campaign.scheduler import Campaign, describe, expected_rates
 
         cached = ((each.jobs[name], made) for each in found.values() for name, made in each.present.items())
         known = {
             key(job, data_digest): job
-            for experiment in experiments.values()
+            for jobs_of in experiments.values()
             for preset in PRESETS
-            for job in experiment.jobs(preset)
+            for job in jobs_of(preset)
         }
-        rates = expected_rates(workforce, cached)
-        campaign = Campaign(cache, data_digest, workforce, rates, known, arguments.force)
+        rates = expected_rates(executor, cached)
+        campaign = Campaign(cache, data_digest, executor, rates, known, arguments.force)
         tasks = campaign.plan(jobs)
         seconds = sum(task.seconds for task in tasks)
-        with reader_may_leave():
+        with ignore_broken_pipe():
             print(
-                f"{len(jobs)} results to compute in {len(tasks)} tasks on {workforce}, "
-                f"about {duration(seconds / workforce.size)}"
+                f"{len(jobs)} results to compute in {len(tasks)} tasks on {executor}, "
+                f"about {duration(seconds / executor.size)}"
             )
         progress = Progress(seconds)
         try:
             campaign.compute(tasks, progress)
         finally:
             progress.close()
-            with reader_may_leave():
+            with ignore_broken_pipe():
                 print(f"{len(campaign.computed)} results computed")
     for name, reason in campaign.failed.items():
         owners = ", ".join(experiment for experiment, each in found.items() if name in each.jobs)
@@ -190,7 +191,7 @@ def _fill(
 
 
 @contextlib.contextmanager
-def _workforce(arguments: argparse.Namespace, load: Callable[[Path], data.Data]) -> Iterator[Workforce]:
+def _executor(arguments: argparse.Namespace, load: Callable[[Path], data.Data]) -> Iterator[Executor]:
     """Who computes.
 
     Raises:
@@ -198,14 +199,14 @@ def _workforce(arguments: argparse.Namespace, load: Callable[[Path], data.Data])
     """
     if arguments.dask is None:
         device = _device(arguments.device)
-        from analysis.campaign import Alone
-        from analysis.computing import Computer, this_machine
+        from analysis.campaign.scheduler import LocalExecutor
+        from analysis.campaign.worker import Worker, current_environment
 
-        yield Alone(
-            Computer(
+        yield LocalExecutor(
+            Worker(
                 load(arguments.data),
                 device,
-                this_machine(device),
+                current_environment(device),
                 checkpoints=arguments.cache,
                 resume=not arguments.force,
             )
@@ -213,18 +214,20 @@ def _workforce(arguments: argparse.Namespace, load: Callable[[Path], data.Data])
         return
     _check_torch()
     try:
-        from analysis import cluster
+        from analysis.campaign import dask_executor
     except ImportError as error:
         raise ClusterError("--dask needs Dask: pip install '.[train,cluster]'") from error
     folder = arguments.data if arguments.data != data.FOLDER else None  # else workers have their own
-    with cluster.connect(arguments.dask, cluster.Setting(arguments.device, load, folder)) as workers:
+    with dask_executor.connect(
+        arguments.dask, dask_executor.WorkerConfig(arguments.device, load, folder)
+    ) as workers:
         yield workers
 
 
 def _device(name: str) -> torch.device:
     """The device of that name. Raises DeviceError."""
     _check_torch()
-    from analysis.computing import find_device
+    from analysis.campaign.worker import find_device
 
     return find_device(name)
 

@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import digits
 import pandas as pd
 import pytest
 
+from analysis.campaign.store import Provenance, Store
 from analysis.data import Data
-from analysis.store import Provenance, Store
+from tests.helpers import digits
 
 
 @pytest.fixture(scope="session")

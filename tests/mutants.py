@@ -273,7 +273,7 @@ MUTANTS = (
     ),
     Mutant(
         "validated-on-training", "the validation loss is measured on the training set", STACK,
-        "everything.take(validation_rows(self.run, examples)", "everything.take(training_rows(self.run, examples)",
+        "everything.take(validation_indices(self.run, examples)", "everything.take(training_indices(self.run, examples)",
         metrics(None),
     ),
     Mutant(

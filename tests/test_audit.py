@@ -8,20 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import digits
 import pandas as pd
 import pytest
 
 from analysis import audit
+from analysis.campaign.keys import Job, Program, key
+from analysis.campaign.store import Provenance, Store
 from analysis.data import Data
+from analysis.engine.run import Measure, Run
 from analysis.errors import DataError
-from analysis.experiments import Experiment, Preset
-from analysis.runs import Job, Measure, Program, Run, key
-from analysis.store import Provenance, Store
+from analysis.question import Experiment, Preset
+from tests.helpers import digits
 
 torch = pytest.importorskip("torch")
 
-from analysis import training  # noqa: E402 (needs torch)
+from analysis import training  # noqa: E402 (needs torch
 
 CPU = torch.device("cpu")
 LOSSES = ("train_loss", "train_accuracy", "test_loss")
@@ -104,7 +105,7 @@ def honest(small: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
         device_name="some processor", threads=1, backend="torch on cpu", stack=1, seconds=1.0,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "Sparse", None)
+        patch.setattr(training, "NumbaBackend", None)
         for job in (*RUNS.values(), *PROGRAMS.values()):
             store.write(job, digits.DIGEST, compute(job, small), how)
     return store.folder
@@ -247,7 +248,7 @@ def test_fewer_epochs_begin_as_more_do(
 ) -> None:
     """But for what a full batch measures at its end, which costs a pass of its own: the same up to rounding."""
     if back_end == "torch":
-        monkeypatch.setattr(training, "Sparse", None)
+        monkeypatch.setattr(training, "NumbaBackend", None)
     run = RUNS[name]
     whole = training.train([run], small, CPU)[0].rows
     short = training.train([audit.shortened(run, 1 + run.epochs // 2, whole)], small, CPU)[0].rows

@@ -11,10 +11,10 @@ import torch
 
 from analysis import exercise1
 from analysis.data import Data
-from analysis.experiments import exercise1 as experiment
-from analysis.experiments import gradient_descent
-from analysis.runs import Measure, Run
-from analysis.training import train
+from analysis.engine.run import Measure, Run
+from analysis.engine.training import train
+from analysis.question import exercise1 as experiment
+from analysis.question import gradient_descent
 
 CPU = torch.device("cpu")
 
@@ -82,13 +82,15 @@ def test_the_digits_are_those_of_the_files(on_disk: Data) -> None:
 
 def test_the_engine_follows_the_program(on_disk: Data) -> None:
     """The engine's losses are those of exercise 1's own loop, from the engine's start."""
-    from analysis.network import plain
+    from analysis.engine.network import reference_model
 
     epochs = 30
     measures = (Measure(metrics=("train_loss",), every=1),)
     run = Run(learning_rate=0.5, epochs=epochs, measures=measures)
     targets = exercise1.one_hot(on_disk.train_labels)
-    expected = list(exercise1.gradient_descent(plain(run), on_disk.train_images, targets, 0.5, epochs))
+    expected = list(
+        exercise1.gradient_descent(reference_model(run), on_disk.train_images, targets, 0.5, epochs)
+    )
     (trained,) = train([run], on_disk, CPU)
     losses = trained.rows.sort_values("update")["value"].tolist()
     assert losses[:epochs] == pytest.approx(expected, rel=1e-5)

@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 
 from analysis import results
+from analysis.campaign.keys import Job, Program, key
+from analysis.campaign.store import Provenance, Store
 from analysis.data import MNIST_DIGEST
+from analysis.engine.run import Measure, Run
 from analysis.errors import ResultsError
-from analysis.experiments import Experiment, Preset
-from analysis.runs import Job, Measure, Program, Run, key
-from analysis.store import Provenance, Store
+from analysis.question import Experiment, Preset
 
 MEASURES = (Measure(metrics=("train_loss",), every=1),)
 EPOCHS: dict[Preset, int] = {"full": 5, "quick": 2}

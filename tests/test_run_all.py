@@ -11,19 +11,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import campaigns
 import pandas as pd
 import pytest
 from digits import DIGEST
 
 from analysis import results
-from analysis.experiments import Experiment
-from analysis.runs import Job, Program, Run, key
-from analysis.store import Provenance, Store
+from analysis.campaign.keys import Job, Program, key
+from analysis.campaign.store import Provenance, Store
+from analysis.engine.run import Run
+from analysis.question import Experiment
+from tests.helpers import campaigns
 
 pytest.importorskip("torch")
 
-HERE = Path(__file__).parent
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}  # several campaigns share the machine
 
 
@@ -36,7 +36,7 @@ def computed(text: str) -> int:
 def start(cache: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     """A campaign in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, HERE / "campaigns.py", "--device", "cpu", "--cache", cache, *options],
+        [sys.executable, "-m", "tests.helpers.campaigns", "--device", "cpu", "--cache", cache, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -117,8 +117,8 @@ def test_damaged_results_are_computed_again(store: Store) -> None:
 def test_results_of_older_code_are_computed_again(
     store: Store, provenance: Provenance, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    older = Program(function="campaigns:mean", arguments=(("part", "train"),), version=0)
-    newer = Program(function="campaigns:mean", arguments=(("part", "train"),), version=1)
+    older = Program(name="campaigns.mean", function=campaigns.mean, arguments=(("part", "train"),), version=0)
+    newer = Program(name="campaigns.mean", function=campaigns.mean, arguments=(("part", "train"),), version=1)
     store.write(older, DIGEST, pd.DataFrame({"value": [-1.0]}), provenance)
     assert campaigns.main("--only", "small", "--cache", store.folder) == 0
     assert "1 stale: version 0 of the code, now 1" in capsys.readouterr().out
@@ -146,15 +146,15 @@ def test_a_failing_job_is_named_and_the_others_go_on(
     printed = capsys.readouterr()
     assert computed(printed.out) == 1
     failure, missing = [line for line in printed.err.splitlines() if "failed" in line]
-    assert failure.startswith("run_all: failed: broken: campaigns:fail(): RuntimeError: this one cannot work")
+    assert failure.startswith("run_all: failed: broken: campaigns.fail(): RuntimeError: this one cannot work")
     assert "campaigns.py, line" in failure
-    assert "nowhere" in missing
+    assert "a program returns a table, not None" in missing
 
 
 def test_a_failing_run_takes_no_other_run_of_its_stack_with_it(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analysis import training
+    from analysis.engine import training
 
     train = training.train
 
@@ -206,7 +206,9 @@ def test_an_unwritable_cache_ends_with_2(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_full_disk_ends_with_2_and_nothing_half_written(tmp_path: Path) -> None:
     """No file can grow beyond 1,024 bytes, a result's beginning."""
-    command = f"ulimit -f 1; exec {sys.executable} {HERE}/campaigns.py --only shared --cache {tmp_path}"
+    command = (
+        f"ulimit -f 1; exec {sys.executable} -m tests.helpers.campaigns --only shared --cache {tmp_path}"
+    )
     done = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, check=False, env={**os.environ, **ONE_THREAD}
     )
@@ -328,12 +330,13 @@ def test_a_checkpoint_that_is_damaged_or_makes_no_sense_costs_only_time(
 ) -> None:
     import torch
 
-    from analysis import checkpoints, training
+    from analysis.campaign import checkpoints
+    from analysis.engine import training
 
     assert campaigns.main("--only", "shared", "--device", "cpu", "--cache", store.folder) == 0
     jobs = campaigns.shared("full")
     keys = [key(job, DIGEST) for job in jobs]
-    backend = training.backend([job for job in jobs if isinstance(job, Run)], torch.device("cpu"))
+    backend = training.backend_name([job for job in jobs if isinstance(job, Run)], torch.device("cpu"))
     before = rows(store, jobs)
     for name in keys:
         store.path(name).unlink()

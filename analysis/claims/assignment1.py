@@ -6,9 +6,9 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.claims import Evidence, claim
-from analysis.experiments import curves, exercise1, gradient_descent, learning_rate, published
+from analysis.engine.run import CLASSES
+from analysis.question import curves, exercise1, gradient_descent, learning_rate, published
 from analysis.results import Results
-from analysis.runs import CLASSES
 from analysis.tables import assignment1 as tables
 from analysis.tables import interval, number, percent, power, words
 

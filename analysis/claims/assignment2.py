@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.claims import Evidence, claim
-from analysis.experiments import adam_vs_sgd, minibatch
+from analysis.question import adam_vs_sgd, minibatch
 from analysis.results import Results
 from analysis.tables import assignment2 as tables
 from analysis.tables import interval, number, percent, power, rate_text, words

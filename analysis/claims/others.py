@@ -11,8 +11,8 @@ import pandas as pd
 
 from analysis import statistics
 from analysis.claims import Evidence, assignment2, claim
-from analysis.experiments import learning_rate
-from analysis.experiments.published import PRINTED
+from analysis.question import learning_rate
+from analysis.questions.published.runs import PRINTED
 from analysis.results import Results
 from analysis.tables import assignment1 as tables1
 from analysis.tables import assignment2 as tables2

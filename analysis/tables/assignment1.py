@@ -10,9 +10,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from analysis import statistics
-from analysis.experiments import capacity, encoding
+from analysis.engine.run import CLASSES, INPUTS
+from analysis.question import capacity, encoding
 from analysis.results import Results
-from analysis.runs import CLASSES, INPUTS
 from analysis.tables import curve, interval, markdown, mean_epoch, number, percent, power
 
 UNSTABLE_SHARE = 0.01  # a rate is unstable if its train loss rises in more of the last half of the epochs

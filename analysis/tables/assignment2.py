@@ -11,9 +11,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from analysis import statistics
-from analysis.experiments import label_sorted_stream
-from analysis.experiments import minibatch as minibatch_experiment
-from analysis.runs import TRAIN_EXAMPLES
+from analysis.engine.run import TRAIN_EXAMPLES
+from analysis.question import label_sorted_stream
+from analysis.question import minibatch as minibatch_experiment
 from analysis.statistics import best_rates, last, t_interval
 from analysis.tables import interval, markdown, mean_epoch, number, percent, rate_text
 

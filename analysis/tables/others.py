@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from IPython.display import Markdown
 
-from analysis.experiments.published import PRINTED
+from analysis.questions.published.runs import PRINTED
 from analysis.statistics import last, t_interval
 from analysis.tables import interval, markdown, number
 

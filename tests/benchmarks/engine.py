@@ -4,7 +4,7 @@ A model-step is one update of one network; a stack of R runs makes R of them at 
 The peer is what one would write: nn.Sequential, torch.optim and autograd, one network at a time, minibatches from
 DataLoader(TensorDataset(...)).
 Peer and engine take turns in the same process; figures are medians over the turns.
-Setting up (loading, compiling, the first epoch) is not timed on either side.
+WorkerConfig up (loading, compiling, the first epoch) is not timed on either side.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from analysis import data as mnist
 from analysis.data import Data
-from analysis.dense import Dense
-from analysis.network import plain
-from analysis.runs import Measure, Run
-from analysis.stack import Part, Stack
-from analysis.training import backend, train
+from analysis.engine.network import reference_model
+from analysis.engine.run import Measure, Run
+from analysis.engine.stack import Part, Stack
+from analysis.engine.torch_backend import TorchBackend
+from analysis.engine.training import backend_name, train
 
 CPU = torch.device("cpu")
 TURNS = 3
@@ -103,7 +103,7 @@ def engine_step(work: Work, data: Data) -> float:
 def plain_step(work: Work, data: Data) -> float:
     """Seconds per step of one network in plain PyTorch, with the same measurements."""
     run = work.run
-    net = plain(run)
+    net = reference_model(run)
     kind = torch.optim.SGD if run.optimizer == "sgd" else torch.optim.Adam
     optimizer = kind(net.parameters(), lr=run.learning_rate)
     begin = 0.0
@@ -134,7 +134,7 @@ def operations(work: Work, data: Data) -> float:
     """Floating-point operations that the engine does for one model-step: it skips zeros, or pixels that are zero."""
     run = work.run
     full = run.batch_size is None
-    if backend([run], CPU).startswith("numba"):
+    if backend_name([run], CPU).startswith("numba"):
         train_inputs = test_inputs = int(data.train_images[:1000].count_nonzero()) / 1000
     else:
         stack = Stack(work.stack, data, CPU, torch.float32)
@@ -149,7 +149,7 @@ def operations(work: Work, data: Data) -> float:
 
 def inputs_per_example(stack: Stack, part: Part) -> float:
     """How many inputs the torch back end multiplies with, on average."""
-    chunks = list(Dense(stack).chunks(part))
+    chunks = list(TorchBackend(stack).chunks(part))
     return sum(chunk.inputs.shape[-2] * chunk.inputs.shape[-1] for chunk in chunks) / len(part)
 
 
@@ -213,7 +213,7 @@ def compare() -> list[dict[str, object]]:
         rows.append(
             {
                 "work": work.name,
-                "backend": backend(work.stack, CPU),
+                "backend": backend_name(work.stack, CPU),
                 "plain_ms": 1e3 * peer,
                 "engine_ms": 1e3 * ours,
                 "ratio": peer / ours,

@@ -1,0 +1,117 @@
+"""The multi-layer perceptron of a run: its size, its start, its data and the order in which it sees them.
+
+Symbols used throughout: layers l = 1 … L of h_l units, h_0 inputs, h_L outputs.
+Layer l has the matrix W_l of shape (h_l, h_{l-1} + 1): its last column is the bias, so that with a row of ones
+below the activations a_{l-1} the pre-activation is z_l = W_l [a_{l-1}; 1].
+
+Random numbers come from NumPy generators seeded with (seed, purpose, …): they are the same on every device, and
+the order of any epoch is known without drawing those before it, so that resuming needs no generator's state.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analysis.engine.run import Run
+
+_START, _ORDER, _SPLIT = range(3)  # purposes of random numbers: each has a stream of its own
+
+
+def num_parameters(sizes: Sequence[int]) -> int:
+    """β(h_0, …, h_L) = Σ_l h_l (h_{l-1} + 1), the number of weights and biases."""
+    return sum(units * (inputs + 1) for inputs, units in itertools.pairwise(sizes))
+
+
+def initial_weights(run: Run, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    """The start of a run: W_1 … W_L, each of shape (h_l, h_{l-1} + 1) with the bias as last column.
+
+    Drawn in float64 and then rounded, so that runs of either precision start from the same numbers.
+    """
+    random = np.random.default_rng((run.seed, _START))
+    weights = []
+    for inputs, units in itertools.pairwise(run.sizes):
+        shape = units, inputs + 1
+        if run.init == "constant":
+            layer = np.full(shape, run.init_scale)
+        elif run.init == "normal":
+            layer = random.normal(0, run.init_scale, shape)
+        else:
+            bound = (1.0 if run.init == "biased_output" else run.init_scale) / math.sqrt(inputs)
+            layer = random.uniform(-bound, bound, shape)
+        weights.append(torch.from_numpy(layer))
+    if run.init == "biased_output":
+        weights[-1][0, -1] += run.init_scale
+    return [layer.to(dtype) for layer in weights]
+
+
+class _Residual(nn.Module):
+    """A hidden layer that adds its input to its activation."""
+
+    def __init__(self, *layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(*layer)
+
+    def forward(self, below: Tensor) -> Tensor:
+        above: Tensor = self.layer(below)
+        return above + below
+
+
+def reference_model(run: Run, dtype: torch.dtype = torch.float32) -> nn.Sequential:
+    """The run's network in plain PyTorch, logits as output, with the run's start: what the engine is tested against."""
+    activation = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[run.activation]
+    net = nn.Sequential()
+    for number, layer in enumerate(initial_weights(run, dtype)):
+        linear = nn.Linear(layer.shape[1] - 1, layer.shape[0], dtype=dtype)
+        with torch.no_grad():
+            linear.weight.copy_(layer[:, :-1])
+            linear.bias.copy_(layer[:, -1])
+        if number == len(run.hidden):
+            net.append(linear)
+        elif run.skip and number > 0:
+            net.append(_Residual(linear, activation()))
+        else:
+            net.append(linear).append(activation())
+    return net
+
+
+def training_indices(run: Run, examples: int) -> Tensor:
+    """Which of the data's training examples the run is trained on, ascending.
+
+    All runs cut one fixed permutation: validation examples at its end, disjoint training sets from its beginning.
+    """
+    available = examples - run.validation_examples
+    size = available if run.train_examples is None else run.train_examples
+    start = size * run.train_subset
+    if size < 1 or start + size > available:
+        raise ValueError(f"{run}: {available} training examples have no subset {run.train_subset} of {size}")
+    return torch.from_numpy(np.sort(_split(examples)[start : start + size]))
+
+
+def validation_indices(run: Run, examples: int) -> Tensor:
+    """Which of the data's training examples the run holds out, ascending."""
+    return torch.from_numpy(np.sort(_split(examples)[examples - run.validation_examples :]))
+
+
+def _split(examples: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng((0, _SPLIT)).permutation(examples)
+
+
+def sample_order(run: Run, epoch: int, digits: Tensor) -> Tensor:
+    """In which order an epoch visits the run's training examples: a permutation of 0 … n-1.
+
+    Args:
+        run: Its seed, with the epoch, decides the permutation.
+        epoch: Number of the epoch, from 0.
+        digits: The digits shown by the run's training examples, shape (n,).
+    """
+    if run.batch_size is None:
+        return torch.arange(len(digits))
+    if run.order == "label_sorted":
+        return torch.argsort(digits, stable=True).cpu()
+    return torch.from_numpy(np.random.default_rng((run.seed, _ORDER, epoch)).permutation(len(digits)))

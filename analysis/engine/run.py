@@ -1,0 +1,170 @@
+"""What to train: a run is a frozen, hashable description of all that decides its result.
+
+No torch here: the report reads cached results by the keys of these descriptions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ENGINE_VERSION = 1  # raise when a change of the engine alters results by more than rounding
+
+INPUTS = 784
+CLASSES = 10
+TRAIN_EXAMPLES = 60_000
+
+Activation: TypeAlias = Literal["sigmoid", "tanh", "relu"]
+Init: TypeAlias = Literal["uniform_fan_in", "normal", "constant", "biased_output"]
+Loss: TypeAlias = Literal["cross_entropy", "quadratic"]
+Output: TypeAlias = Literal["softmax", "sigmoid"]
+Target: TypeAlias = Literal["one_hot", "scaled_label"]
+Optimizer: TypeAlias = Literal["sgd", "adam"]
+Order: TypeAlias = Literal["shuffled", "label_sorted"]
+
+METRICS = {
+    "train_loss": "mean loss over the run's training examples",
+    "train_accuracy": "share of the run's training examples classified correctly",
+    "validation_loss": "mean loss over the run's validation examples",
+    "validation_accuracy": "share of the run's validation examples classified correctly",
+    "test_loss": "mean loss over the 10,000 test examples",
+    "test_accuracy": "share of the test examples classified correctly",
+    "class_accuracy": "test accuracy of one class; index: the class",
+    "confusion": "number of test examples; index: 10 · true class + predicted class",
+    "gradient_norm": "Euclidean norm of the training loss's gradient, one layer; index: layer 1 … L",
+    "unit_distance": "largest distance between two units' rows (bias, weights); index: hidden layer 1 … L-1",
+    "gradient_cosine": "cosine between the next update's batch gradient and the full training gradient",
+    "sharpness": "largest eigenvalue of the Hessian of the loss on a fixed sample of the training examples",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Which metrics are taken, and when, counted in updates.
+
+    They are taken at update 0, at every update up to `dense_until`, at every multiple of `every`, and at the
+    last update.
+    """
+
+    metrics: tuple[str, ...]
+    every: int
+    dense_until: int = 0
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.metrics if name not in METRICS]:
+            raise ValueError(f"unknown metrics {unknown}: choose from {', '.join(METRICS)}")
+        if self.every < 1 or self.dense_until < 0:
+            raise ValueError(f"{self}: every is at least 1 update, dense_until at least 0")
+
+    def due(self, update: int, last: int) -> bool:
+        """Whether the metrics are taken after `update` of `last` updates."""
+        return update <= self.dense_until or update % self.every == 0 or update == last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training run of a multi-layer perceptron on MNIST.
+
+    Attributes:
+        hidden: Numbers of hidden units h_1 … h_{L-1}; the network is 784-h_1-…-10 (or -1, see `target`).
+        activation: Of the hidden units.
+        skip: Each hidden layer after the first adds its input to its activation (equal widths needed).
+        init: Start of weights and biases. `uniform_fan_in`: U(-s/√fan_in, s/√fan_in); `normal`: N(0, s²);
+            `constant`: all equal s; `biased_output`: `uniform_fan_in` with s = 1, then s is added to the
+            output bias of class 0, so that the network is confidently wrong on every other class.
+        init_scale: The s of `init`.
+        loss: `cross_entropy`: -log of the softmax probability of the label; `quadratic`: ½‖output - target‖²;
+            both averaged over examples.
+        output: What turns logits into outputs.
+        target: `one_hot`: ten outputs; `scaled_label`: one output, target label / 9, read as the nearest digit.
+        labels: `labels[d]` is the class as which digit d is trained and tested (Q5 permutes them).
+        optimizer: `sgd` (plain) or `adam` (Kingma & Ba 2015, with bias correction, as torch.optim.Adam).
+        learning_rate: η at the first update.
+        decay: η at update t (from 0) is learning_rate / (1 + decay · t / updates per epoch).
+        beta1, beta2, epsilon: Adam's constants; without effect for `sgd`.
+        batch_size: Examples per update; None is the whole training set (then an epoch is one update). The
+            last batch of an epoch is smaller where the size does not divide the training set.
+        order: `shuffled`: a new permutation every epoch; `label_sorted`: all zeros first, …, nines last, in
+            the data's order within a label, the same every epoch. Without effect for the full batch.
+        train_examples: Size of the training set, None for all that validation leaves.
+        train_subset: Which of the disjoint training sets of that size.
+        validation_examples: Examples held out of training, the same for all runs.
+        epochs: Passes over the training set.
+        measures: What is measured, when.
+        seed: Decides the start and the order of examples, nothing else.
+    """
+
+    hidden: tuple[int, ...] = (300,)
+    activation: Activation = "sigmoid"
+    skip: bool = False
+    init: Init = "uniform_fan_in"
+    init_scale: float = 1.0
+    loss: Loss = "cross_entropy"
+    output: Output = "softmax"
+    target: Target = "one_hot"
+    labels: tuple[int, ...] = tuple(range(CLASSES))
+    optimizer: Optimizer = "sgd"
+    learning_rate: float
+    decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    batch_size: int | None = None
+    order: Order = "shuffled"
+    train_examples: int | None = None
+    train_subset: int = 0
+    validation_examples: int = 0
+    epochs: int
+    measures: tuple[Measure, ...]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.type == "float":  # 2 and 2.0 are the same rate and must have the same key
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        problems = [
+            text
+            for wrong, text in (
+                (
+                    not self.hidden or min(self.hidden) < 1,
+                    "hidden needs at least one layer of at least one unit",
+                ),
+                (self.skip and len(set(self.hidden)) > 1, "skip connections need equal hidden widths"),
+                (sorted(self.labels) != list(range(CLASSES)), "labels is not a permutation of 0 … 9"),
+                (
+                    self.loss == "cross_entropy" and (self.output, self.target) != ("softmax", "one_hot"),
+                    "cross entropy goes with softmax and one-hot targets",
+                ),
+                (
+                    self.target == "scaled_label" and self.output != "sigmoid",
+                    "a single output goes with a sigmoid",
+                ),
+                (self.learning_rate <= 0, "the learning rate is positive"),
+                (self.decay < 0, "decay is not negative"),
+                (self.epochs < 1, "at least one epoch"),
+                (self.batch_size is not None and self.batch_size < 1, "a batch has at least one example"),
+                (
+                    not 0 <= self.validation_examples < TRAIN_EXAMPLES,
+                    "validation leaves no training examples",
+                ),
+            )
+            if wrong
+        ]
+        if problems:
+            raise ValueError(f"{self}: {'; '.join(problems)}")
+
+    @property
+    def version(self) -> int:
+        """Version of the code that computes a run."""
+        return ENGINE_VERSION
+
+    @property
+    def outputs(self) -> int:
+        """Number of output units."""
+        return CLASSES if self.target == "one_hot" else 1
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Layer sizes h_0, h_1, …, h_L, inputs and outputs included."""
+        return (INPUTS, *self.hidden, self.outputs)

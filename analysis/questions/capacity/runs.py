@@ -1,0 +1,163 @@
+"""Assignment 1, Q3: train and test error over width, depth and number of examples; bias² and variance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.campaign.keys import Job, Program
+from analysis.engine.run import CLASSES, INPUTS, Measure, Run
+from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
+
+HIDDEN = (
+    *((width,) for width in (2, 4, 8, 16, 32, 64, 128, 300, 1024)),
+    *((width,) * depth for depth in (2, 3) for width in (4, 16, 64, 300)),
+)
+COUNTED = (
+    (2,),
+    (10,),
+    (30,),
+    (100,),
+    (300,),
+    (1024,),
+    (10, 10),
+    (20, 20),
+    (300, 300),
+    (300, 300, 300),
+)  # for β
+# Adam, so that the deeper networks leave their first plateau; each network is shown at the better of two rates.
+LEARNING_RATES = (0.001, 0.005)
+BATCH_SIZE = 128
+BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
+# Training sets that do not share an example: number, examples in each, epochs.
+SUBSETS: dict[Preset, dict[int, tuple[int, int]]] = {
+    "full": {1_000: (10, 150), 5_000: (10, 40)},
+    "quick": {1_000: (3, 2)},
+}
+
+METRICS = (
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+
+
+def run(hidden: tuple[int, ...], rate: float, examples: int, subset: int, epochs: int, seed: int) -> Run:
+    """A network of the campaign, measured every tenth of its epochs."""
+    updates = Budget((), epochs, examples).updates(BATCH_SIZE)
+    return Run(
+        hidden=hidden,
+        optimizer="adam",
+        learning_rate=rate,
+        batch_size=BATCH_SIZE,
+        train_examples=examples,
+        train_subset=subset,
+        validation_examples=VALIDATION_EXAMPLES,
+        epochs=epochs,
+        measures=(Measure(metrics=METRICS, every=updates * max(1, epochs // 10)),),
+        seed=seed,
+    )
+
+
+def decomposition(
+    data: Data, device: torch.device, hidden: tuple[int, ...], examples: int, subsets: int, epochs: int
+) -> pd.DataFrame:
+    """Bias² and variance of a network over disjoint training sets (Neal et al. 2018, squared error).
+
+    With p_i(x) the probabilities of the model trained on set i of k, p̄(x) their mean, and y the one-hot label, all
+    averaged over the test examples,
+
+        variance = 1/(k-1) Σ_i ‖p_i - p̄‖²,   squared error = 1/k Σ_i ‖p_i - y‖²,   bias² = squared error - variance,
+
+    which estimate E‖p - E p‖² and ‖E p - y‖² without bias; the labels' noise counts as bias².
+    Each set also has its own start (seed i).
+
+    Returns:
+        One row per learning rate and value: learning_rate, metric, subset, value. The metrics are those of METRICS at
+        the end, per subset, and squared_error, bias2 and variance with subset -1.
+    """
+    import torch
+
+    from analysis.engine.training import form_stacks, train
+
+    runs = [
+        run(tuple(hidden), rate, examples, i, epochs, i) for rate in LEARNING_RATES for i in range(subsets)
+    ]
+    rows: list[tuple[float, str, int, float]] = []
+    probabilities: dict[float, list[torch.Tensor]] = {rate: [] for rate in LEARNING_RATES}
+    truth = torch.nn.functional.one_hot(data.test_labels.cpu(), 10)
+    for stack in form_stacks(runs, data, device):
+        for trained_run, trained in zip(stack, train(stack, data, device), strict=True):
+            rate = trained_run.learning_rate
+            last = trained.rows[trained.rows["update"] == trained.rows["update"].max()]
+            rows += [
+                (rate, metric, trained_run.train_subset, value)
+                for metric, value in zip(last["metric"], last["value"], strict=True)
+            ]
+            above = data.test_images.cpu()
+            for layer in trained.weights[:-1]:
+                above = torch.sigmoid(above @ layer[:, :-1].T + layer[:, -1])
+            logits = above @ trained.weights[-1][:, :-1].T + trained.weights[-1][:, -1]
+            probabilities[rate].append(logits.double().softmax(1))
+    for rate, found in probabilities.items():
+        p = torch.stack(found)
+        error = float((p - truth).square().sum(2).mean())
+        variance = float(p.var(0).sum(1).mean())
+        rows += [
+            (rate, metric, -1, value)
+            for metric, value in (
+                ("squared_error", error),
+                ("bias2", error - variance),
+                ("variance", variance),
+            )
+        ]
+    return pd.DataFrame(rows, columns=["learning_rate", "metric", "subset", "value"])
+
+
+def parameters(data: Data, device: torch.device) -> pd.DataFrame:
+    """Builds every network and counts its parameters.
+
+    Returns:
+        One row per network: hidden, beta (formula), counted (elements of the built network's tensors).
+    """
+    from analysis.engine.network import num_parameters, reference_model
+
+    measures = (Measure(metrics=("train_loss",), every=1),)
+    rows = []
+    for hidden in COUNTED:
+        built = reference_model(Run(hidden=hidden, learning_rate=1, epochs=1, measures=measures))
+        counted = sum(tensor.numel() for tensor in built.parameters())
+        beta = num_parameters((INPUTS, *hidden, CLASSES))
+        rows.append({"hidden": "-".join(map(str, hidden)), "beta": beta, "counted": counted})
+    return pd.DataFrame(rows)
+
+
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """All networks on all examples that validation leaves, over seeds; on disjoint small training sets; and their sizes."""
+    budget = BUDGETS[preset]
+    runs = tuple(
+        run(hidden, rate, budget.train_examples, 0, budget.epochs, seed)
+        for hidden in HIDDEN
+        for rate in LEARNING_RATES
+        for seed in budget.seeds
+    )
+    programs = tuple(
+        Program(
+            name="capacity.decomposition",
+            function=decomposition,
+            arguments=(("epochs", epochs), ("examples", examples), ("hidden", hidden), ("subsets", subsets)),
+        )
+        for examples, (subsets, epochs) in SUBSETS[preset].items()
+        for hidden in HIDDEN
+        if len(hidden) == 1 or examples == max(SUBSETS[preset])
+    )
+    return (*runs, *programs, Program(name="capacity.parameters", function=parameters))

@@ -1,0 +1,53 @@
+"""Assignment 1, Q5: ten one-hot outputs against a single one, under several numberings of the digits."""
+
+from __future__ import annotations
+
+from analysis.engine.run import Loss, Measure, Output, Run, Target
+from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
+
+ENCODINGS: tuple[tuple[Target, Loss, Output], ...] = (
+    ("one_hot", "cross_entropy", "softmax"),
+    ("one_hot", "quadratic", "sigmoid"),  # differs from the next by nothing but the encoding
+    ("scaled_label", "quadratic", "sigmoid"),
+)
+# Digit d is trained as class NUMBERINGS[i][d]: as it is, and three permutations drawn once.
+NUMBERINGS = (
+    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9),
+    (2, 8, 4, 9, 1, 6, 7, 3, 0, 5),
+    (6, 0, 3, 7, 9, 2, 5, 1, 8, 4),
+    (5, 3, 9, 0, 2, 8, 1, 6, 4, 7),
+)
+LEARNING_RATES = (0.3, 1.0, 3.0, 10.0, 30.0)
+BATCH_SIZE = 128
+BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
+
+METRICS = ("train_loss", "validation_accuracy", "test_accuracy")
+
+
+def jobs(preset: Preset) -> tuple[Run, ...]:
+    """Every encoding under every numbering at every rate; the confusions at the end."""
+    budget = BUDGETS[preset]
+    updates = budget.updates(BATCH_SIZE)
+    measures = (
+        Measure(metrics=METRICS, every=updates),
+        Measure(metrics=("confusion",), every=updates * budget.epochs),
+    )
+    return tuple(
+        Run(
+            target=target,
+            loss=loss,
+            output=output,
+            labels=labels,
+            learning_rate=rate,
+            batch_size=BATCH_SIZE,
+            train_examples=budget.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=budget.epochs,
+            measures=measures,
+            seed=seed,
+        )
+        for target, loss, output in ENCODINGS
+        for labels in NUMBERINGS
+        for rate in LEARNING_RATES
+        for seed in budget.seeds
+    )

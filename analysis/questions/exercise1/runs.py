@@ -1,0 +1,50 @@
+"""Assignment 1, exercise 1: the completed program, run as it stands in `analysis/exercise1.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.campaign.keys import Program
+from analysis.question import Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
+
+LEARNING_RATE = 0.1
+EPOCHS: dict[Preset, int] = {"full": 500, "quick": 10}
+DIGITS = 20
+
+
+def digits(data: Data, device: torch.device) -> pd.DataFrame:
+    """The first training digits: one row per pixel, with columns example, label, pixel, value (0 … 255)."""
+    from analysis import exercise1
+
+    images, labels = exercise1.digits(data.folder, DIGITS)
+    frame = pd.DataFrame(images.numpy()).assign(example=range(DIGITS), label=labels.numpy())
+    return frame.melt(["example", "label"], var_name="pixel")
+
+
+def program(data: Data, device: torch.device, epochs: int, learning_rate: float, seed: int) -> pd.DataFrame:
+    """The program's losses and final accuracy: columns epoch, metric, value."""
+    from analysis import exercise1
+
+    losses, accuracy = exercise1.main(data.folder, device, learning_rate, epochs, seed)
+    rows = [(epoch, "train_loss", loss) for epoch, loss in enumerate(losses)]
+    rows.append((epochs, "test_accuracy", accuracy))
+    return pd.DataFrame(rows, columns=["epoch", "metric", "value"])
+
+
+def jobs(preset: Preset) -> tuple[Program, ...]:
+    """Digits to look at, then the program itself."""
+    return (
+        Program(name="exercise1.digits", function=digits),
+        Program(
+            name="exercise1.program",
+            function=program,
+            arguments=(("epochs", EPOCHS[preset]), ("learning_rate", LEARNING_RATE), ("seed", 0)),
+        ),
+    )

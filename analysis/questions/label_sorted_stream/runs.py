@@ -1,0 +1,108 @@
+"""Assignment 2, exercise 3: online gradient on the examples sorted by label, against SGD with batch size 1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import pandas as pd
+
+from analysis.campaign.keys import Job, Program
+from analysis.engine.run import TRAIN_EXAMPLES, Measure, Order, Run
+from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
+
+ORDERS: tuple[Order, ...] = get_args(Order)
+LEARNING_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
+# At the least rates a pass does about what one step of gradient descent does with a rate larger by the number of
+# examples; both get as many passes as show how far that goes.
+SLOW_RATES = (1e-6, 3e-6)
+SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
+WITHIN_PASS_RATES = (0.001, 0.01)  # at which the passes are looked into
+WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
+
+
+def labels(data: Data, device: torch.device) -> pd.DataFrame:
+    """The labels in the order in which the first pass of a run with seed 0 meets them.
+
+    Returns:
+        One row per training example: position, and a column per order.
+    """
+    from analysis.engine.network import sample_order
+
+    columns = {}
+    for name in ORDERS:
+        run = Run(order=name, learning_rate=1, batch_size=1, epochs=1, measures=())
+        columns[name] = data.train_labels[sample_order(run, 0, data.train_labels)].numpy()
+    return pd.DataFrame(columns).rename_axis("position").reset_index()
+
+
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """Both orders at every rate, measured ten times a pass; the sorted one at small rates for many passes, beside
+    gradient descent; both orders inside two passes over all examples; the labels."""
+    budget, slow, within = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset]
+    window_measures = (
+        Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),
+        Measure(metrics=("train_loss",), every=budget.updates(1)),
+    )
+    window = tuple(
+        Run(
+            order=order,
+            learning_rate=rate,
+            batch_size=1,
+            train_examples=budget.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=budget.epochs,
+            measures=window_measures,
+            seed=seed,
+        )
+        for order in ORDERS
+        for rate in LEARNING_RATES
+        for seed in budget.seeds
+    )
+    small_rates = tuple(
+        Run(
+            order="label_sorted",
+            learning_rate=rate * (1 if batch_size else slow.train_examples),
+            batch_size=batch_size,
+            train_examples=slow.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=slow.epochs,
+            measures=(
+                Measure(metrics=("test_accuracy",), every=max(1, slow.updates(batch_size) // 2)),
+                Measure(metrics=("train_loss",), every=10 * slow.updates(batch_size)),
+            ),
+            seed=seed,
+        )
+        for batch_size in (1, None)
+        for rate in SLOW_RATES
+        for seed in slow.seeds
+    )
+    within_measures = (
+        Measure(metrics=("class_accuracy", "test_accuracy"), every=within.train_examples // 120),
+        Measure(metrics=("gradient_cosine",), every=within.train_examples // 60),
+    )
+    passes = tuple(
+        Run(
+            order=order,
+            learning_rate=rate,
+            batch_size=1,
+            train_examples=within.train_examples,
+            epochs=within.epochs,
+            measures=within_measures,
+            seed=seed,
+        )
+        for order in ORDERS
+        for rate in WITHIN_PASS_RATES
+        for seed in within.seeds
+    )
+    return (
+        *window,
+        *small_rates,
+        *passes,
+        Program(name="label_sorted_stream.labels", function=labels),
+    )

@@ -1,0 +1,108 @@
+"""Assignment 2, exercise 1: batch sizes from one example to all, each at its own best learning rate."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.campaign.keys import Job, Program
+from analysis.engine.run import Measure, Run
+from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
+
+# Five rates for every batch size, a factor of about three apart, about where its best was expected.
+LEARNING_RATES: dict[int | None, tuple[float, ...]] = {
+    1: (0.01, 0.03, 0.1, 0.3, 1.0),
+    4: (0.01, 0.03, 0.1, 0.3, 1.0),
+    16: (0.03, 0.1, 0.3, 1.0, 3.0),
+    128: (0.1, 0.3, 1.0, 3.0, 10.0),
+    1_024: (0.3, 1.0, 3.0, 10.0, 30.0),
+    8_192: (0.3, 1.0, 3.0, 10.0, 30.0),
+    None: (0.1, 0.3, 1.0, 3.0, 10.0),
+}
+DECAYING = (1, 16)  # batch sizes that are also trained with a decreasing rate
+DECAYS = (0.1, 1.0)  # the rate is halved after 1/decay epochs, a third after twice as many, …
+# A network too small to fit every example, whose gradients therefore stay noisy: single examples, for contrast.
+NARROW = (8,)
+NARROW_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
+BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
+REPETITIONS = 3  # of a timing
+FULL_BATCH_FACTOR = 10  # the full batch gets so many times the epochs: its curve shows both budgets
+
+
+def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
+    """How long an update of 784-300-10 takes in plain PyTorch: nn.Sequential, autograd and optim.SGD, without loader.
+
+    Returns:
+        One row per batch size (of all training examples: 60,000): batch_size, and the seconds of one update, the median
+        of three repetitions of up to 300 updates each.
+    """
+    import torch
+
+    from analysis.engine.network import reference_model
+
+    images, labels = data.train_images.to(device), data.train_labels.to(device)
+    loss_function = torch.nn.CrossEntropyLoss()
+    rows = []
+    for batch_size in (size or len(images) for size in LEARNING_RATES):
+        network = reference_model(
+            Run(learning_rate=0.1, epochs=1, measures=(Measure(metrics=("train_loss",), every=1),))
+        )
+        network.to(device)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).to(device)
+        batches = torch.split(order, batch_size)[: max(1, min(300, 30_000 // batch_size))]
+        seconds = []
+        for _ in range(1 + REPETITIONS):
+            started = time.perf_counter()
+            for batch in batches:
+                optimizer.zero_grad()
+                loss = loss_function(network(images[batch]), labels[batch])
+                loss.backward()
+                optimizer.step()
+            loss.item()  # waits for the device
+            seconds.append((time.perf_counter() - started) / len(batches))
+        rows.append((batch_size, statistics.median(seconds[1:])))  # the first one warms up
+    return pd.DataFrame(rows, columns=["batch_size", "seconds"])
+
+
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """Every batch size at its five rates, constant and, for the noisiest, decreasing; the same for a narrow network."""
+    budget = BUDGETS[preset]
+    runs: list[Job] = [Program(name="minibatch.plain_seconds", function=plain_seconds)]
+    settings = [
+        ((300,), batch_size, rates, (0.0, *DECAYS) if batch_size in DECAYING else (0.0,))
+        for batch_size, rates in LEARNING_RATES.items()
+    ]
+    for hidden, batch_size, rates, decays in [*settings, (NARROW, 1, NARROW_RATES, (0.0, *DECAYS))]:
+        updates = budget.updates(batch_size)
+        measures = (
+            Measure(metrics=("train_loss",), every=updates),
+            Measure(
+                metrics=("validation_accuracy", "test_loss", "test_accuracy"), every=max(1, updates // 4)
+            ),
+        )
+        runs += [
+            Run(
+                hidden=hidden,
+                learning_rate=rate,
+                decay=decay,
+                batch_size=batch_size,
+                train_examples=budget.train_examples,
+                validation_examples=VALIDATION_EXAMPLES,
+                epochs=budget.epochs * (FULL_BATCH_FACTOR if batch_size is None else 1),
+                measures=measures,
+                seed=seed,
+            )
+            for decay in decays
+            for rate in rates
+            for seed in budget.seeds
+        ]
+    return tuple(runs)

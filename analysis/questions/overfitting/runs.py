@@ -1,0 +1,52 @@
+"""Assignment 1, Q2: train and test loss of three networks, and of one that does over-fit for contrast."""
+
+from __future__ import annotations
+
+from analysis.engine.run import Measure, Run
+from analysis.question import Preset
+
+SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
+# As in the source report, the small networks, whose epochs take less time, get more of them; they also get a larger
+# learning rate, as with 0.1 they would not leave their first plateau within these epochs.
+LEARNING_RATE = {(300,): 0.1, (10, 10): 1.0, (20, 20): 1.0}
+EPOCHS: dict[Preset, dict[tuple[int, ...], int]] = {
+    "full": {(300,): 300, (10, 10): 1_000, (20, 20): 1_000},
+    "quick": {(300,): 4, (10, 10): 10, (20, 20): 10},
+}
+FEW_EXAMPLES = 1_000  # training examples of the network that over-fits
+FEW_EXAMPLES_LEARNING_RATE = 0.5
+FEW_EXAMPLES_EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 50}
+
+METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+# As of the learning rates' runs (Q6), so that those of 784-300-10 may be shared.
+WIDE_MEASURES = (
+    Measure(metrics=METRICS, every=1),
+    Measure(metrics=("sharpness",), every=50, dense_until=2),
+)
+
+
+def jobs(preset: Preset) -> tuple[Run, ...]:
+    """Three networks on all training examples, and 784-300-10 on a thousand of them, over seeds."""
+    thinned = (Measure(metrics=METRICS, every=10 if preset == "full" else 1, dense_until=100),)
+    everything = tuple(
+        Run(
+            hidden=hidden,
+            learning_rate=LEARNING_RATE[hidden],
+            epochs=epochs,
+            measures=WIDE_MEASURES if hidden == (300,) else thinned,
+            seed=seed,
+        )
+        for hidden, epochs in EPOCHS[preset].items()
+        for seed in SEEDS[preset]
+    )
+    few = tuple(
+        Run(
+            learning_rate=FEW_EXAMPLES_LEARNING_RATE,
+            epochs=FEW_EXAMPLES_EPOCHS[preset],
+            measures=thinned,
+            train_examples=FEW_EXAMPLES,
+            seed=seed,
+        )
+        for seed in SEEDS[preset]
+    )
+    return everything + few

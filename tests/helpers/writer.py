@@ -1,0 +1,71 @@
+"""A process that writes results until it is killed, again and again: python tests/writer.py CACHE KILLS SEED
+
+After each kill every file under a result's name must be whole. Prints how many results were seen.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from pyarrow import parquet  # noqa: F401 (imported here, once, and not by every writer)
+
+from analysis.campaign.keys import key
+from analysis.campaign.store import Provenance, Store
+from analysis.engine.run import Measure, Run
+
+DATA = "5" * 64
+RUNS = [
+    Run(learning_rate=rate, epochs=9, measures=(Measure(metrics=("train_loss",), every=1),))
+    for rate in (0.1, 0.2, 0.3)
+]
+HOW = Provenance(
+    date="2026-01-31T12:00:00+00:00",
+    commit=None,
+    dirty=False,
+    torch="2.9.0",
+    numba=None,
+    device="cpu",
+    device_name="some processor",
+    threads=1,
+    backend="torch on cpu",
+    stack=1,
+    seconds=1.0,
+)
+
+
+def write(folder: Path) -> None:
+    """Write results for ever."""
+    store = Store(folder)
+    while True:
+        for run in RUNS:
+            values = [random.random() for _ in range(2_000)]
+            store.write(run, DATA, pd.DataFrame({"update": range(2_000), "value": values}), HOW)
+
+
+def main(folder: Path, kills: int, seed: int) -> None:
+    """Start writers and kill them."""
+    delays = random.Random(seed)
+    store = Store(folder)
+    seen = 0
+    for _ in range(kills):
+        child = os.fork()
+        if child == 0:
+            write(folder)
+        time.sleep(delays.uniform(0.0, 0.03))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for run in RUNS:
+            if store.path(key(run, DATA)).exists():
+                assert len(store.read(run, DATA).rows) == 2_000  # raises CacheMiss if it is not whole
+                seen += 1
+    print(seen)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

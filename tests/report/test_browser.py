@@ -1,0 +1,125 @@
+"""The rendered site in a real browser: wide and narrow, light and dark, served and opened as files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.helpers.browsing import PHONE, WIDE, Watched, assert_pages_fit, chromium, served, watch
+
+PAGES = ("index.html", "report/parts.html", "report/references.html", "report/more.html", "report/last.html")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site(fuller: Path) -> Iterator[str]:
+    """The address of the fuller book on a plain server."""
+    with served(fuller / "_book") as address:
+        yield address
+
+
+@pytest.fixture
+def watched(browser: Browser, site: str) -> Iterator[Watched]:
+    with watch(browser, site) as watched:
+        yield watched
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_pages_fit_their_window(watched: Watched, site: str, size: dict[str, int], scheme: str) -> None:
+    assert_pages_fit(watched, site, PAGES, size, scheme)
+
+
+def test_a_reader_gets_from_chapter_to_chapter(watched: Watched, site: str) -> None:
+    page = watched.page
+    page.set_viewport_size(WIDE)
+    page.goto(f"{site}/index.html")
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("1 Parts")
+    page.get_by_role("navigation", name="Chapters").get_by_role("link", name="The last one").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Appendix B — The last one")
+    page.get_by_role("link", name="Previous").click()
+    page.get_by_role("main").get_by_role("link", name="Equation 1.1").click()
+    assert page.url.endswith("report/parts.html#eq-pythagoras")
+    page.get_by_role("navigation", name="On this page").get_by_role("link", name="Tables").click()
+    assert page.url.endswith("#sec-tables")
+
+
+def test_the_menu_opens_on_a_phone(watched: Watched, site: str) -> None:
+    page = watched.page
+    page.set_viewport_size(PHONE)
+    page.goto(f"{site}/report/parts.html")
+    chapters = page.get_by_role("navigation", name="Chapters")
+    expect(chapters).to_be_hidden()
+    page.get_by_role("button", name="Contents").click()
+    expect(chapters).to_be_visible()
+    chapters.get_by_role("link", name="More").click()
+    assert page.url.endswith("report/more.html")
+
+
+def test_light_and_dark_are_chosen_and_remembered(watched: Watched, site: str) -> None:
+    page = watched.page
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{site}/index.html")
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.get_by_role("button", name="Switch to dark").click()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    page.goto(f"{site}/report/parts.html")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.querySelector('#fig-made img')).backgroundColor") == (
+        "rgb(255, 255, 255)"
+    ), "figures keep their paper"
+    page.get_by_role("button", name="Switch to light").click()
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == before
+
+
+def test_search_finds_a_word_on_another_page(watched: Watched, site: str) -> None:
+    page = watched.page
+    page.set_viewport_size(WIDE)
+    page.goto(f"{site}/report/more.html")
+    page.get_by_role("searchbox").fill("quotation")
+    result = page.locator("#results a").first
+    expect(result).to_be_visible()
+    expect(page.locator("#results mark").first).to_contain_text("quotation")
+    result.click()
+    assert "/report/parts.html" in page.url
+    page.get_by_role("searchbox").fill("zzzunheardof")
+    expect(page.locator("#results")).to_have_text("Nothing found")
+
+
+def test_the_keyboard_reaches_the_text(watched: Watched, site: str) -> None:
+    page = watched.page
+    page.goto(f"{site}/report/parts.html")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the text")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_pages_open_as_files(watched: Watched, fuller: Path) -> None:
+    page = watched.page
+    page.set_viewport_size(WIDE)
+    page.goto((fuller / "_book" / "report" / "parts.html").as_uri())
+    assert page.evaluate("document.querySelector('#fig-made img').naturalWidth") > 0
+    expect(page.get_by_role("searchbox")).to_be_hidden()
+    page.get_by_role("button", name="Switch to dark").click()
+    page.get_by_role("link", name="References", exact=True).first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("References")
+
+
+def test_pages_read_without_scripts(browser: Browser, site: str) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport=PHONE)
+    page = context.new_page()
+    page.goto(f"{site}/report/parts.html")
+    expect(page.get_by_role("navigation", name="Chapters")).to_be_visible()
+    expect(page.get_by_role("button", name="Contents")).to_be_hidden()
+    context.close()
