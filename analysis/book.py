@@ -1,12 +1,15 @@
-"""What the chapters call beside figures and tables: findings in the text, provenance lines, notices.
+"""What the pages of the report call: a page's findings, exhibits and set-up, and the tables of the appendices.
 
-Files that a chapter links to (CSV, the appendix's figures) are written to `report/generated/` while it renders.
+A page's first cell opens it, `page = book.open_page("adam_vs_sgd")`, which evaluates its findings; inline values only
+look them up.
+Files that a page shows or links to (figures, CSV) are written to `report/generated/` while it renders.
 """
 
 from __future__ import annotations
 
-import re
+import io
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -14,203 +17,237 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from analysis import claims, tables
-from analysis.claims import results
-from analysis.claims.registry import CLAIMS, STATEMENTS
 from analysis.data import MNIST_SHA256
 from analysis.engine.run import Run
-from analysis.figures import assignment1 as figures1
+from analysis.exhibits import Content, Exhibit, Table
 from analysis.files import write_atomically
-from analysis.questions import EXPERIMENTS
-from analysis.tables import assignment1 as tables1
+from analysis.findings import Finding, Statement, Verdict, evaluate, of_kind, seed_support
+from analysis.formatting import escape_markdown, join_english, markdown_table
+from analysis.question import Question
+from analysis.questions import QUESTIONS
+from analysis.results import cached
+from analysis.setup import describe_setup
 
-QUESTIONS = {  # by section
-    "sec-exercise-1": "The program",
-    "sec-q1": "Gradient descent",
-    "sec-q2": "Over-fitting",
-    "sec-q3": "Depth and width",
-    "sec-q4": "Why cross entropy",
-    "sec-q5": "Why one-hot targets",
-    "sec-q6": "Sensitivity to the learning rate",
-    "sec-q7": "Vanishing gradients",
-    "sec-minibatch": "Minibatches",
-    "sec-constant-start": "A constant start",
-    "sec-sorted": "Examples sorted by label, usable rates",
-    "sec-adam": "SGD and Adam",
-}
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
 
 
-def notice() -> Markdown:
-    """A warning that the report shows quick results, or nothing where all are full."""
-    quick = [name for name in EXPERIMENTS if results(name).preset == "quick"]
+@dataclass(frozen=True)
+class Page:
+    """A question's page.
+
+    Attributes:
+        question: What it answers.
+        verdicts: Of its findings, by name.
+        exhibits: By label.
+    """
+
+    question: Question
+    verdicts: dict[str, Verdict]
+    exhibits: dict[str, Exhibit]
+
+    def finding(self, name: str) -> Markdown:
+        """Return a finding's sentence; where results contradict it, say which condition fails."""
+        return Markdown(sentence(self.verdicts[name]))
+
+    def show(self, label: str) -> None:
+        """Print an exhibit with what it shows and how to compute that again."""
+        exhibit = self.exhibits[label]
+        for name, content in exhibit.contents().items():
+            show(name, content)
+        lines = " ".join(provenance_line(name) for name in exhibit.results)
+        print(f"::: {{.provenance}}\n{lines}\n:::\n")
+
+    def setup(self) -> None:
+        """Print the box that says what the page's runs have in common and how they differ."""
+        jobs = self.question.jobs(cached(self.question.name).preset)
+        items = "\n".join(f"- **{name}:** {text}" for name, text in describe_setup(jobs))
+        print(f"::: {{.callout-note}}\n## Set-up\n\n{items}\n:::\n")
+
+    def banner(self) -> Markdown:
+        """Return a warning if the page shows quick results."""
+        return provisional_banner((self.question.name,))
+
+
+def open_page(name: str) -> Page:
+    """Open a question's page: evaluate its findings, know its exhibits."""
+    (question,) = (question for question in QUESTIONS if question.name == name)
+    return Page(
+        question,
+        {name: evaluate(claim) for name, claim in of_kind(question, Finding).items()},
+        {exhibit.label: exhibit for exhibit in of_kind(question, Exhibit).values()},
+    )
+
+
+def provisional_banner(names: tuple[str, ...] = tuple(question.name for question in QUESTIONS)) -> Markdown:
+    """Return a warning that some of these experiments show quick results; a comment where all are full.
+
+    (Quarto shows the source of an inline value that is empty.)
+    """
+    quick = [name for name in names if cached(name).preset == "quick"]
     if not quick:
-        return Markdown("")
+        return Markdown("<!-- the full results -->")
     return Markdown(
         f"**Provisional.** These experiments show the *quick* preset, a rehearsal cut down to seconds, because "
         f"their full runs are not in the cache: {', '.join(f'`{name}`' for name in quick)}."
     )
 
 
-def claim(name: str) -> Markdown:
-    """A finding's sentence; where the results contradict it, that is said in its place."""
-    verdict = claims.judge(name)
-    if verdict.holds:
-        return Markdown(verdict.text)
-    return Markdown(f"**Not supported by these results:** “{verdict.text}”")
+def sentence(verdict: Verdict) -> str:
+    """Return a finding as the text states it."""
+    if verdict.supported:
+        return verdict.sentence
+    return f"**Not supported by these results** ({join_english(verdict.failed or ())}): “{verdict.sentence}”"
 
 
-def findings() -> Markdown:
-    """The first finding of every question, with a link to it."""
-    first: dict[str, str] = {}
-    for name, found in CLAIMS.items():
-        first.setdefault(found.section, name)
-    return Markdown(
-        "\n".join(
-            f"- **{question}** (@{section}). {claim(first[section]).data}"
-            for section, question in QUESTIONS.items()
-        )
-    )
+def headlines() -> Markdown:
+    """Return every question's answer, with a link to its page."""
+    lines = []
+    for question in QUESTIONS:
+        if question.assignment is not None:
+            (claim,) = (each for each in of_kind(question, Finding).values() if each.headline)
+            lines.append(f"- **{question.title}** (@{question.section}). {sentence(evaluate(claim))}")
+    return Markdown("\n".join(lines))
 
 
-def ledger() -> Markdown:
-    """All findings with their verdicts, as a table."""
-    verdicts = [claims.judge(name) for name in CLAIMS]
-    return tables.markdown(
-        pd.DataFrame(
-            {
-                "Section": [f"@{verdict.claim.section}" for verdict in verdicts],
-                "Finding": [verdict.text for verdict in verdicts],
-                "Verdict": ["supported" if verdict.holds else "**not supported**" for verdict in verdicts],
-                "Experiment": [", ".join(verdict.claim.experiments) for verdict in verdicts],
-            }
-        )
-    )
-
-
-def statements() -> Markdown:
-    """What others state, and what our results say of it, as a table."""
-    words = {True: "confirmed", False: "refuted", None: "not testable"}
-    verdicts = [claims.judge(name) for name in STATEMENTS]
-    return tables.markdown(
-        pd.DataFrame(
-            {
-                "Section": [f"@{verdict.claim.section}" for verdict in verdicts],
-                "Statement": [verdict.claim.said for verdict in verdicts],
-                "Verdict": [words[verdict.holds] for verdict in verdicts],
-                "Our results": [verdict.text for verdict in verdicts],
-            }
-        )
-    )
-
-
-def plain(text: str) -> str:
-    """Text from a result's file as markdown that shows it as it stands: a stranger may have put markup there."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~$^@!])", r"\\\1", " ".join(text.split()))
+def show(label: str, content: Content) -> None:
+    """Print the Markdown of a figure, whose file is written, or of a table."""
+    if isinstance(content, Table):
+        print(f"{markdown_table(content.frame, content.widths)}\n\n: {content.caption} {{#{label}}}\n")
+        return
+    file = io.BytesIO()
+    content.figure.savefig(file, format="svg", metadata={"Date": None})
+    plt.close(content.figure)
+    write_atomically(GENERATED / f"{label}.svg", file.getvalue())
+    alt = content.alt.replace('"', "&quot;")
+    print(f'![{content.caption}](generated/{label}.svg){{#{label} fig-alt="{alt}"}}\n')
 
 
 @cache
-def provenance(name: str) -> Markdown:
-    """The line below a figure or table: experiment, data as CSV, command, when and on what it was computed."""
-    found = results(name)
+def provenance_line(name: str) -> str:
+    """Return an experiment's data as CSV, the command that recomputes it, and how it was computed, in one line."""
+    found = cached(name)
     named = {f"{name}-{function}.csv": table for function, table in found.programs.items()}
     if len(found.rows):
         named[f"{name}.csv"] = found.rows
     for file, frame in named.items():
         columns = frame.columns.drop("key")  # which is long, and for this project's own use
         text = frame.to_csv(index=False, columns=columns, float_format="%.6g")
-        write_atomically(GENERATED / file, text.encode())  # chapters that render at once may write the same
+        write_atomically(GENERATED / file, text.encode())  # pages that render at once may write the same
     links = ", ".join(f"[{file}](generated/{file})" for file in named)
-    return Markdown(
+    return (
         f"Experiment `{name}` ({found.preset}); data: {links}; "
-        f"recompute: `python -m analysis.run_all --only {name} --force`; {plain(found.summary())}."
+        f"recompute: `python -m analysis.run_all --only {name} --force`; {escape_markdown(found.summary())}."
     )
 
 
-def digests() -> Markdown:
-    """The data's files and their SHA-256."""
+def listing(path: str) -> None:
+    """Print a source file as a code block."""
+    print(f"```python\n{(GENERATED.parents[1] / path).read_text(encoding='utf-8')}```")
+
+
+# The tables of the appendices
+
+
+def findings_table() -> Table:
+    """Tabulate all findings with their verdicts, and how these depend on the seeds."""
+    lines = []
+    for question in QUESTIONS:
+        for claim in of_kind(question, Finding).values():
+            verdict, seeds = evaluate(claim), seed_support(claim)
+            lines.append(
+                {
+                    "Section": f"@{question.section}",
+                    "Finding": verdict.sentence,
+                    "Verdict": "supported"
+                    if verdict.supported
+                    else f"**not supported** ({join_english(verdict.failed or ())})",
+                    "Seeds": f"{seeds[0]} of {seeds[1]}" if seeds else "–",
+                    "Experiment": ", ".join(claim.results),
+                }
+            )
+    return Table(
+        pd.DataFrame(lines),
+        "Findings, by question, with verdict and numbers. *Seeds*: with how many of the seeds left out, one at a time, a "
+        "finding still holds (–: its results have one seed or none).",
+        (12, 51, 12, 9, 16),
+    )
+
+
+def statements_table() -> Table:
+    """Tabulate what others state, and what our results say of it."""
+    lines = []
+    for question in QUESTIONS:
+        for claim in of_kind(question, Statement).values():
+            verdict = evaluate(claim)
+            words = (
+                "not testable" if verdict.failed is None else "confirmed" if verdict.supported else "refuted"
+            )
+            lines.append(
+                {
+                    "Section": f"@{question.section}",
+                    "Statement": claim.said,
+                    "Verdict": words,
+                    "Our results": verdict.sentence,
+                }
+            )
+    caption = "Statements of others, in our words, and what our results show."
+    return Table(pd.DataFrame(lines), caption, (12, 28, 12, 48))
+
+
+def digests_table() -> Table:
+    """Tabulate the data's files and their SHA-256."""
     frame = pd.DataFrame({"File": [f"`{name}`" for name in MNIST_SHA256], "SHA-256": MNIST_SHA256.values()})
     frame["SHA-256"] = frame["SHA-256"].map(lambda digest: f"`{digest[:32]}` `{digest[32:]}`")
-    return tables.markdown(frame)
+    return Table(frame, "The four files of MNIST and their digests.", (36, 64))
 
 
-def experiments() -> Markdown:
-    """Every experiment's preset and budget."""
+def experiments_table() -> Table:
+    """Tabulate every experiment's budget."""
     lines = []
-    for name, experiment in EXPERIMENTS.items():
-        found = results(name)
-        runs = [job for job in experiment.jobs(found.preset) if isinstance(job, Run)]
+    for question in QUESTIONS:
+        found = cached(question.name)
+        runs = [job for job in question.jobs(found.preset) if isinstance(job, Run)]
         lines.append(
             {
-                "Experiment": f"`{name}`",
-                "Question": experiment.question,
+                "Experiment": f"`{question.name}`",
+                "Question": question.asked,
                 "Results": len(found.provenance),
                 "Seeds": len({run.seed for run in runs}) or "–",
                 "Epochs": " / ".join(f"{epochs:,}" for epochs in sorted({run.epochs for run in runs})) or "–",
                 "Minutes": f"{found.seconds / 60:.1f}",
             }
         )
-    return tables.markdown(pd.DataFrame(lines))
+    caption = "Experiments: number of results, seeds, epochs and time to compute."
+    return Table(pd.DataFrame(lines), caption, (20, 34, 10, 8, 18, 10))
 
 
-def origins() -> Markdown:
-    """When, from which commit and on what each experiment was computed."""
-    return tables.markdown(
-        pd.DataFrame(
-            {
-                "Experiment": [f"`{name}`" for name in EXPERIMENTS],
-                "Preset": [results(name).preset for name in EXPERIMENTS],
-                "Computed": [plain(results(name).summary()) for name in EXPERIMENTS],
-            }
-        )
-    )
-
-
-def machines() -> Markdown:
-    """On what, and with which versions, how many of the results were computed."""
+def environments_table() -> Table:
+    """Tabulate on what, and with which versions, how many of the results were computed."""
     made = Counter(
         (
-            plain(each.device_name),
-            plain(each.device),
+            escape_markdown(each.device_name),
+            escape_markdown(each.device),
             each.threads,
-            plain(each.torch),
-            plain(each.numba or "–"),
+            escape_markdown(each.torch),
+            escape_markdown(each.numba or "–"),
         )
-        for name in EXPERIMENTS
-        for each in results(name).provenance
+        for question in QUESTIONS
+        for each in cached(question.name).provenance
     )
-    columns = ["Processor", "Device", "Threads", "PyTorch", "Numba"]
-    frame = pd.DataFrame(list(made), columns=columns)
-    return tables.markdown(frame.assign(Results=list(made.values())))
+    frame = pd.DataFrame(list(made), columns=["Processor", "Device", "Threads", "PyTorch", "Numba"])
+    return Table(frame.assign(Results=list(made.values())), "What computed the results.")
 
 
-def listing(path: str) -> None:
-    """Prints a source file as a code block."""
-    print(f"```python\n{Path(GENERATED.parents[1] / path).read_text(encoding='utf-8')}```")
-
-
-def networks(contrast: bool = False) -> dict[str, pd.DataFrame]:
-    """Q2: the rows of each network, by the name that figures give it."""
-    rows = results("curves").rows
-    contrasted = {"300, few examples": tables1.few_examples(rows)} if contrast else {}
-    return {**tables1.networks(rows), **contrasted}
-
-
-def learning_rate_figures() -> None:
-    """Saves one figure per learning rate and prints the markdown that shows them (Q6, appendix)."""
-    rows = tables1.long_runs(results("learning_rate").rows)
-    GENERATED.mkdir(exist_ok=True)
-    numbers = tables1.learning_rate_numbers(rows).set_index("learning_rate")
-    for rate, run in rows.groupby("learning_rate"):
-        figure = figures1.learning_rate_curves(run)
-        label = tables1.learning_rate_label(rate)
-        figure.savefig(GENERATED / f"{label}.svg", metadata={"Date": None})
-        plt.close(figure)
-        line = numbers.loc[rate]
-        caption = (
-            f"$\\eta = {rate:g}$, {line['verdict']}: after {line['epochs']:,} epochs the train loss is "
-            f"{tables.number(line['train_loss'], 4)}, the test loss {tables.number(line['test_loss'], 4)}, "
-            f"the test accuracy {tables.percent(line['test_accuracy'], 2)}."
-        )
-        alt = f"Train and test loss over epochs at learning rate {rate:g}, on linear and on logarithmic axes."
-        print(f'![{caption}](generated/{label}.svg){{#{label} fig-alt="{alt}"}}\n')
+def provenance_table() -> Table:
+    """Tabulate when, from which commit and on what each experiment was computed."""
+    frame = pd.DataFrame(
+        {
+            "Experiment": [f"`{question.name}`" for question in QUESTIONS],
+            "Preset": [cached(question.name).preset for question in QUESTIONS],
+            "Computed": [escape_markdown(cached(question.name).summary()) for question in QUESTIONS],
+        }
+    )
+    caption = (
+        "Where the results of each experiment come from. A plus sign marks a commit with uncommitted changes."
+    )
+    return Table(frame, caption, (20, 10, 70))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,10 @@ from analysis.errors import AnalysisError, ResultsError, ignore_broken_pipe
 from analysis.question import PRESETS, Jobs, Preset
 
 _ALWAYS = ("hidden", "learning_rate", "seed")  # columns even where all runs agree
+
+
+class SingleSeedError(Exception):
+    """Without the seed, a setting would have no run left."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,19 @@ class Results:
                 f"{self.seconds / 60:.1f} min of computing",
             )
         )
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(sorted(self.rows["seed"].unique())) if len(self.rows) else ()
+
+    def without_seed(self, seed: int) -> Results:
+        if not len(self.rows):
+            return self
+        setting = [c for c in self.rows.columns[: list(self.rows.columns).index("epoch")] if c != "seed"]
+        left = self.rows[self.rows["seed"] != seed]
+        if len(left[setting].drop_duplicates()) < len(self.rows[setting].drop_duplicates()):
+            raise SingleSeedError
+        return dataclasses.replace(self, rows=left)
 
     @property
     def seconds(self) -> float:
@@ -120,6 +138,12 @@ def load(
         )
         + f"compute them: python -m analysis.run_all --only {name}"
     )
+
+
+@functools.cache
+def cached(name: str) -> Results:
+    """Return an experiment's cached results, read once: a page of the report asks for them many times."""
+    return load(name)
 
 
 def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Jobs] | None = None) -> int:

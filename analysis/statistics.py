@@ -17,13 +17,13 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over n seeds and its two-sided Student t interval of level LEVEL, mean ± half.
+    """A mean over n seeds and its two-sided Student t interval of level LEVEL, mean ± half_width.
 
     The half width is not finite for a single value.
     """
 
     mean: float
-    half: float
+    half_width: float
     n: int
 
 
@@ -31,12 +31,12 @@ def t_interval(values: Sequence[float] | pd.Series[float]) -> Interval:
     """The mean of independent values, with its interval."""
     numbers = np.asarray(values, dtype=float)
     n = len(numbers)
-    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n) if n > 1 else np.inf
-    return Interval(float(numbers.mean()), float(half), n)
+    half_width = stats.t.ppf((1 + LEVEL) / 2, n - 1) * numbers.std(ddof=1) / np.sqrt(n) if n > 1 else np.inf
+    return Interval(float(numbers.mean()), float(half_width), n)
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedTest:
     """Mean difference of paired values with its t interval, and the p-value of Student's paired t test (two-sided).
 
     The p-value of a single pair is not a number.
@@ -46,7 +46,7 @@ class Paired:
     p: float
 
 
-def paired_t(first: pd.Series[float], second: pd.Series[float]) -> Paired:
+def paired_t(first: pd.Series[float], second: pd.Series[float]) -> PairedTest:
     """Compares two methods over the seeds that they share; both are indexed by seed.
 
     Raises:
@@ -56,7 +56,7 @@ def paired_t(first: pd.Series[float], second: pd.Series[float]) -> Paired:
         raise ValueError(f"seeds differ: {list(first.index)} and {list(second.index)}")
     differences = first - second
     p = float(stats.ttest_1samp(differences, 0).pvalue) if len(differences) > 1 else np.nan
-    return Paired(t_interval(differences), p)
+    return PairedTest(t_interval(differences), p)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -69,7 +69,7 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def compared(pairs: dict[Key, tuple[pd.Series[float], pd.Series[float]]]) -> dict[Key, Paired]:
+def paired_tests_holm(pairs: dict[Key, tuple[pd.Series[float], pd.Series[float]]]) -> dict[Key, PairedTest]:
     """Paired tests of several comparisons, their p-values adjusted after Holm."""
     tests = {name: paired_t(first, second) for name, (first, second) in pairs.items()}
     adjusted = holm([test.p for test in tests.values()])
@@ -91,7 +91,7 @@ def repeated_measures_p(values: pd.DataFrame) -> float:
     return float(stats.f.sf(effect / rest, treatments - 1, freedom))
 
 
-def last(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:
+def final_values(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:
     """A metric's value at each run's last measurement; index: the columns `by`, which must tell the runs apart."""
     chosen = rows[rows["metric"] == metric].sort_values("update")
     return chosen.groupby([*by, "key"], dropna=False)["value"].last().droplevel("key")
@@ -110,7 +110,12 @@ def best_rates(
     Returns:
         learning_rate by the columns `by`. Runs that are not finite count as the worst.
     """
-    means = last(rows, metric, [*by, "learning_rate"]).fillna(-np.inf).groupby([*by, "learning_rate"]).mean()
+    means = (
+        final_values(rows, metric, [*by, "learning_rate"])
+        .fillna(-np.inf)
+        .groupby([*by, "learning_rate"])
+        .mean()
+    )
     best = means.groupby(list(by)).idxmax() if len(by) else means
     return best.map(lambda index: index[-1]).rename("learning_rate")
 
@@ -119,3 +124,10 @@ def at_best_rates(rows: pd.DataFrame, by: Sequence[str], metric: str = "validati
     """The rows of every setting's runs at its best rate; see `best_rates`."""
     best = best_rates(rows, by, metric).reset_index()
     return rows.merge(best, on=[*by, "learning_rate"])
+
+
+def first_epochs(rows: pd.DataFrame, threshold: float, by: Sequence[str]) -> pd.Series[float]:
+    """Return each run's first epoch with that test accuracy, infinite if there is none; index: the columns `by`."""
+    accuracy = rows[rows["metric"] == "test_accuracy"]
+    reached = accuracy["epoch"].where(accuracy["value"] >= threshold, np.inf)
+    return reached.groupby([accuracy[column] for column in by]).min()

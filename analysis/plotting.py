@@ -1,8 +1,7 @@
-"""The report's figures, drawn from cached results: the style here, the figures in one module per assignment.
+"""How the report's figures look: one style, one palette, and what several figures draw alike.
 
-One style and one palette for all: a colour means the same thing in every figure, and every line that shares
-its axes with others is labelled where it ends.
-Each figure's function takes tidy frames (see `results`) and returns a matplotlib figure.
+A colour means the same thing in every figure, and every line that shares its axes with others is labelled where it
+ends.
 """
 
 from __future__ import annotations
@@ -21,12 +20,24 @@ from matplotlib.axis import Axis
 # Okabe & Ito's colours, told apart by the colour-blind; train and test also differ in grey.
 TRAIN, TEST = "#0072b2", "#d55e00"
 INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
-NETWORK_COLOURS = ("#222222", "#009e73", "#cc79a7", "#e69f00")  # in the order of the networks in Q2
+GREEN, PINK, ORANGE = "#009e73", "#cc79a7", "#e69f00"
 TRAIN_TEST: dict[str, dict[str, Any]] = {
     "train": {"color": TRAIN},
     "test": {"color": TEST, "linestyle": (0, (4, 1.5))},
 }
 RATE_COLOURS = mpl.colormaps["viridis"]
+# By name; what several figures show has one look. Others take the next free look of `line_style`.
+LINE_STYLES: dict[str, dict[str, Any]] = {
+    "sgd": {"color": INK, "marker": "o"},
+    "adam": {"color": ORANGE, "marker": "s"},
+    "shuffled": {"color": INK, "marker": "o"},
+    "label_sorted": {"color": PINK, "marker": "D"},
+    "sigmoid": {"color": INK, "marker": "o"},
+    "tanh": {"color": GREEN, "marker": "s"},
+    "relu": {"color": ORANGE, "marker": "^"},
+}
+_FREE = ((GREEN, "v"), ("#56b4e9", "P"), ("#0072b2", "X"), ("#d55e00", "*"))
+MARKER = 3.5  # size in points
 
 WIDTH = 6.3  # inches: the text width of the A4 page
 STYLE: dict[str, Any] = {
@@ -57,23 +68,29 @@ STYLE: dict[str, Any] = {
 plt.style.use(STYLE)
 
 
-def series(frame: pd.DataFrame, metric: str, x: str = "epoch") -> pd.DataFrame:
-    """One metric's mean, least and largest value over seeds, by `x`; index: x."""
+def line_style(name: str) -> dict[str, Any]:
+    """Return colour and marker of what is called so; the same ones whenever it is asked for."""
+    color, marker = _FREE[sum(name.encode()) % len(_FREE)]
+    return dict(LINE_STYLES.get(name, {"color": color, "marker": marker}))
+
+
+def mean_and_range(frame: pd.DataFrame, metric: str, x: str = "epoch") -> pd.DataFrame:
+    """Return one metric's mean, least and largest value over seeds, by `x`; index: x."""
     rows = frame[frame["metric"] == metric]
     return rows.groupby(x)["value"].agg(["mean", "min", "max"])
 
 
 def draw_line(axes: Axes, summary: pd.DataFrame, color: Any, **style: Any) -> None:
-    """A mean line over a band from the least to the largest seed."""
+    """Draw a mean line over a band from the least to the largest seed."""
     axes.plot(summary.index, summary["mean"], color=color, **style)
     if not summary["min"].equals(summary["max"]):
         axes.fill_between(summary.index, summary["min"], summary["max"], color=color, alpha=0.2, linewidth=0)
 
 
 def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
-    """Labels (x, y, text, colour) beside the ends of lines, moved apart where they would overlap.
+    """Write labels (x, y, text, colour) beside the ends of lines, moved apart where they would overlap.
 
-    To be called when the axes have their scales and limits.
+    Call it when the axes have their scales and limits.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -90,14 +107,26 @@ def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Logarithmic ticks at 1, 2 and 5, written as plain numbers."""
+    """Set logarithmic ticks at 1, 2 and 5, written as plain numbers."""
     axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
 def train_test_legend(axes: Axes) -> None:
-    """Names the two kinds of line."""
+    """Name the two kinds of line."""
     axes.legend(
         handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in TRAIN_TEST.items()]
     )
+
+
+def loss_panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:
+    """Draw train and test loss against epochs; logarithmic axes leave epoch 0 out."""
+    for name, style in TRAIN_TEST.items():
+        summary = mean_and_range(rows, f"{name}_loss")
+        draw_line(axes, summary[summary.index > 0] if logarithmic else summary, **style)
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        plain_ticks(axes.yaxis)
+    axes.set_xlabel("epoch")

@@ -1,0 +1,137 @@
+"""Findings: sentences that the report states, each a function over cached results; and statements by others.
+
+A question's findings stand in its `answer` module:
+
+    @finding("adam_vs_sgd", headline=True)
+    def adam_is_ahead(found: Results) -> Evidence:
+        ...
+        return Evidence(f"Adam reaches {accuracy} …", {"Adam's interval lies above SGD's": low > high})
+
+A finding is supported by the results at hand if all of its conditions hold; where one fails, the report names it in place
+of the sentence.
+A statement by others is not asserted: the report lists whether our results confirm it, and what they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from analysis.question import Question
+from analysis.results import Results, SingleSeedError, cached
+
+Load: TypeAlias = Callable[[str], Results]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What results say.
+
+    Attributes:
+        sentence: With their numbers.
+        conditions: What must hold for it, by name; None where results cannot decide.
+    """
+
+    sentence: str
+    conditions: Mapping[str, bool] | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence that the report states.
+
+    Attributes:
+        name: Of the function.
+        results: The experiments behind it, in the order of the function's arguments.
+        evidence: The function.
+        headline: Whether it answers the question; one finding of each does.
+    """
+
+    name: str
+    results: tuple[str, ...]
+    evidence: Callable[..., Evidence]
+    headline: bool = False
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What others state.
+
+    Attributes:
+        name, results, evidence: As of a finding.
+        said: The statement, in our words.
+    """
+
+    name: str
+    results: tuple[str, ...]
+    evidence: Callable[..., Evidence]
+    said: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A finding or statement, evaluated on the results at hand.
+
+    Attributes:
+        sentence: With their numbers.
+        failed: Names of the conditions that do not hold; None where results cannot decide.
+    """
+
+    sentence: str
+    failed: tuple[str, ...] | None
+
+    @property
+    def supported(self) -> bool:
+        """Whether all conditions hold."""
+        return self.failed == ()
+
+
+def finding(*results: str, headline: bool = False) -> Callable[[Callable[..., Evidence]], Finding]:
+    """Make a function over these experiments' results a finding."""
+    return lambda function: Finding(function.__name__, results, function, headline)
+
+
+def statement(*results: str, said: str) -> Callable[[Callable[..., Evidence]], Statement]:
+    """Make a function over these experiments' results the judge of what others state."""
+    return lambda function: Statement(function.__name__, results, function, said)
+
+
+Kind = TypeVar("Kind")
+
+
+def of_kind(question: Question, kind: type[Kind]) -> dict[str, Kind]:
+    """Return what a question's answer has of a kind (findings, statements, exhibits), by name, in its order."""
+    return {name: each for name, each in vars(question.answer).items() if isinstance(each, kind)}
+
+
+def evaluate(claim: Finding | Statement, load: Load = cached) -> Verdict:
+    """Evaluate a finding or statement on the results at hand.
+
+    Raises:
+        ResultsError: An experiment's results are missing.
+    """
+    evidence = claim.evidence(*(load(name) for name in claim.results))
+    if evidence.conditions is None:
+        return Verdict(evidence.sentence, None)
+    return Verdict(evidence.sentence, tuple(name for name, holds in evidence.conditions.items() if not holds))
+
+
+def seed_support(claim: Finding, load: Load = cached) -> tuple[int, int] | None:
+    """Evaluate a finding again with each seed left out.
+
+    Returns:
+        In how many cases it is supported, and the number of seeds; None for results of a single seed or of none.
+    """
+    found = [load(name) for name in claim.results]
+    seeds = sorted({seed for each in found for seed in each.seeds})
+    if len(seeds) < 2:
+        return None
+    supported = 0
+    for seed in seeds:
+        try:
+            without = {each.name: each.without_seed(seed) for each in found}
+        except SingleSeedError:
+            return None
+        supported += evaluate(claim, without.__getitem__).supported
+    return supported, len(seeds)
