@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import pypandoc
-import pytest
 from bs4 import BeautifulSoup
-from IPython.display import Markdown
 
-from analysis import claims
-from analysis.book import origins, provenance
-from analysis.claims.registry import CLAIMS
+from analysis.findings import Finding, of_kind
+from analysis.questions import QUESTIONS
 from analysis.questions.learning_rate.runs import LEARNING_RATES
 from report.check import check
 
@@ -31,20 +25,33 @@ def test_the_check_finds_nothing(book: Path) -> None:
     assert check(book) == []
 
 
-def test_the_chapters_are_there(book: Path) -> None:
-    assert set(pages(book)) == {
-        "index.html",
-        *(
-            f"report/{name}.html"
-            for name in ("assignment-1", "assignment-2", "claims", "learning-rates", "method", "references")
-        ),
-    }
+def test_every_question_has_its_page(book: Path) -> None:
+    addresses = {question.page.replace(".qmd", ".html") for question in QUESTIONS}
+    others = ("notation", "learning-rates", "findings", "method", "references")
+    assert set(pages(book)) == {"index.html", *addresses, *(f"report/{name}.html" for name in others)}
 
 
-def test_every_finding_stands_in_the_ledger(book: Path) -> None:
-    table = pages(book)["report/claims.html"].select_one("#tbl-claims")
+def test_every_page_and_every_section_is_in_the_navigation(book: Path) -> None:
+    found = pages(book)
+    for address, page in found.items():
+        chapters = {
+            str(link["href"]).rpartition("/")[2] for link in page.select("nav[aria-label=Chapters] a")
+        }
+        assert chapters == {name.rpartition("/")[2] for name in found}, address
+        sections = {f"#{heading['id']}" for heading in page.select("main h2[id], main h3[id]")}
+        assert sections <= {str(link["href"]) for link in page.select("nav.toc a")}, address
+
+
+def test_the_first_page_has_every_headline(book: Path) -> None:
+    links = [str(link["href"]) for link in pages(book)["index.html"].select("main li a")]
+    asked = [q.page.replace(".qmd", ".html") for q in QUESTIONS if q.assignment is not None]
+    assert [link for link in links if link in asked] == asked
+
+
+def test_every_finding_stands_in_the_table_of_findings(book: Path) -> None:
+    table = pages(book)["report/findings.html"].select_one("#tbl-claims")
     assert table is not None
-    assert len(table.select("tbody tr")) == len(CLAIMS)
+    assert len(table.select("tbody tr")) == sum(len(of_kind(question, Finding)) for question in QUESTIONS)
 
 
 def test_one_figure_per_learning_rate(book: Path) -> None:
@@ -54,31 +61,17 @@ def test_one_figure_per_learning_rate(book: Path) -> None:
         assert re.search(rf"learning rate {re.escape(f'{rate:g}')}\b", str(image["alt"]))
 
 
-def test_results_come_with_their_data_and_the_command_that_recomputes_them(book: Path) -> None:
-    page = pages(book)["report/assignment-1.html"]
-    lines = page.select(".provenance")
-    assert len(lines) >= len(page.select("figure img"))
-    for line in lines:
-        assert "python -m analysis.run_all --only" in line.get_text()
-        links = [str(link["href"]) for link in line.select("a[href$='.csv']")]
-        assert links
-        for link in links:
-            assert (book / "report" / link).read_text(encoding="utf-8").count("\n") > 1
-
-
-@pytest.mark.parametrize(
-    "show", [lambda: provenance.__wrapped__("minibatch"), origins], ids=["line", "table"]
-)
-def test_what_a_result_says_of_itself_is_shown_and_not_obeyed(
-    show: Callable[[], Markdown], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = "<script>x</script> **b** [c](javascript:d) | `e` @f $g$"
-    found = claims.results("minibatch")
-    forged = replace(found, provenance=tuple(replace(each, device_name=name) for each in found.provenance))
-    monkeypatch.setattr("analysis.book.results", lambda _: forged)
-    html = BeautifulSoup(pypandoc.convert_text(show().data, "html", "markdown"), "html.parser")
-    assert name in " ".join(html.get_text().split())
-    assert not html.select("script, strong, .math, .citation, a[href^=javascript]")
+def test_exhibits_come_with_their_data_and_the_command_that_recomputes_them(book: Path) -> None:
+    for question in QUESTIONS:
+        page = pages(book)[question.page.replace(".qmd", ".html")]
+        lines = page.select(".provenance")
+        assert len(lines) == len(page.select("figure img, table caption")), question.name
+        for line in lines:
+            assert "python -m analysis.run_all --only" in line.get_text()
+            links = [str(link["href"]) for link in line.select("a[href$='.csv']")]
+            assert links
+            for link in links:
+                assert (book / "report" / link).read_text(encoding="utf-8").count("\n") > 1
 
 
 def test_the_body_is_concise(book: Path) -> None:

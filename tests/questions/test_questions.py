@@ -1,0 +1,156 @@
+"""What holds of every question, whatever it asks."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import yaml
+from matplotlib.figure import Figure
+
+from analysis.engine.run import Run
+from analysis.exhibits import Exhibit, Picture, Table
+from analysis.findings import Finding, Statement, of_kind
+from analysis.question import PRESETS, Preset, Question
+from analysis.questions import QUESTIONS
+
+ROOT = Path(__file__).parents[2]
+PAGES = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("report/*.qmd")}
+
+questions = pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
+exhibits = pytest.mark.parametrize(
+    "exhibit",
+    [each for question in QUESTIONS for each in of_kind(question, Exhibit).values()],
+    ids=lambda exhibit: exhibit.label,
+)
+
+
+def page(question: Question) -> str:
+    return PAGES[ROOT / question.page]
+
+
+def quoted(text: str, call: str) -> list[str]:
+    """Names with which a page calls `page.<call>("name")`."""
+    return re.findall(rf'page\.{call}\("([^"]+)"\)', text)
+
+
+@questions
+def test_every_finding_is_quoted_by_its_page_and_one_is_the_headline(question: Question) -> None:
+    findings = of_kind(question, Finding)
+    assert sorted(quoted(page(question), "finding")) == sorted(findings)
+    assert [name for name, each in findings.items() if each.headline] == [next(iter(findings))]
+
+
+@questions
+def test_every_exhibit_is_shown_once(question: Question) -> None:
+    shown = [
+        label
+        for text in PAGES.values()
+        if f'open_page("{question.name}")' in text
+        for label in quoted(text, "show")
+    ]
+    assert sorted(shown) == sorted(exhibit.label for exhibit in of_kind(question, Exhibit).values())
+
+
+@questions
+def test_every_page_has_its_section_and_shows_its_set_up(question: Question) -> None:
+    assert f"{{#{question.section}}}" in page(question).splitlines()[0]
+    assert "page.setup()" in page(question)
+
+
+@questions
+def test_the_tests_contradict_every_finding_and_statement(question: Question) -> None:
+    tests = importlib.import_module(f"tests.questions.test_{question.name}")
+    assert set(tests.CONTRADICTIONS) == set(of_kind(question, Finding))
+    decided, undecided = set(getattr(tests, "REVERSALS", {})), getattr(tests, "UNDECIDED", set())
+    assert decided | undecided == set(of_kind(question, Statement))
+
+
+def test_names_and_labels_are_unique_in_the_book() -> None:
+    for kind in (Finding, Statement, Exhibit):
+        names = [name for question in QUESTIONS for name in of_kind(question, kind)]
+        assert len(set(names)) == len(names)
+    labels = [each.label for question in QUESTIONS for each in of_kind(question, Exhibit).values()]
+    assert len(set(labels)) == len(labels)
+
+
+def test_the_book_has_the_questions_pages_in_their_order() -> None:
+    book = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))["book"]
+    parts = {entry["part"]: entry["chapters"] for entry in book["chapters"] if isinstance(entry, dict)}
+    for assignment in (1, 2):
+        pages = [question.page for question in QUESTIONS if question.assignment == assignment]
+        assert parts.pop(f"Assignment {assignment}") == pages
+    assert not parts
+    rest = [question.page for question in QUESTIONS if question.assignment is None]
+    assert set(rest) < set(book["appendices"])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_no_budget_is_typed_into_a_page(path: Path) -> None:
+    """Numbers of seeds, rates, epochs and the like come from the runs, also where a quick preset is shown."""
+    number = r"(?:\d[\d,.]*|one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty)"
+    text = re.sub(r"```.*?```|\$[^$]*\$", "", PAGES[path], flags=re.DOTALL)
+    assert not re.findall(rf"\b{number} (?:seeds|starts|rates|epochs|passes)\b", text)
+
+
+@exhibits
+def test_an_exhibit_has_a_caption_words_for_the_blind_and_named_axes(exhibit: Exhibit) -> None:
+    for label, content in exhibit.contents().items():
+        assert re.fullmatch(r"(fig|tbl)-[a-z0-9-]+", label)
+        assert content.caption.endswith(".")
+        if isinstance(content, Table):
+            assert label.startswith("tbl-")
+            assert len(content.frame)
+            assert len(content.widths) in (0, len(content.frame.columns))
+        else:
+            assert label.startswith("fig-")
+            assert content.alt.endswith(".")
+            assert content.alt != content.caption
+            assert_axes_are_named(content.figure)
+            plt.close(content.figure)
+
+
+def assert_axes_are_named(figure: Figure) -> None:
+    """Every axis that is not shared has a name."""
+    placed = {axes: place for axes in figure.axes if (place := axes.get_subplotspec()) and axes.axison}
+    lowest = max((place.rowspan.stop for place in placed.values()), default=0)
+    for axes, place in placed.items():
+        if len(axes.get_xticks()):
+            assert axes.get_xlabel() or place.rowspan.stop < lowest
+        if len(axes.get_yticks()):
+            assert axes.get_ylabel() or place.colspan.start > 0
+
+
+@exhibits
+def test_the_same_results_make_the_same_file(exhibit: Exhibit, tmp_path: Path) -> None:
+    """So that a render changes nothing that the results have not changed."""
+    files = []
+    for copy in range(2):
+        for label, content in list(exhibit.contents().items())[:1]:
+            if isinstance(content, Picture):
+                content.figure.savefig(tmp_path / f"{label}-{copy}.svg", metadata={"Date": None})
+                plt.close(content.figure)
+                files.append((tmp_path / f"{label}-{copy}.svg").read_bytes())
+            else:
+                files.append(content.frame.to_csv().encode())
+    assert files[0] == files[1]
+
+
+@questions
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_job_counts_twice(question: Question, preset: Preset) -> None:
+    """As it would if runs that should differ in their seeds had one."""
+    jobs = question.jobs(preset)
+    assert len(set(jobs)) == len(jobs)
+
+
+@questions
+@pytest.mark.parametrize("preset", PRESETS)
+def test_validation_examples_are_held_out_where_they_are_measured(question: Question, preset: Preset) -> None:
+    for job in question.jobs(preset):
+        if isinstance(job, Run):
+            measured = {metric for measure in job.measures for metric in measure.metrics}
+            assert job.validation_examples > 0 or not measured & {"validation_loss", "validation_accuracy"}

@@ -1,0 +1,121 @@
+"""Findings follow results: what fails is named, and seeds are left out one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from IPython.display import Markdown
+
+from analysis import book
+from analysis.campaign.store import Provenance
+from analysis.findings import Evidence, Verdict, evaluate, finding, seed_support, statement
+from analysis.questions import QUESTIONS
+from analysis.results import Results, cached
+
+
+def results(accuracy: dict[int, float], rate: float = 0.1) -> Results:
+    """Results of runs that differ in their seeds, with these accuracies."""
+    rows = pd.DataFrame(
+        {"learning_rate": rate, "seed": list(accuracy), "epoch": 1.0, "value": list(accuracy.values())}
+    )
+    return Results("sample", "full", rows, {}, ())
+
+
+@finding("sample", headline=True)
+def high_and_alike(found: Results) -> Evidence:
+    values = found.rows["value"]
+    return Evidence(
+        f"The accuracy is {values.mean():.2f}.",
+        {
+            "the mean is above 0.8": bool(values.mean() > 0.8),
+            "the seeds lie within 0.1": bool(values.max() - values.min() < 0.1),
+        },
+    )
+
+
+def test_a_finding_is_supported_if_all_its_conditions_hold() -> None:
+    verdict = evaluate(high_and_alike, lambda _: results({0: 0.9, 1: 0.92}))
+    assert verdict == Verdict("The accuracy is 0.91.", ())
+    assert book.sentence(verdict) == "The accuracy is 0.91."
+
+
+def test_what_fails_is_named_where_the_finding_would_stand() -> None:
+    verdict = evaluate(high_and_alike, lambda _: results({0: 0.9, 1: 0.6}))
+    assert verdict.failed == ("the mean is above 0.8", "the seeds lie within 0.1")
+    assert not verdict.supported
+    assert book.sentence(verdict) == (
+        "**Not supported by these results** (the mean is above 0.8 and the seeds lie within 0.1): "
+        "“The accuracy is 0.75.”"
+    )
+
+
+def test_a_finding_is_evaluated_with_each_seed_left_out() -> None:
+    assert seed_support(high_and_alike, lambda _: results({0: 0.9, 1: 0.92, 2: 0.91})) == (3, 3)
+    assert seed_support(high_and_alike, lambda _: results({0: 0.9, 1: 0.92, 2: 0.7})) == (1, 3)
+
+
+@pytest.mark.parametrize("accuracy", [{0: 0.9}, {}], ids=["one seed", "no runs"])
+def test_without_several_seeds_none_can_be_left_out(accuracy: dict[int, float]) -> None:
+    assert seed_support(high_and_alike, lambda _: results(accuracy)) is None
+
+
+def test_a_seed_that_alone_has_some_setting_cannot_be_left_out() -> None:
+    two, one = results({0: 0.9, 1: 0.92}), results({0: 0.9}, rate=0.5)
+    mixed = replace(two, rows=pd.concat([two.rows, one.rows]))
+    assert seed_support(high_and_alike, lambda _: mixed) is None
+
+
+def test_a_statement_that_results_cannot_decide_is_neither_confirmed_nor_refuted() -> None:
+    @statement("sample", said="Nobody knows.")
+    def undecidable(found: Results) -> Evidence:
+        return Evidence("No run tells.", None)
+
+    verdict = evaluate(undecidable, lambda _: results({0: 0.9}))
+    assert verdict.failed is None
+    assert not verdict.supported
+
+
+def test_the_tables_list_every_finding_and_statement_with_its_verdict() -> None:
+    findings, statements = book.findings_table().frame, book.statements_table().frame
+    assert set(findings["Section"]) == {f"@{question.section}" for question in QUESTIONS}
+    assert set(findings["Verdict"]) == {"supported"}
+    assert findings["Seeds"].str.fullmatch(r"\d+ of \d+|–").all()
+    assert set(statements["Verdict"]) <= {"confirmed", "refuted", "not testable"}
+
+
+def test_quick_results_are_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert book.provisional_banner().data.startswith("<!--")
+    monkeypatch.setattr(book, "cached", lambda name: replace(cached(name), preset="quick"))
+    assert "Provisional" in book.provisional_banner().data
+    assert "`losses`" in book.provisional_banner(("losses",)).data
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: book.provenance_line.__wrapped__("exercise1"),
+        lambda: book.provenance_table().frame["Computed"].iloc[0],
+    ],
+    ids=["line", "table"],
+)
+def test_what_a_result_says_of_itself_is_shown_and_not_obeyed(
+    show: object, monkeypatch: pytest.MonkeyPatch, provenance: Provenance
+) -> None:
+    import pypandoc
+    from bs4 import BeautifulSoup
+
+    name = "<script>x</script> **b** [c](javascript:d) | `e` @f $g$"
+    forged = replace(cached("exercise1"), provenance=(replace(provenance, device_name=name),))
+    monkeypatch.setattr(book, "cached", lambda _: forged)
+    assert callable(show)
+    html = BeautifulSoup(pypandoc.convert_text(show(), "html", "markdown"), "html.parser")
+    assert name in " ".join(html.get_text().split())
+    assert not html.select("script, strong, .math, .citation, a[href^=javascript]")
+
+
+def test_a_banner_is_markdown_also_where_there_is_nothing_to_say() -> None:
+    """Quarto shows the source of an inline value that is empty."""
+    assert isinstance(book.provisional_banner(), Markdown)
+    assert book.provisional_banner().data

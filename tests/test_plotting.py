@@ -1,0 +1,62 @@
+"""Lines are drawn as they are given, in colours that mean the same everywhere."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+
+from analysis import plotting
+from tests.helpers.altered import FALLING, LEARNT, curves
+
+
+@pytest.fixture
+def axes() -> Iterator[Axes]:
+    yield plt.subplots()[1]
+    plt.close("all")
+
+
+def test_train_and_test_have_their_colours_and_the_data_as_given(axes: Axes) -> None:
+    plotting.loss_panel(axes, curves(0.1, FALLING, LEARNT), logarithmic=False)
+    assert [line.get_color() for line in axes.lines] == [plotting.TRAIN, plotting.TEST]
+    assert list(axes.lines[0].get_ydata()) == pytest.approx(FALLING)
+
+
+def test_epoch_0_has_no_place_on_logarithmic_axes(axes: Axes) -> None:
+    plotting.loss_panel(axes, curves(0.1, FALLING, LEARNT), logarithmic=True)
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert len(axes.lines[0].get_xdata()) == len(FALLING) - 1
+
+
+@pytest.mark.parametrize(("seeds", "bands"), [(1, 0), (3, 2)])
+def test_a_band_shows_the_seeds(axes: Axes, seeds: int, bands: int) -> None:
+    rows = [curves(0.1, [value + seed for value in FALLING], LEARNT) for seed in range(seeds)]
+    plotting.loss_panel(axes, pd.concat(rows), logarithmic=False)
+    assert len(axes.collections) == bands
+
+
+def test_a_run_that_is_not_finite_is_drawn_as_far_as_it_is(axes: Axes) -> None:
+    rows = curves(0.1, FALLING, LEARNT)
+    rows.loc[rows["epoch"] > 50, "value"] = math.nan
+    plotting.loss_panel(axes, rows, logarithmic=True)
+    axes.figure.savefig(io.BytesIO())
+
+
+def test_labels_of_lines_that_end_together_do_not_overlap(axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1])
+    plotting.label_ends(axes, [(1, 1.0, "one", "k"), (1, 1.001, "two", "k"), (1, math.nan, "none", "k")])
+    figure = axes.get_figure()
+    assert figure is not None
+    figure.draw_without_rendering()
+    first, second = (text.get_window_extent() for text in axes.texts)
+    assert first.y1 <= second.y0 + 1
+
+
+def test_what_has_no_style_of_its_own_gets_one_that_stays() -> None:
+    assert plotting.line_style("sgd")["color"] == plotting.INK
+    assert plotting.line_style("heavy_ball") == plotting.line_style("heavy_ball")
