@@ -8,6 +8,7 @@ Exit codes: 0 every mutant is caught; 1 some mutant survives; 2 some mutant cann
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -34,296 +35,345 @@ class Mutant:
     Attributes:
         name: Of the mutant.
         wrong: The mistake in words.
-        file: Where it is made.
-        right: The text there that is right; it occurs once.
-        instead: What is written instead.
+        place: The function or method where it is made, by its dotted name: "analysis.engine.stack.Stack.rates".
+        right: The expression or statement there that is right; it is found by its meaning, however it is laid out.
+        instead: What is done instead.
         tests: Pytest's names of the tests that have to catch it; a few, as every mutant runs its own.
     """
 
     name: str
     wrong: str
-    file: str
+    place: str
     right: str
     instead: str
     tests: tuple[str, ...]
 
+    @property
+    def file(self) -> str:
+        """The module's file, relative to the project."""
+        parts = self.place.split(".")
+        for length in range(len(parts), 0, -1):
+            path = Path(*parts[:length]).with_suffix(".py")
+            if (ROOT / path).is_file():
+                return path.as_posix()
+        raise UnjudgedError(f"{self.name}: no module has {self.place}: change the mutant as well")
+
     def text(self) -> str:
-        """The file's text with the mistake in it."""
-        text = (ROOT / self.file).read_text(encoding="utf-8")
-        if (count := text.count(self.right)) != 1:
-            found = f"{self.right!r} occurs {count} times in {self.file}, not once"
-            raise UnjudgedError(f"{self.name}: {found}: the code has changed, change the mutant as well")
-        return text.replace(self.right, self.instead)
+        """Return the module's source with the mistake in it."""
+        tree = ast.parse((ROOT / self.file).read_text(encoding="utf-8"))
+        node: ast.AST = tree
+        for name in self.place.split(".")[len(Path(self.file).parts) :]:
+            found = [each for each in ast.walk(node) if isinstance(each, DEFINITIONS) and each.name == name]
+            if not found:
+                raise UnjudgedError(f"{self.name}: {self.file} has no {name}: change the mutant as well")
+            node = found[0]
+        replacer = _Replacer(_parsed(self.right), _parsed(self.instead))
+        replacer.visit(node)
+        if not replacer.count:
+            raise UnjudgedError(f"{self.name}: {self.place} has no {self.right!r}: change the mutant as well")
+        return ast.unparse(ast.fix_missing_locations(tree))
+
+
+DEFINITIONS = (ast.FunctionDef, ast.ClassDef)
+
+
+def _parsed(code: str) -> ast.AST:
+    """An expression, or a statement."""
+    (statement,) = ast.parse(code).body
+    return statement.value if isinstance(statement, ast.Expr) else statement
+
+
+class _Replacer(ast.NodeTransformer):
+    """Replaces what is equal to one piece of code by another."""
+
+    def __init__(self, right: ast.AST, instead: ast.AST) -> None:
+        self.right, self.instead, self.count = ast.dump(right), instead, 0
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if ast.dump(node) == self.right:
+            self.count += 1
+            return self.instead
+        return self.generic_visit(node)
 
 
 def parity(back_end: str, optimizer: str, batch: str) -> tuple[str, ...]:
     """The test that a back end trains as plain PyTorch does; numba compiles anew for every mutant."""
     case = f"{back_end}-float64-{optimizer}-cross_entropy-{batch}-sigmoid"
-    return (f"tests/test_training.py::test_one_hidden_layer_trains_as_in_plain_pytorch[{case}]",)
+    return (f"{TRAINS}::test_one_hidden_layer_trains_as_in_plain_pytorch[{case}]",)
 
 
 def metrics(batch_size: int | None) -> tuple[str, ...]:
     """The test that losses and accuracies are those of plain PyTorch's networks."""
-    return (f"tests/test_training.py::test_losses_and_accuracies[torch-{batch_size}-cross_entropy]",)
+    return (f"{TRAINS}::test_losses_and_accuracies[torch-{batch_size}-cross_entropy]",)
 
 
-DATA = "analysis/data.py"
-DENSE = "analysis/dense.py"
-EXERCISE = "analysis/exercise1.py"
-EXPERIMENT = "analysis/experiments/adam_vs_sgd.py"
-MEASURING = "analysis/measuring.py"
-NETWORK = "analysis/network.py"
-RUNS = "analysis/runs.py"
-SPARSE = "analysis/sparse.py"
-STACK = "analysis/stack.py"
+ENGINE = "analysis.engine"
+TRAINS = "tests/engine/test_training.py"
 
-DEEPER = ("tests/test_training.py::test_deeper_networks_train_as_in_plain_pytorch",)
+DEEPER = (f"{TRAINS}::test_deeper_networks_train_as_in_plain_pytorch",)
 LOAD = ("tests/test_data.py::test_load_reads_through_torchvision",)
-NETWORK_TESTS = ("tests/test_network.py",)
-RUNS_TESTS = ("tests/test_runs.py::test_every_field_is_part_of_the_key",)
+NETWORK = ("tests/engine/test_network.py",)
+KEYS = ("tests/engine/test_run.py::test_every_field_is_part_of_the_key",)
+JOBS = "tests/questions/test_questions.py"
 
 MUTANTS = (
     # The learning rate
     Mutant(
-        "rate-doubled", "η is twice what the run says", STACK,
-        'return self.each("learning_rate") / (1', 'return 2 * self.each("learning_rate") / (1',
+        "rate-doubled", "η is twice what the run says", f"{ENGINE}.stack.Stack.rates",
+        "self.each('learning_rate')", "2 * self.each('learning_rate')",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "rate-doubled-torch", "η is twice what the run says, in torch's minibatches", DENSE,
+        "rate-doubled-torch", "η is twice what the run says, in torch's minibatches",
+        f"{ENGINE}.torch_backend.TorchBackend._descend",
         "rate / -len(part)", "2 * rate / -len(part)",
         parity("torch", "sgd", "minibatch"),
     ),
     Mutant(
-        "rate-doubled-numba", "η is twice what the run says, in the sparse kernel", SPARSE,
+        "rate-doubled-numba", "η is twice what the run says, in the sparse kernel", f"{ENGINE}.numba_backend._descend",
         "number(-rates[update] * share)", "number(-2 * rates[update] * share)",
         parity("numba", "sgd", "minibatch"),
     ),
     Mutant(
-        "rate-constant", "η does not decay", STACK,
-        'epochs[:, None] * self.each("decay")', '0 * epochs[:, None] * self.each("decay")',
+        "rate-constant", "η does not decay", f"{ENGINE}.stack.Stack.rates",
+        "self.each('decay')", "0 * self.each('decay')",
         parity("torch", "sgd", "minibatch"),
     ),
     # The gradient
     Mutant(
-        "bias-hidden", "hidden units have no bias", STACK,
+        "bias-hidden", "hidden units have no bias", f"{ENGINE}.stack.Stack._with_ones",
         "images.new_ones(len(images), 1)", "images.new_zeros(len(images), 1)",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "bias-output-torch", "output biases are not trained, by torch", DENSE,
+        "bias-output-torch", "output biases are not trained, by torch",
+        f"{ENGINE}.torch_backend.TorchBackend._backward",
         "total[:, :, -1] += error.sum(2)", "total[:, :, -1] += 0 * error.sum(2)",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "bias-output-numba", "output biases are not trained, in the sparse kernel", SPARSE,
+        "bias-output-numba", "output biases are not trained, in the sparse kernel",
+        f"{ENGINE}.numba_backend._descend",
         "into.bias[j] += error[i]", "into.bias[j] += 0 * error[i]",
         parity("numba", "sgd", "minibatch"),
     ),
     Mutant(
-        "sigmoid-slope-torch", "σ′ = σ, by torch", DENSE,
-        "return phi - phi * phi", "return phi",
+        "sigmoid-slope-torch", "σ′ = σ, by torch", f"{ENGINE}.torch_backend.TorchBackend._slope",
+        "phi - phi * phi", "phi",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "sigmoid-slope-numba", "σ′ = σ, in the sparse kernel", SPARSE,
-        "d[j] *= a[j] - a[j] * a[j]", "d[j] *= a[j]",
+        "sigmoid-slope-numba", "σ′ = σ, in the sparse kernel", f"{ENGINE}.numba_backend.through_activation",
+        "a[j] - a[j] * a[j]", "a[j]",
         parity("numba", "sgd", "minibatch"),
     ),
     Mutant(
-        "skip-slope", "no gradient flows through skip connections", DENSE,
+        "skip-slope", "no gradient flows through skip connections",
+        f"{ENGINE}.torch_backend.TorchBackend._backward",
         "below += skipped", "below += 0 * skipped",
         (f"{DEEPER[0]}[float64-sgd-cross_entropy-full-{{'hidden': (8, 8, 8), 'skip': True}}]",),
     ),
     Mutant(
-        "last-batch-torch", "the last, smaller batch counts less, in torch's descent", DENSE,
+        "last-batch-torch", "the last, smaller batch counts less, in torch's descent",
+        f"{ENGINE}.torch_backend.TorchBackend._descend",
         "rate / -len(part)", "rate / -self.stack.batch",
         parity("torch", "sgd", "minibatch"),
     ),
     Mutant(
-        "last-batch-adam", "the last, smaller batch counts less, in torch's Adam", DENSE,
+        "last-batch-adam", "the last, smaller batch counts less, in torch's Adam",
+        f"{ENGINE}.torch_backend.TorchBackend._gradient",
         "layer /= len(part)", "layer /= self.stack.batch",
         parity("torch", "adam", "minibatch"),
     ),
     Mutant(
-        "last-batch-numba", "the last, smaller batch counts less, in the sparse kernel", SPARSE,
-        "share = 1 / (stop - start)", "share = 1 / batch",
+        "last-batch-numba", "the last, smaller batch counts less, in the sparse kernel",
+        f"{ENGINE}.numba_backend._descend",
+        "1 / (stop - start)", "1 / batch",
         parity("numba", "sgd", "minibatch"),
     ),
     # Adam
     Mutant(
-        "adam-uncorrected-torch", "no correction of Adam's mean, by torch", DENSE,
-        'rates /= 1 - stack.each("beta1") ** times', "rates /= 1",
+        "adam-uncorrected-torch", "no correction of Adam's mean, by torch",
+        f"{ENGINE}.torch_backend.TorchBackend.advance",
+        "1 - stack.each('beta1') ** times", "1",
         parity("torch", "adam", "minibatch"),
     ),
     Mutant(
-        "adam-uncorrected-numba", "no correction of Adam's mean, in the sparse kernel", SPARSE,
+        "adam-uncorrected-numba", "no correction of Adam's mean, in the sparse kernel",
+        f"{ENGINE}.numba_backend._descend",
         "number(rates[update] / past1)", "number(rates[update])",
         parity("numba", "adam", "minibatch"),
     ),
     Mutant(
-        "adam-swapped-torch", "Adam's β₁ and β₂ are swapped, by torch", DENSE,
+        "adam-swapped-torch", "Adam's β₁ and β₂ are swapped, by torch",
+        f"{ENGINE}.torch_backend.TorchBackend.__init__",
         "(1 - beta1, 1 - beta2, epsilon)", "(1 - beta2, 1 - beta1, epsilon)",
         parity("torch", "adam", "full"),
     ),
     Mutant(
-        "adam-swapped-numba", "Adam's β₁ and β₂ are swapped, in the sparse kernel", SPARSE,
-        "number(1 - beta1), number(1 - beta2)", "number(1 - beta2), number(1 - beta1)",
+        "adam-swapped-numba", "Adam's β₁ and β₂ are swapped, in the sparse kernel",
+        f"{ENGINE}.numba_backend._descend",
+        "beta1, beta2, epsilon = constants", "beta2, beta1, epsilon = constants",
         parity("numba", "adam", "minibatch"),
     ),
     # Data and labels
     Mutant(
-        "test-in-training", "a third of the training examples are the test set's", STACK,
+        "test-in-training", "a third of the training examples are the test set's", f"{ENGINE}.stack.Stack.__init__",
         "(data.train_images, data.train_labels)",
         "(torch.cat([data.test_images, data.train_images])[: len(data.train_labels)],"
         " torch.cat([data.test_labels, data.train_labels])[: len(data.train_labels)])",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "test-is-training", "the training set is read from the test set's files", DATA,
-        "for train in (True, False)", "for train in (False, False)",
+        "test-is-training", "the training set is read from the test set's files", "analysis.data.load",
+        "(True, False)", "(False, False)",
         LOAD,
     ),
     Mutant(
-        "labels-shuffled", "images go with other images' labels", STACK,
+        "labels-shuffled", "images go with other images' labels", f"{ENGINE}.stack.Stack.__init__",
         "classes[:, labels]", "classes[:, labels[torch.randperm(len(labels))]]",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "labels-shuffled-on-loading", "images go with other images' labels from the files on", DATA,
+        "labels-shuffled-on-loading", "images go with other images' labels from the files on", "analysis.data.load",
         "train.targets", "train.targets.flip(0)",
         LOAD,
     ),
     Mutant(
-        "labels-as-they-are", "a run's permutation of labels is ignored", STACK,
+        "labels-as-they-are", "a run's permutation of labels is ignored", f"{ENGINE}.stack.Stack.__init__",
         "classes[:, labels]", "labels.expand(len(runs), -1)",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "scaled-by-256", "pixels of the training set are divided by 256", DATA,
+        "scaled-by-256", "pixels of the training set are divided by 256", "analysis.data.load",
         "train.data.flatten(1).float() / 255", "train.data.flatten(1).float() / 256",
         LOAD,
     ),
     Mutant(
-        "scaled-otherwise", "pixels of the test set are divided by 256", DATA,
+        "scaled-otherwise", "pixels of the test set are divided by 256", "analysis.data.load",
         "test.data.flatten(1).float() / 255", "test.data.flatten(1).float() / 256",
         LOAD,
     ),
     Mutant(
-        "validation-trained-on", "validation examples are trained on as well", NETWORK,
-        "available = examples - run.validation_examples", "available = examples",
-        NETWORK_TESTS,
+        "validation-trained-on", "validation examples are trained on as well", f"{ENGINE}.network.training_indices",
+        "examples - run.validation_examples", "examples",
+        NETWORK,
     ),
     Mutant(
-        "validation-of-nothing", "an experiment holds no validation examples out", EXPERIMENT,
-        "validation_examples=VALIDATION_EXAMPLES", "validation_examples=0",
-        ("tests/test_experiments.py::test_validation_examples_are_held_out_where_they_are_measured",),
+        "validation-of-nothing", "a question holds no validation examples out",
+        "analysis.questions.adam_vs_sgd.runs.jobs",
+        "VALIDATION_EXAMPLES", "0",
+        (f"{JOBS}::test_validation_examples_are_held_out_where_they_are_measured",),
     ),
     Mutant(
-        "subsets-overlap", "disjoint training sets share half of their examples", NETWORK,
-        "start = size * run.train_subset", "start = size * run.train_subset // 2",
-        NETWORK_TESTS,
+        "subsets-overlap", "disjoint training sets share half of their examples",
+        f"{ENGINE}.network.training_indices",
+        "size * run.train_subset", "size * run.train_subset // 2",
+        NETWORK,
     ),
     Mutant(
-        "unsorted", "examples that should come sorted by label come as they lie", NETWORK,
-        "torch.argsort(digits, stable=True).cpu()", "torch.arange(len(digits))",
-        NETWORK_TESTS,
+        "unsorted", "examples that should come sorted by label come as they lie", f"{ENGINE}.network.sample_order",
+        "torch.argsort(digits, stable=True)", "torch.arange(len(digits))",
+        NETWORK,
     ),
     Mutant(
-        "never-reshuffled", "every epoch takes the examples in the same order", NETWORK,
+        "never-reshuffled", "every epoch takes the examples in the same order", f"{ENGINE}.network.sample_order",
         "(run.seed, _ORDER, epoch)", "(run.seed, _ORDER)",
-        NETWORK_TESTS,
+        NETWORK,
     ),
-    # Seeds and starts
+    # Seeds and initializations
     Mutant(
-        "seed-of-start-shared", "all seeds give the same start", NETWORK,
+        "seed-of-start-shared", "all seeds give the same initialization", f"{ENGINE}.network.initial_weights",
         "(run.seed, _START)", "(0, _START)",
-        NETWORK_TESTS,
+        NETWORK,
     ),
     Mutant(
-        "seed-of-order-shared", "all seeds give the same order of examples", NETWORK,
+        "seed-of-order-shared", "all seeds give the same order of examples", f"{ENGINE}.network.sample_order",
         "(run.seed, _ORDER, epoch)", "(0, _ORDER, epoch)",
-        NETWORK_TESTS,
+        NETWORK,
     ),
     Mutant(
-        "start-shared", "all runs of a stack start as its first", STACK,
-        "zip(*(initial(run, self.dtype)", "zip(*(initial(self.run, self.dtype)",
+        "start-shared", "all runs of a stack start as its first", f"{ENGINE}.stack.Stack.start",
+        "initial_weights(run, self.dtype)", "initial_weights(self.run, self.dtype)",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "order-shared", "all runs of a stack take the first one's order", STACK,
-        "orders = [order(run, epoch, digits)", "orders = [order(self.run, epoch, digits)",
+        "order-shared", "all runs of a stack take the first one's order", f"{ENGINE}.stack.Stack.examples",
+        "sample_order(run, epoch, digits)", "sample_order(self.run, epoch, digits)",
         parity("torch", "sgd", "minibatch"),
     ),
     Mutant(
-        "seeds-shared", "an experiment trains one seed over and over", EXPERIMENT,
-        "seed=seed", "seed=0",
-        ("tests/test_experiments.py::test_no_job_counts_twice",),
+        "seeds-shared", "a question trains one seed over and over", "analysis.questions.adam_vs_sgd.runs.jobs",
+        "seed", "0",
+        (f"{JOBS}::test_no_job_counts_twice",),
     ),
     Mutant(
-        "start-too-narrow", "weights start √fan-in times too small", NETWORK,
-        "run.init_scale) / math.sqrt(inputs)", "run.init_scale) / inputs",
-        NETWORK_TESTS,
+        "start-too-narrow", "weights start √fan-in times too small", f"{ENGINE}.network.initial_weights",
+        "math.sqrt(inputs)", "inputs",
+        NETWORK,
     ),
-    # Measuring
+    # Evaluation
     Mutant(
-        "tested-on-training", "the test accuracy is measured on the training set", MEASURING,
-        '("test", stack.test)', '("test", stack.train)',
+        "tested-on-training", "the test accuracy is measured on the training set",
+        f"{ENGINE}.evaluation.Evaluator.evaluate",
+        "('test', stack.test)", "('test', stack.train)",
         metrics(None),
     ),
     Mutant(
-        "validated-on-training", "the validation loss is measured on the training set", STACK,
-        "everything.take(validation_indices(self.run, examples)", "everything.take(training_indices(self.run, examples)",
+        "validated-on-training", "the validation loss is measured on the training set",
+        f"{ENGINE}.stack.Stack.__init__",
+        "validation_indices(self.run, examples)", "training_indices(self.run, examples)",
         metrics(None),
     ),
     Mutant(
-        "measured-late", "a loss is reported one update after its own", "analysis/training.py",
+        "measured-late", "a loss is reported one update after its own", f"{ENGINE}.training.train",
         "log.add(update, seconds, {name: by_name[name] for name in by_step})",
         "log.add(stop, seconds, {name: by_name[name] for name in by_step})",
         metrics(None),
     ),
     Mutant(
-        "confusion-transposed", "true and predicted classes are mixed up", DENSE,
-        "pairs = chunk.labels * CLASSES + self._answers(logits)",
-        "pairs = chunk.labels + CLASSES * self._answers(logits)",
-        ("tests/test_training.py::test_confusion_and_class_accuracy[torch]",),
+        "confusion-transposed", "true and predicted classes are mixed up",
+        f"{ENGINE}.torch_backend.TorchBackend.evaluate",
+        "chunk.labels * CLASSES + self._answers(logits)", "chunk.labels + CLASSES * self._answers(logits)",
+        (f"{TRAINS}::test_confusion_and_class_accuracy[torch]",),
     ),
     Mutant(
-        "cropped-too-much", "torch's full batch leaves out pixels that some images of a chunk use", DENSE,
+        "cropped-too-much", "torch's full batch leaves out pixels that some images of a chunk use",
+        f"{ENGINE}.torch_backend.TorchBackend._crop",
         "used[rows].any(0)", "used[rows].all(0)",
-        ("tests/test_training.py::test_batches_of_several_chunks_train_as_in_plain_pytorch[torch-float64-None-hidden1]",),
+        (f"{TRAINS}::test_batches_of_several_chunks_train_as_in_plain_pytorch[torch-float64-None-hidden1]",),
     ),
     # What becomes of results
     Mutant(
-        "results-swapped", "runs of a stack get each other's results", "analysis/computing.py",
+        "results-swapped", "runs of a stack get each other's results", "analysis.campaign.worker.Worker._train",
         "zip(names, trained, strict=True)", "zip(names, reversed(trained), strict=True)",
         ("tests/test_run_all.py::test_damaged_results_are_computed_again",),
     ),
     Mutant(
-        "key-without-seed", "runs of all seeds have one key", RUNS,
-        'field.name != "version"', 'field.name not in ("version", "seed")',
-        RUNS_TESTS,
+        "key-without-seed", "runs of all seeds have one key", "analysis.campaign.keys.canonical_json",
+        "name != 'version'", "name not in ('version', 'seed')",
+        KEYS,
     ),
     Mutant(
-        "key-without-code", "results of older code pass for those of the present one", RUNS,
-        'f"{job.version}:{data_digest}"', 'f"{data_digest}"',
-        ("tests/test_runs.py::test_code_and_data_change_the_key_but_not_the_identity",),
+        "key-without-code", "results of older code pass for those of the present one", "analysis.campaign.keys.key",
+        "f'{job.version}:{data_digest}'", "f'{data_digest}'",
+        ("tests/engine/test_run.py::test_code_and_data_change_the_key_but_not_the_identity",),
     ),
     # The program of exercise 1
     Mutant(
-        "exercise-rate-doubled", "exercise 1 takes twice its learning rate", EXERCISE,
-        "lr=learning_rate", "lr=2 * learning_rate",
+        "exercise-rate-doubled", "exercise 1 takes twice its learning rate", "analysis.exercise1.gradient_descent",
+        "optim.SGD(model.parameters(), lr=learning_rate)", "optim.SGD(model.parameters(), lr=2 * learning_rate)",
         ("tests/test_exercise1.py::test_the_engine_follows_the_program",),
     ),
     Mutant(
-        "exercise-gradients-pile-up", "exercise 1 never clears its gradients", EXERCISE,
-        "optimizer.zero_grad()", "pass",
+        "exercise-gradients-pile-up", "exercise 1 never clears its gradients", "analysis.exercise1.gradient_descent",
+        "optimizer.zero_grad()", "None",
         ("tests/test_exercise1.py::test_gradient_descent_learns_the_digits",),
     ),
     Mutant(
-        "exercise-tested-on-training", "exercise 1 measures its test accuracy on the training set", EXERCISE,
-        "accuracy(model, test_inputs.to(device), test_labels.to(device))",
-        "accuracy(model, inputs, labels.to(device))",
+        "exercise-tested-on-training", "exercise 1 measures its test accuracy on the training set",
+        "analysis.exercise1.main",
+        "accuracy(model, test_inputs.to(device), test_labels.to(device))", "accuracy(model, inputs, labels.to(device))",
         ("tests/test_exercise1.py::test_the_accuracy_is_that_on_the_test_set",),
     ),
 )  # fmt: skip

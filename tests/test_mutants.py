@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 
 import pytest
@@ -11,13 +12,19 @@ from tests.mutants import MUTANTS, ROOT, UnjudgedError, caught_by
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 KEY = BY_NAME["key-without-seed"]
-HARMLESS = replace(KEY, name="harmless", instead=f"{KEY.right}  # as ever")
+HARMLESS = replace(KEY, name="harmless", instead=f"not not {KEY.right}")
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_every_mutant_still_applies(name: str) -> None:
     mutant = BY_NAME[name]
-    assert mutant.text() != (ROOT / mutant.file).read_text(encoding="utf-8")
+    source = (ROOT / mutant.file).read_text(encoding="utf-8")
+    assert mutant.text() != ast.unparse(ast.parse(source))
+
+
+def test_a_mutant_finds_its_place_however_the_code_is_laid_out() -> None:
+    spread = replace(KEY, right="name  !=  (\n    'version'\n)")
+    assert spread.text() == KEY.text()
 
 
 def test_mutants_have_names_of_their_own() -> None:
@@ -30,8 +37,8 @@ def test_the_table_tells_what_is_caught_and_what_survives(
     monkeypatch.setattr(mutants, "MUTANTS", (KEY, BY_NAME["seeds-shared"], HARMLESS))
     assert mutants.main() == 1
     key, seeds, harmless, sum_up = capsys.readouterr().out.splitlines()
-    assert key.endswith("test_runs.py::test_every_field_is_part_of_the_key")
-    assert "test_experiments.py::test_no_job_counts_twice[" in seeds
+    assert key.endswith("test_run.py::test_every_field_is_part_of_the_key")
+    assert "test_questions.py::test_no_job_counts_twice[" in seeds
     assert harmless.endswith("SURVIVES")
     assert sum_up == "2 of 3 mutants are caught"
 
@@ -39,11 +46,13 @@ def test_the_table_tells_what_is_caught_and_what_survives(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"instead": "field.nam"}, "has no attribute 'nam'"),
-        ({"tests": ("tests/test_runs.py::test_nothing",)}, "not found"),
-        ({"right": "field.nom"}, "occurs 0 times in analysis/runs.py, not once"),
+        ({"instead": "name.nam"}, "has no attribute 'nam'"),
+        ({"tests": ("tests/engine/test_run.py::test_nothing",)}, "not found"),
+        ({"right": "field.nom"}, "analysis.campaign.keys.canonical_json has no 'field.nom'"),
+        ({"place": "analysis.campaign.keys.canonical"}, "analysis/campaign/keys.py has no canonical:"),
+        ({"place": "analyses.keys.key"}, "no module has analyses.keys.key"),
     ],
-    ids=["crashes", "no such test", "the code has changed"],
+    ids=["crashes", "no such test", "the expression has changed", "no such function", "no such module"],
 )
 def test_what_cannot_be_judged_does_not_pass_for_caught(change: dict[str, str], told: str) -> None:
     with pytest.raises(UnjudgedError, match=told):
@@ -53,7 +62,7 @@ def test_what_cannot_be_judged_does_not_pass_for_caught(change: dict[str, str], 
 def test_tests_that_fail_anyway_catch_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    failing = "tests/test_runs.py::test_known_keys_stay"
+    failing = "tests/engine/test_run.py::test_known_keys_stay"
     monkeypatch.setattr(mutants, "MUTANTS", (replace(KEY, tests=(failing,)),))
     monkeypatch.setattr(mutants, "first_failure", lambda tree, tests: failing)
     assert mutants.main() == 2
