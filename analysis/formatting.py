@@ -19,6 +19,9 @@ LABELS: dict[str, str] = {
     "cross_entropy_softmax": "cross entropy",
     "quadratic_softmax": "quadratic, softmax",
     "quadratic_sigmoid": "quadratic, sigmoid",
+    "one_hot_cross_entropy_softmax": "one-hot, cross entropy",
+    "one_hot_quadratic_sigmoid": "one-hot, quadratic",
+    "scaled_label_quadratic_sigmoid": "single output, quadratic",
 }
 _WORDS = (
     "no",
@@ -46,6 +49,11 @@ def count_words(count: int, noun: str = "", plural: str = "") -> str:
     """Return a small number in words, with its noun in the right number: "three seeds"."""
     number = _WORDS[count] if count < len(_WORDS) else f"{count:,}"
     return f"{number} {noun if count == 1 else plural or noun + 's'}" if noun else number
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return a number in digits with its noun in the right number: "5 seeds"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def markdown_table(frame: pd.DataFrame, widths: tuple[int, ...] = ()) -> str:

@@ -35,6 +35,9 @@ LINE_STYLES: dict[str, dict[str, Any]] = {
     "sigmoid": {"color": INK, "marker": "o"},
     "tanh": {"color": GREEN, "marker": "s"},
     "relu": {"color": ORANGE, "marker": "^"},
+    "one_hot_cross_entropy_softmax": {"color": INK, "marker": "o"},
+    "one_hot_quadratic_sigmoid": {"color": PINK, "marker": "s"},
+    "scaled_label_quadratic_sigmoid": {"color": ORANGE, "marker": "^"},
 }
 _FREE = ((GREEN, "v"), ("#56b4e9", "P"), ("#0072b2", "X"), ("#d55e00", "*"))
 MARKER = 3.5  # size in points

@@ -7,6 +7,7 @@ import pytest
 
 from analysis.formatting import (
     count_words,
+    format_count,
     format_fixed,
     format_interval,
     format_rate,
@@ -63,3 +64,11 @@ def test_counts_names_and_enumerations_in_words() -> None:
     assert join_english([]) == "none"
     assert label("sgd") == "SGD"
     assert label("heavy_ball") == "heavy ball"
+
+
+def test_counts_in_digits_have_their_noun_in_the_right_number() -> None:
+    assert [format_count(number, "epoch") for number in (1, 2, 2_000)] == [
+        "1 epoch",
+        "2 epochs",
+        "2,000 epochs",
+    ]

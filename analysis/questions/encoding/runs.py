@@ -1,4 +1,4 @@
-"""Assignment 1, Q5: ten one-hot outputs against a single one, under several numberings of the digits."""
+"""Assignment 1, Q5: ten one-hot outputs against a single one, under several label permutations."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ ENCODINGS: tuple[tuple[Target, Loss, Output], ...] = (
     ("one_hot", "quadratic", "sigmoid"),  # differs from the next by nothing but the encoding
     ("scaled_label", "quadratic", "sigmoid"),
 )
-# Digit d is trained as class NUMBERINGS[i][d]: as it is, and three permutations drawn once.
-NUMBERINGS = (
+# Digit d is trained as class LABEL_PERMUTATIONS[i][d]: the identity, and three drawn once.
+LABEL_PERMUTATIONS = (
     (0, 1, 2, 3, 4, 5, 6, 7, 8, 9),
     (2, 8, 4, 9, 1, 6, 7, 3, 0, 5),
     (6, 0, 3, 7, 9, 2, 5, 1, 8, 4),
@@ -25,7 +25,7 @@ METRICS = ("train_loss", "validation_accuracy", "test_accuracy")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Every encoding under every numbering at every rate; the confusions at the end."""
+    """Every encoding under every label permutation at every rate; the confusions at the end."""
     budget = BUDGETS[preset]
     updates = budget.updates(BATCH_SIZE)
     measures = (
@@ -47,7 +47,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
             seed=seed,
         )
         for target, loss, output in ENCODINGS
-        for labels in NUMBERINGS
+        for labels in LABEL_PERMUTATIONS
         for rate in LEARNING_RATES
         for seed in budget.seeds
     )

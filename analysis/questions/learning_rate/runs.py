@@ -7,7 +7,7 @@ from analysis.question import Preset
 
 LEARNING_RATES = (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 2.0, 5.0, 8.0)
 EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 4}
-# Other starts, to see how much of a difference is the start's; for fewer epochs, as all ten rates cost hours.
+# Other initializations, to see how much of a difference they make; for fewer epochs, as all rates take hours.
 OTHER_SEEDS: dict[Preset, tuple[int, ...]] = {"full": (1, 2), "quick": ()}
 OTHER_EPOCHS = 50
 
@@ -18,7 +18,7 @@ MEASURES = (
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """One run of 784-300-10 per learning rate, all from the same start; shorter ones from other starts."""
+    """One run of 784-300-10 per learning rate, all from the same initialization; shorter ones from others."""
     budgets = [(0, EPOCHS[preset]), *((seed, OTHER_EPOCHS) for seed in OTHER_SEEDS[preset])]
     return tuple(
         Run(hidden=(300,), learning_rate=rate, epochs=epochs, measures=MEASURES, seed=seed)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from analysis.engine.run import TRAIN_EXAMPLES, Loss, Measure, Run
 from analysis.question import Budget, Preset
 
-# Nielsen (2015, chapter 1) holds out 10,000 examples, as we do, and starts weights and biases from N(0, 1).
+# Nielsen (2015, chapter 1) holds out 10,000 examples, as we do, and draws initial weights and biases from N(0, 1).
 NIELSEN_HIDDEN = (30, 100)
 NIELSEN = {"full": Budget(tuple(range(20)), 30), "quick": Budget((0,), 1, 500)}
 NIELSEN_BATCH_SIZE, NIELSEN_LEARNING_RATE = 10, 3.0
-# LeCun et al. (1998) and Simard et al. (2003) tell the network and the loss; the rest is ours.
+# LeCun et al. (1998) and Simard et al. (2003) state the network and the loss; the rest is ours.
 OTHERS = {"full": Budget((0, 1, 2), 30, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 OTHERS_BATCH_SIZE = 16
 
@@ -25,7 +25,7 @@ class Printed:
         hidden: Hidden units, as the results' rows name them.
         loss: The loss that was trained.
         error: Share of the test examples.
-        best_epoch: Whether it is that of the epoch of least test error, rather than of the last.
+        best_epoch: Whether it is the error of the epoch of least test error, rather than of the last.
     """
 
     source: str

@@ -1,0 +1,117 @@
+"""Q6: verdicts on learning rates, the edge of stability, and one figure per rate."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from analysis import plotting
+from analysis.questions.learning_rate.answer import (
+    draw_loss_curves,
+    figures_by_rate,
+    rate_numbers,
+    rates_table,
+    relative_sharpness,
+)
+from analysis.questions.learning_rate.runs import LEARNING_RATES
+from analysis.results import Results
+from tests.helpers.altered import (
+    FALLING,
+    LEARNT,
+    assert_follows_results,
+    assert_refuted,
+    constant,
+    curves,
+    falling,
+)
+
+CONTRADICTIONS = {
+    "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
+    "learning_rate_unstable": lambda rows: rows.sort_values("value", ascending=False),
+    "starts_differ_early": constant(0.1, "test_accuracy", seed=1),
+    "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),
+    "sharpness_gives_way": lambda rows: rows.assign(value=rows["value"] * 3),
+}
+REVERSALS = {
+    "rates_up_to_two_converge": falling,
+    "smallest_rate_converges": falling,
+    "largest_rates_are_unstable": falling,
+}
+
+RISING_AT_TIMES = [value + (step % 20 == 0) for step, value in enumerate(FALLING)]
+NOT_LEARNT = [0.1] * 200
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_contrary_results_refute_the_finding(name: str) -> None:
+    assert_refuted("learning_rate", name, CONTRADICTIONS[name])
+
+
+@pytest.mark.parametrize("name", REVERSALS)
+def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> None:
+    assert_follows_results("learning_rate", name, REVERSALS[name])
+
+
+@pytest.mark.parametrize(
+    ("train", "accuracy", "verdict"),
+    [
+        (FALLING, LEARNT, "converges"),
+        (FALLING, NOT_LEARNT, "slow"),
+        (RISING_AT_TIMES, LEARNT, "unstable"),
+        ([*FALLING[:-1], math.nan], LEARNT, "diverges"),
+        ([*FALLING[:-1], math.inf], LEARNT, "diverges"),
+    ],
+)
+def test_the_verdict_on_a_learning_rate(train: list[float], accuracy: list[float], verdict: str) -> None:
+    assert rate_numbers(curves(0.5, train, accuracy))["verdict"].tolist() == [verdict]
+
+
+def two_rates() -> Results:
+    rows = pd.concat([curves(0.5, FALLING, LEARNT), curves(0.1, FALLING, NOT_LEARNT)])
+    return Results("learning_rate", "full", rows.assign(seed=0), {}, ())
+
+
+def test_epochs_to_an_accuracy_are_the_first_that_reach_it() -> None:
+    numbers = rate_numbers(two_rates().rows)
+    assert numbers.loc[0.5, ["slow_epoch", "fast_epoch"]].tolist() == [2, 3]
+    assert numbers.loc[0.1, ["slow_epoch", "fast_epoch"]].tolist() == [math.inf, math.inf]
+
+
+def test_the_table_has_a_line_per_rate_and_a_dash_for_what_was_not_reached() -> None:
+    table = rates_table.contents(lambda name: two_rates())["tbl-learning-rates"]
+    assert table.frame["90 %"].tolist() == ["–", "2"]
+    assert table.caption.startswith("The two learning rates ")
+
+
+def test_relative_sharpness_is_one_at_the_edge() -> None:
+    rows = pd.DataFrame(
+        {"learning_rate": [0.5, 2.0], "epoch": 1.0, "metric": "sharpness", "value": [4.0, 1.0]}
+    )
+    assert relative_sharpness(rows).loc[1.0].tolist() == [1.0, 1.0]
+
+
+def test_every_rate_has_a_figure_of_its_own() -> None:
+    labels = list(figures_by_rate.contents())
+    assert len(labels) == len(LEARNING_RATES)
+    assert "fig-rate-0-001" in labels
+    plt.close("all")
+
+
+def test_train_and_test_have_their_colours_and_the_data_as_given() -> None:
+    linear, logarithmic = draw_loss_curves(curves(0.1, FALLING, LEARNT)).axes
+    assert [line.get_color() for line in linear.lines] == [plotting.TRAIN, plotting.TEST]
+    assert linear.lines[0].get_ydata().tolist() == pytest.approx(FALLING)
+    assert (linear.get_xscale(), logarithmic.get_xscale()) == ("linear", "log")
+    assert len(logarithmic.lines[0].get_xdata()) == len(FALLING) - 1, "epoch 0 has no place on it"
+    plt.close("all")
+
+
+def test_a_run_that_is_not_finite_is_drawn_as_far_as_it_is() -> None:
+    rows = curves(0.1, FALLING, LEARNT)
+    rows.loc[rows["epoch"] > 50, "value"] = math.nan
+    draw_loss_curves(rows).savefig(io.BytesIO())
+    plt.close("all")
