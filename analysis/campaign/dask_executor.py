@@ -211,9 +211,12 @@ class DaskExecutor:
         """Form stacks as a worker would; split any that exceeds one worker's share of the work."""
         if not runs:
             return []
+        future = self.client.submit(_form_stacks, runs, self.config, pure=False)
         try:
-            stacks = self.client.submit(_form_stacks, runs, self.config, pure=False).result()
+            stacks = future.result()
         except Exception as error:
+            if future.status == "cancelled":
+                raise self._lost_connection() from error
             raise ClusterError(_worker_error(self.address, error)) from error
         share = sum(map(training.estimate_flops, runs)) / self.size
         pieces = []
@@ -254,7 +257,8 @@ class DaskExecutor:
                     log.warning("worker %s is gone: restarting %s on another", address, task.label)
                     waiting.appendleft(task)
                 else:
-                    yield from ((name, f"{deaths[task]} workers died computing it") for name in task.jobs)
+                    workers = "1 worker" if deaths[task] == 1 else f"{deaths[task]} workers"
+                    yield from ((name, f"{workers} died while computing it") for name in task.jobs)
             idle = sorted(connected - unresponsive - unfit.keys() - running.keys())
             while len(waiting) < max(len(idle), 1) and (new := next(tasks, None)) is not None:
                 waiting.append(new)
@@ -274,9 +278,7 @@ class DaskExecutor:
                     report(task, done, total)
                     continue
                 if future.status == "cancelled":
-                    raise ClusterError(
-                        f"lost the connection to the Dask scheduler {self.address}; results received so far are stored"
-                    )
+                    raise self._lost_connection()
                 try:
                     outcomes = future.result(timeout=GATHER_SECONDS)
                 except (TimeoutError, KilledWorker):
@@ -290,6 +292,13 @@ class DaskExecutor:
                     del running[address]
                     report(task, 1, 1)
                     yield from outcomes
+
+    def _lost_connection(self) -> ClusterError:
+        """Return the error to raise when futures are cancelled, which only the client does, without a scheduler."""
+        return ClusterError(
+            f"lost the connection to the Dask scheduler {self.address}; results received so far are stored: "
+            "start the scheduler again, then run the same command again"
+        )
 
     def _workers(self) -> set[str]:
         """Return the addresses of the workers that are connected."""
