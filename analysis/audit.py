@@ -1,7 +1,6 @@
 """Recompute randomly drawn results of the cache and compare them with the cached values.
 
-The digests in the cache show that a result has not been modified since it was computed; an audit shows that it was
-computed correctly.
+The digests in the cache show that a file is undamaged; an audit shows that its values were computed correctly.
 
 Other machines, stacks and numbers of threads round differently, and training amplifies the differences: harmlessly
 where it converges, without bound where it is chaotic.
@@ -17,7 +16,7 @@ Training times are never compared.
 
 With --epochs only the first epochs are recomputed: what is measured in them does not depend on how many follow.
 Exit codes: 0 all results agree; 1 some result differs or cannot be recomputed; 2 wrong usage, device or MNIST not
-available, or nothing in the cache to audit.
+available, or nothing in the cache to audit; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -307,13 +306,29 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--runs", type=count, default=RUNS, metavar="N", help="number of results to draw (%(default)s)"
+        "--runs",
+        type=count,
+        default=RUNS,
+        metavar="N",
+        help="number of results to draw (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="random seed; repeats a draw")
+    parser.add_argument(
+        "--seed", type=int, metavar="S", help="seed of the draw (default: random, and printed)"
+    )
     parser.add_argument("--epochs", type=count, metavar="E", help="recompute at most E epochs")
-    parser.add_argument("--cache", type=Path, default=store.FOLDER, metavar="DIR", help="cache of results")
-    parser.add_argument("--data", type=Path, default=data.FOLDER, metavar="DIR", help="folder of MNIST")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="device (%(default)s)")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=store.FOLDER,
+        metavar="DIR",
+        help="folder of the cache (default: cache/)",
+    )
+    parser.add_argument(
+        "--data", type=Path, default=data.FOLDER, metavar="DIR", help="folder of MNIST (default: data/)"
+    )
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="device to compute on (default: %(default)s)"
+    )
     return parser
 
 

@@ -163,7 +163,13 @@ def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Jobs] =
         prog="python -m analysis.results", description="Print an experiment's cached results as CSV."
     )
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(experiments)}")
-    parser.add_argument("--cache", type=Path, default=store.FOLDER, metavar="DIR", help="cache of results")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=store.FOLDER,
+        metavar="DIR",
+        help="folder of the cache (default: cache/)",
+    )
     arguments = parser.parse_args(argv)
     try:
         results = load(arguments.name, arguments.cache, experiments=experiments)

@@ -111,20 +111,39 @@ def _parser(experiments: Mapping[str, Jobs]) -> argparse.ArgumentParser:
         return text
 
     parser = argparse.ArgumentParser(prog="python -m analysis.run_all", description=__doc__)
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="device (%(default)s)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="auto", help="device to compute on (default: %(default)s)"
+    )
     parser.add_argument(
         "--dask",
         metavar="ADDRESS",
-        help="compute on this Dask cluster; see analysis/campaign/dask_executor.py",
+        help="compute on the Dask cluster whose scheduler has this address; see analysis/campaign/dask_executor.py",
     )
-    parser.add_argument("--preset", choices=PRESETS, default=PRESETS[0], help="budget (%(default)s)")
     parser.add_argument(
-        "--only", nargs="+", type=name, metavar="NAME", help=f"only these of {', '.join(experiments)}"
+        "--preset",
+        choices=PRESETS,
+        default=PRESETS[0],
+        help="full: as in the report; quick: a rehearsal with small budgets (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        type=name,
+        metavar="NAME",
+        help=f"restrict to these experiments: {', '.join(experiments)}",
     )
     parser.add_argument("--list", action="store_true", help="print what is missing or stale; compute nothing")
     parser.add_argument("--force", action="store_true", help="recompute existing results")
-    parser.add_argument("--cache", type=Path, default=store.FOLDER, metavar="DIR", help="cache of results")
-    parser.add_argument("--data", type=Path, default=data.FOLDER, metavar="DIR", help="folder of MNIST")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=store.FOLDER,
+        metavar="DIR",
+        help="folder of the cache (default: cache/)",
+    )
+    parser.add_argument(
+        "--data", type=Path, default=data.FOLDER, metavar="DIR", help="folder of MNIST (default: data/)"
+    )
     return parser
 
 
