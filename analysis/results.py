@@ -31,7 +31,7 @@ _ALWAYS_COLUMNS = ("hidden", "learning_rate", "seed")  # even if all runs agree
 
 
 class SingleSeedError(Exception):
-    """Some setting has no run with any other seed."""
+    """Leaving this seed out would leave some setting without any run."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Results:
         """Return the results without the runs and program rows of that seed; the provenance stays as it is.
 
         Raises:
-            SingleSeedError: Some setting, that is all that describes a run but its seed, would be left without a run.
+            SingleSeedError: Some setting (what describes a run, except its seed) would be left without any run.
         """
         programs = {
             name: table[table["seed"] != seed] if "seed" in table else table

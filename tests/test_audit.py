@@ -77,6 +77,7 @@ PROGRAMS = {
     "curve": Program(name="audit.curve", function=curve, arguments=(("epochs", 40),)),
     "table": Program(name="audit.table", function=table),
 }
+JOBS: tuple[Job, ...] = (*RUNS.values(), *PROGRAMS.values())
 EXPERIMENTS: dict[str, Jobs] = {
     "runs": lambda preset: tuple(RUNS.values()) if preset == "full" else (),
     "programs": lambda preset: tuple(PROGRAMS.values()),
@@ -107,26 +108,26 @@ def run_audit(
 
 
 @pytest.fixture(scope="module")
-def honest(small: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def authentic(small: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache computed by torch, which rounds differently from the numba kernels of the audit."""
-    store = Store(tmp_path_factory.mktemp("honest"))
+    store = Store(tmp_path_factory.mktemp("authentic"))
     provenance = Provenance(
         date="2026-01-31T12:00:00+00:00", commit=None, dirty=False, torch="2.9.0", numba=None, device="cpu",
         device_name="some processor", threads=1, backend="torch on cpu", stack=1, seconds=1.0,
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "NumbaBackend", None)
-        for job in (*RUNS.values(), *PROGRAMS.values()):
+        for job in JOBS:
             store.write(job, digits.DIGEST, compute(job, small), provenance)
     return store.folder
 
 
 @pytest.fixture
-def forge(honest: Path, tmp_path: Path) -> Callable[[Job, Forgery], Path]:
+def forge(authentic: Path, tmp_path: Path) -> Callable[[Job, Forgery], Path]:
     """Return a function that copies the authentic cache with one job's rows altered and a valid digest."""
 
     def copy(job: Job, alter: Forgery) -> Path:
-        cache = Path(shutil.copytree(honest, tmp_path / "cache"))
+        cache = Path(shutil.copytree(authentic, tmp_path / "cache"))
         result = Store(cache).read(job, digits.DIGEST)
         Store(cache).write(job, digits.DIGEST, alter(result.rows), result.provenance)
         return cache
@@ -141,13 +142,13 @@ def lines(printed: str, job: Job) -> list[str]:
 
 @pytest.mark.parametrize("options", [[], ["--epochs", "4"]])
 def test_an_authentic_cache_passes(
-    honest: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+    authentic: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_audit(honest, "--runs", "99", *options) == 0
+    assert run_audit(authentic, "--runs", "99", *options) == 0
     printed = capsys.readouterr().out
     assert "9 of 9 results agree" in printed
     assert "DIFFERS" not in printed
-    for job in (*RUNS.values(), *PROGRAMS.values()):
+    for job in JOBS:
         assert lines(printed, job)
     # Every value of every metric of a calm run is compared.
     compared = [line.split() for line in lines(printed, CALM)]
@@ -156,9 +157,9 @@ def test_an_authentic_cache_passes(
 
 
 def test_a_chaotic_run_is_compared_while_it_is_predictable(
-    honest: Path, capsys: pytest.CaptureFixture[str]
+    authentic: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_audit(honest, job=RUNS["chaotic"]) == 0
+    assert run_audit(authentic, job=RUNS["chaotic"]) == 0
     printed = lines(capsys.readouterr().out, RUNS["chaotic"])
     (loss,) = [line.split() for line in printed if "train_loss" in line]
     assert 3 <= int(loss[3]) < int(loss[5])
@@ -264,7 +265,9 @@ def test_a_shortened_run_begins_like_the_whole_run(
         monkeypatch.setattr(training, "NumbaBackend", None)
     run = RUNS[name]
     whole = training.train([run], small, CPU)[0].rows
-    short = training.train([audit.shortened(run, 1 + run.epochs // 2, whole)], small, CPU)[0].rows
+    shortened = audit.shortened(run, 1 + run.epochs // 2, whole)
+    assert isinstance(shortened, Run)
+    short = training.train([shortened], small, CPU)[0].rows
     row = ["epoch", "update", "metric", "index"]
     last = short["update"].max()
     both = whole.merge(short, on=row, suffixes=("", "_short"))
@@ -274,9 +277,9 @@ def test_a_shortened_run_begins_like_the_whole_run(
     assert both["value_short"].to_numpy() == pytest.approx(both["value"].to_numpy(), rel=1e-5)
 
 
-def test_a_seed_repeats_the_draw(honest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_seed_repeats_the_draw(authentic: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def drawn(*options: str) -> tuple[str, frozenset[str]]:
-        assert run_audit(honest, "--runs", "2", "--epochs", "1", *options) == 0
+        assert run_audit(authentic, "--runs", "2", "--epochs", "1", *options) == 0
         first, _, *rest = capsys.readouterr().out.splitlines()
         return first, frozenset(line.split()[0] for line in rest[:-1])
 
@@ -337,16 +340,16 @@ def test_a_damaged_result_is_reported_instead_of_drawn(
     ],
 )
 def test_wrong_usage_exits_with_2(
-    honest: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    authentic: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        run_audit(honest, *options)
+        run_audit(authentic, *options)
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
 
 
 def test_without_results_data_or_device_it_exits_with_2(
-    honest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    authentic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     absent = "mps" if torch.cuda.is_available() else "cuda"
     attempts: list[tuple[Path, list[str], dict[str, Any], str]] = [
@@ -356,12 +359,12 @@ def test_without_results_data_or_device_it_exits_with_2(
             {},
             "holds no results to audit; compute them with: python -m analysis.run_all",
         ),
-        (honest, [], {"load": campaigns.no_data}, "Could not obtain MNIST"),
-        (honest, ["--device", absent], {}, f"no {absent} device is available"),
+        (authentic, [], {"load": campaigns.no_data}, "Could not obtain MNIST"),
+        (authentic, ["--device", absent], {}, f"no {absent} device is available"),
     ]
     for cache, options, more, expected in attempts:
         assert run_audit(cache, *options, **more) == 2
-        assert f"audit: {'' if cache == honest else cache}" in (error := capsys.readouterr().err)
+        assert f"audit: {'' if cache == authentic else cache}" in (error := capsys.readouterr().err)
         assert expected in error
     assert not (tmp_path / "none").exists()
 
@@ -371,10 +374,10 @@ def presets_of(preset: Preset) -> tuple[Job, ...]:
     return (RUNS["calm"],) if preset == "full" else (RUNS["adam"],)
 
 
-def test_candidates_come_from_both_presets_and_are_distinct(honest: Path) -> None:
-    found = audit.candidates({**EXPERIMENTS, "both": presets_of}, Store(honest), digits.DIGEST, False)
+def test_candidates_come_from_both_presets_and_are_distinct(authentic: Path) -> None:
+    found = audit.candidates({**EXPERIMENTS, "both": presets_of}, Store(authentic), digits.DIGEST, False)
     assert len(found) == 9
     named = {candidate.job: candidate.experiments for candidate in found}
     assert named[RUNS["calm"]] == named[RUNS["adam"]] == ("runs", "both")
-    alone = audit.candidates({"both": presets_of}, Store(honest), digits.DIGEST, False)
-    assert {candidate.job for candidate in alone} == {RUNS["calm"], RUNS["adam"]}
+    only_both = audit.candidates({"both": presets_of}, Store(authentic), digits.DIGEST, False)
+    assert {candidate.job for candidate in only_both} == {RUNS["calm"], RUNS["adam"]}

@@ -220,7 +220,7 @@ def test_list_needs_neither_torch_nor_data(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_exits_early_is_not_an_error(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "analysis.run_all", "--list", "--cache", tmp_path]
+    command = [sys.executable, "-m", "analysis.run_all", "--list", "--cache", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -229,5 +229,5 @@ def rows(store: Store, jobs: Sequence[Job]) -> pd.DataFrame:
 if __name__ == "__main__":
     from analysis.engine import training
 
-    training.SAVE_SECONDS = SAVE_SECONDS  # type: ignore[assignment]
+    training.SAVE_SECONDS = SAVE_SECONDS
     sys.exit(main(*sys.argv[1:]))

@@ -39,27 +39,33 @@ PROVENANCE = Provenance(
 )
 
 
-def write(folder: Path) -> None:
-    """Write results until killed."""
+def write(folder: Path, pipe: int) -> None:
+    """Write results until killed; send a byte before each."""
     store = Store(folder)
     while True:
         for run in RUNS:
             values = [random.random() for _ in range(2_000)]
+            os.write(pipe, b".")
             store.write(run, DATA, pd.DataFrame({"update": range(2_000), "value": values}), PROVENANCE)
 
 
 def main(folder: Path, kills: int, seed: int) -> None:
-    """Start and kill writers."""
-    delays = random.Random(seed)
+    """Start and kill writers, each at a random moment of one of its first writes."""
+    generator = random.Random(seed)
     store = Store(folder)
     seen = 0
     for _ in range(kills):
+        begun, pipe = os.pipe()
         child = os.fork()
         if child == 0:
-            write(folder)
-        time.sleep(delays.uniform(0.0, 0.03))
+            write(folder, pipe)
+        for _ in range(generator.randint(1, 4)):
+            os.read(begun, 1)
+        time.sleep(generator.uniform(0.0, 0.03))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(begun)
+        os.close(pipe)
         for run in RUNS:
             if store.path(key(run, DATA)).exists():
                 assert len(store.read(run, DATA).rows) == 2_000  # raises CacheMiss if it is incomplete
