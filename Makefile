@@ -1,48 +1,53 @@
-# make report · make test · make results · make audit · make bench · make check · make lint · make mutants · make lock
+# `make` renders the report; `make help` lists all targets.
 PYTHON ?= python3
 DEVICE ?= auto
 PRESET ?= full
 VENV := .venv$(if $(LOCKED),-locked)
 PY := $(VENV)/bin/python
 
-.PHONY: report test results audit check bench lint mutants lock
+.PHONY: report check test results audit bench mutants lint lock help
 
-report: $(VENV)/report  ## render the committed cache into _book/
+report: $(VENV)/report  ## render the report from the committed cache into _book/ (default)
 	$(PY) -m report
 
-check: $(VENV)/report  ## check the rendered book
+check: $(VENV)/report  ## check the rendered report
 	$(PY) -m report.check
 
-test: $(VENV)/test  ## the whole test suite
+test: $(VENV)/test  ## run all tests
 	$(PY) -m pytest
 
-results: $(VENV)/train  ## compute what is missing or stale in cache/
+results: $(VENV)/train  ## compute missing and stale results; options: DEVICE=auto|cpu|cuda|mps, PRESET=full|quick
 	$(PY) -m analysis.run_all --device $(DEVICE) --preset $(PRESET)
 
-audit: $(VENV)/train  ## a few cached results, drawn at random or by SEED, computed again from nothing: their first epochs
+audit: $(VENV)/train  ## recompute the first epochs of a few cached results and compare; option: SEED=N repeats a draw
 	$(PY) -m analysis.audit --epochs 2 $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/test  ## the engine against plain PyTorch; JSON=FILE writes the comparison as well
+bench: $(VENV)/test  ## compare the speed of the engine and plain PyTorch; option: JSON=FILE
 	$(PY) -m tests.benchmarks.engine $(if $(JSON),--json $(JSON))
 
-mutants: $(VENV)/test  ## plants mistakes in the code and tells which test catches each; takes minutes
+mutants: $(VENV)/test  ## check that the tests detect deliberate mistakes in the code; takes minutes
 	$(PY) -m tests.mutants
 
-lint: $(VENV)/dev  ## ruff and mypy
+lint: $(VENV)/dev  ## run ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-# The newest versions within pyproject.toml's ranges and what the results were computed with, each with its hashes.
+# The newest versions within the ranges of pyproject.toml, those of requirements/results.txt for the packages that the
+# results were computed with, each with its hashes.
 COMPILE = $(PY) -m uv pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --constraints requirements/results.txt --no-annotate --no-emit-index-url --custom-compile-command "make lock"
 
-lock: $(VENV)/dev  ## chooses the versions in requirements/ anew
+lock: $(VENV)/dev  ## update the locked versions in requirements/
 	$(COMPILE) --extra report --output-file requirements/report.lock
 	$(COMPILE) --extra report --extra train --extra test --extra dev --output-file requirements/all.lock
 
-# One stamp per group of dependencies; a change of pyproject.toml or of a lock installs anew.
-# LOCKED=1 installs exactly what a lock names, into an environment of its own, and takes our code from where it lies.
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'LOCKED=1 installs exactly the locked versions, into .venv-locked.'
+
+# One stamp per group of dependencies; changing pyproject.toml or a lock reinstalls.
+# LOCKED=1 installs exactly the versions of a lock into a separate environment, and imports our code from the checkout.
 ifdef LOCKED
 export PYTHONPATH := $(CURDIR)
 endif
@@ -59,6 +64,6 @@ $(VENV)/report $(VENV)/train $(VENV)/test $(VENV)/dev: pyproject.toml $(if $(LOC
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed: name one with make PYTHON=python3.11 …" >&2; exit 2; }
+	  { echo "Python 3.11 or newer is required: choose one with make PYTHON=python3.11 …" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-	  echo "No virtual environment could be made: on Debian and Ubuntu, apt install python3-venv" >&2; exit 2; }
+	  echo "Could not create a virtual environment: on Debian and Ubuntu, apt install python3-venv" >&2; exit 2; }

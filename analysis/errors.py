@@ -1,4 +1,4 @@
-"""Errors that tell a user what to do: the command lines print their message and no traceback."""
+"""Errors for users: the command lines print the message, which says what to do, and no traceback."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 
 class AnalysisError(Exception):
-    """What went wrong and what to do about it; `exit_code` is what a command line ends with."""
+    """An error that a user can resolve; a command that ends with it exits with `exit_code`."""
 
     exit_code = 2
 
 
 class DataError(AnalysisError):
-    """MNIST could not be had from any source."""
+    """MNIST could not be obtained."""
 
 
 class StoreError(AnalysisError):
@@ -23,13 +23,19 @@ class StoreError(AnalysisError):
 
 
 class ResultsError(AnalysisError):
-    """Results are asked for that the cache does not hold."""
+    """The cache does not hold the requested results."""
 
     exit_code = 1
 
 
+class UnknownExperimentError(ResultsError):
+    """No experiment has the requested name."""
+
+    exit_code = 2
+
+
 class DeviceError(AnalysisError):
-    """What should compute is not there."""
+    """The requested device, or torch itself, is not available."""
 
 
 class ClusterError(AnalysisError):
@@ -38,12 +44,9 @@ class ClusterError(AnalysisError):
 
 @contextlib.contextmanager
 def ignore_broken_pipe() -> Iterator[None]:
-    """What is printed in here may find no reader any more, such as `head`, which has seen enough: no error.
-
-    All that would be printed from then on is dropped.
-    """
+    """Tolerate that the reader of standard output, such as `head`, exits early; discard all further output."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's own flush is silent
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # silences the interpreter's own flush

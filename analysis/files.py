@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 import secrets
 from pathlib import Path
 
-TEMPORARY = ".tmp"  # how the names of unfinished files end; they begin with a dot
+TEMPORARY_SUFFIX = ".tmp"  # of unfinished files, whose names begin with a dot
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it appears under its name whole or not at all, even if the power fails.
+    """Write a file so that it appears under its name complete or not at all, even after a power failure.
 
     Raises:
-        OSError: It cannot be written; nothing is left behind.
+        OSError: The file cannot be written; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}"
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     try:
         with open(temporary, "xb") as file:
             file.write(content)
@@ -30,6 +30,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # the new name must survive as well
+        os.fsync(folder)  # makes the new name durable as well
     finally:
         os.close(folder)

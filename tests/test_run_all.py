@@ -1,4 +1,4 @@
-"""A campaign fills the cache whatever happens to it, and says what it does and why."""
+"""`run_all` fills the cache despite failures and interruptions, and prints what it computes and why."""
 
 from __future__ import annotations
 
@@ -8,52 +8,40 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from digits import DIGEST
 
-from analysis import results
-from analysis.campaign.keys import Job, Program, key
+from analysis import results, run_all
+from analysis.campaign.keys import Program, key
 from analysis.campaign.store import Provenance, Store
 from analysis.engine.run import Run
-from analysis.question import Experiment
 from tests.helpers import campaigns
+from tests.helpers.campaigns import (
+    ONE_THREAD,
+    computed,
+    interrupt_once,
+    newest_checkpoint,
+    once,
+    rows,
+    start,
+    wait_for_checkpoint,
+    wait_until,
+)
+from tests.helpers.digits import DIGEST
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}  # several campaigns share the machine
-
-
-def computed(text: str) -> int:
-    """How many results a campaign says that it has computed."""
-    (line,) = [line for line in text.splitlines() if line.endswith("results computed")]
-    return int(line.split()[0])
-
-
-def start(cache: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
-    """A campaign in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.helpers.campaigns", "--device", "cpu", "--cache", cache, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **ONE_THREAD, **environment},
-    )
+from analysis.campaign import checkpoints, scheduler  # noqa: E402 (needs torch)
+from analysis.engine import training  # noqa: E402 (needs torch)
 
 
-def rows(store: Store, jobs: Sequence[Job]) -> pd.DataFrame:
-    """Results without the time that they took."""
-    tables = [store.read(job, DIGEST).rows.drop(columns="seconds", errors="ignore") for job in jobs]
-    return pd.concat(tables, ignore_index=True)
-
-
-def test_it_computes_what_is_missing_and_says_so(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_computes_missing_results(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert campaigns.main("--only", "small", "--cache", store.folder) == 0
     printed = capsys.readouterr().out
-    assert "small: 0 of 4 results are there\n  4 not computed yet" in printed
+    assert "small: 0 of 4 results cached\n  4 not computed yet" in printed
     assert "4 results to compute in 2 tasks on" in printed
     assert computed(printed) == 4
 
@@ -70,7 +58,7 @@ def test_it_computes_what_is_missing_and_says_so(store: Store, capsys: pytest.Ca
     assert provenance.torch.startswith("2.")
 
     assert campaigns.main("--only", "small", "--cache", store.folder) == 0
-    assert capsys.readouterr().out == "small: 4 of 4 results are there\n"
+    assert capsys.readouterr().out == "small: 4 of 4 results cached\n"
 
 
 def test_experiments_share_runs(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,13 +66,13 @@ def test_experiments_share_runs(store: Store, capsys: pytest.CaptureFixture[str]
     assert "5 results to compute" in capsys.readouterr().out
 
 
-def test_presets_are_kept_apart(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_presets_are_separate(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert campaigns.main("--only", "shared", "--preset", "quick", "--cache", store.folder) == 0
     assert campaigns.main("--only", "shared", "--list", "--cache", store.folder) == 0
-    assert "shared: 0 of 2 results are there\n  2 not computed yet" in capsys.readouterr().out
+    assert "shared: 0 of 2 results cached\n  2 not computed yet" in capsys.readouterr().out
 
 
-def test_list_names_every_reason_and_computes_nothing(
+def test_list_prints_every_reason_and_computes_nothing(
     store: Store, provenance: Provenance, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = pd.DataFrame({"value": [1.0]})
@@ -94,10 +82,10 @@ def test_list_names_every_reason_and_computes_nothing(
     store.write(damaged, DIGEST, table, provenance)
     path = store.path(key(damaged, DIGEST))
     path.write_bytes(path.read_bytes()[:-8])
-    for _ in range(2):  # the damage is known the second time as well
+    for _ in range(2):  # the damage is reported the second time as well
         assert campaigns.main("--list", "--only", "small", "--cache", store.folder) == 0
         printed = capsys.readouterr().out
-        assert "small: 1 of 4 results are there" in printed
+        assert "small: 1 of 4 results cached" in printed
         assert "1 stale: data 66666666…, now 55555555…" in printed
         assert "1 damaged: " in printed
         assert "1 not computed yet" in printed
@@ -114,48 +102,50 @@ def test_damaged_results_are_computed_again(store: Store) -> None:
     assert len(list((store.folder / "damaged").iterdir())) == 1
 
 
-def test_results_of_older_code_are_computed_again(
+def test_results_of_older_versions_are_computed_again(
     store: Store, provenance: Provenance, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    older = Program(name="campaigns.mean", function=campaigns.mean, arguments=(("part", "train"),), version=0)
-    newer = Program(name="campaigns.mean", function=campaigns.mean, arguments=(("part", "train"),), version=1)
+    older, newer = (
+        Program(
+            name="campaigns.mean", function=campaigns.mean, arguments=(("part", "train"),), version=version
+        )
+        for version in (0, 1)
+    )
     store.write(older, DIGEST, pd.DataFrame({"value": [-1.0]}), provenance)
     assert campaigns.main("--only", "small", "--cache", store.folder) == 0
     assert "1 stale: version 0 of the code, now 1" in capsys.readouterr().out
     assert store.read(newer, DIGEST).rows["value"][0] > 0
 
 
-def test_force_computes_what_is_there(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+def test_force_recomputes_existing_results(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert campaigns.main("--only", "shared", "--cache", store.folder) == 0
     before = rows(store, campaigns.shared("full"))
     capsys.readouterr()
     assert campaigns.main("--only", "shared", "--force", "--cache", store.folder) == 0
     printed = capsys.readouterr().out
-    assert "shared: 2 of 2 results are there\n  2 computed again (--force)" in printed
+    assert "shared: 2 of 2 results cached\n  2 to recompute (--force)" in printed
     assert computed(printed) == 2
     pd.testing.assert_frame_equal(rows(store, campaigns.shared("full")), before)
 
 
-# What goes wrong
+# Failures
 
 
-def test_a_failing_job_is_named_and_the_others_go_on(
+def test_a_failing_job_is_reported_and_others_continue(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert campaigns.main("--only", "broken", "--cache", store.folder) == 1
     printed = capsys.readouterr()
     assert computed(printed.out) == 1
-    failure, missing = [line for line in printed.err.splitlines() if "failed" in line]
+    failure, no_table = [line for line in printed.err.splitlines() if "failed" in line]
     assert failure.startswith("run_all: failed: broken: campaigns.fail(): RuntimeError: this one cannot work")
     assert "campaigns.py, line" in failure
-    assert "a program returns a table, not None" in missing
+    assert "a program must return a DataFrame, not None" in no_table
 
 
-def test_a_failing_run_takes_no_other_run_of_its_stack_with_it(
+def test_a_failing_run_does_not_affect_the_rest_of_its_stack(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analysis.engine import training
-
     train = training.train
 
     def fails_at_one_half(runs: Sequence[Run], *arguments: object, **options: object) -> object:
@@ -174,13 +164,13 @@ def test_a_failing_run_takes_no_other_run_of_its_stack_with_it(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--only", "smal"], "no experiment is called 'smal' (is small meant?): choose from small, shared"),
+        (["--only", "smal"], "unknown experiment 'smal' (did you mean small?): choose from small, shared"),
         (["--preset", "huge"], "invalid choice: 'huge'"),
         (["--device", "abacus"], "invalid choice: 'abacus'"),
         (["--unknown"], "unrecognized arguments: --unknown"),
     ],
 )
-def test_wrong_usage_ends_with_2(
+def test_wrong_usage_exits_with_2(
     options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -189,23 +179,21 @@ def test_wrong_usage_ends_with_2(
     assert message in capsys.readouterr().err
 
 
-def test_a_device_that_is_not_there_ends_with_2(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    import torch
-
+def test_an_unavailable_device_exits_with_2(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     absent = "mps" if torch.cuda.is_available() else "cuda"
     assert campaigns.main("--device", absent, "--cache", store.folder) == 2
-    assert f"run_all: there is no {absent} device here" in capsys.readouterr().err
+    assert f"run_all: no {absent} device is available" in capsys.readouterr().err
     assert not store.folder.exists()
 
 
-def test_an_unwritable_cache_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unwritable_cache_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert campaigns.main("--only", "small", "--cache", tmp_path / "file" / "cache") == 2
     assert "run_all: cannot write" in capsys.readouterr().err
 
 
-def test_a_full_disk_ends_with_2_and_nothing_half_written(tmp_path: Path) -> None:
-    """No file can grow beyond 1,024 bytes, a result's beginning."""
+def test_a_full_disk_exits_with_2_and_leaves_nothing_incomplete(tmp_path: Path) -> None:
+    """No file can grow beyond 1,024 bytes, less than a result needs."""
     command = (
         f"ulimit -f 1; exec {sys.executable} -m tests.helpers.campaigns --only shared --cache {tmp_path}"
     )
@@ -215,7 +203,7 @@ def test_a_full_disk_ends_with_2_and_nothing_half_written(tmp_path: Path) -> Non
     assert done.returncode == 2, done.stderr
     assert "run_all: cannot write" in done.stderr
     assert "Traceback" not in done.stderr
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["claims.lock"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["jobs.lock"]
 
 
 def test_list_needs_neither_torch_nor_data(tmp_path: Path) -> None:
@@ -231,8 +219,8 @@ def test_list_needs_neither_torch_nor_data(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_reader_that_has_seen_enough_of_the_list_is_no_error(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "analysis.run_all", "--list", "--cache", tmp_path]
+def test_a_reader_that_exits_early_is_not_an_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "analysis.run_all", "--list", "--cache", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -242,7 +230,7 @@ def test_a_reader_that_has_seen_enough_of_the_list_is_no_error(tmp_path: Path) -
     assert errors == ""
 
 
-def test_without_torch_computing_ends_with_2(tmp_path: Path) -> None:
+def test_computing_without_torch_exits_with_2(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from analysis import run_all\n"
@@ -252,87 +240,92 @@ def test_without_torch_computing_ends_with_2(tmp_path: Path) -> None:
         [sys.executable, "-c", code, tmp_path / "none"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "pip install '.[train]'" in done.stderr
+    assert "computing requires torch: pip install '.[train]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_list_is_fast_with_ten_thousand_results(store: Store, provenance: Provenance) -> None:
-    """Of which a tenth is asked for; half of a second is the interpreter's."""
-    jobs = [Program(function="somewhere:something", arguments=(("n", n),)) for n in range(1_000)]
-    fsync, os.fsync = os.fsync, lambda _: None  # making them must not take minutes
-    try:
-        for job in jobs:
-            store.write(job, DIGEST, pd.DataFrame({"value": [1.0]}), provenance)
-    finally:
-        os.fsync = fsync
-    a_result = store.path(key(jobs[0], DIGEST))
-    for number in range(9_000):
-        other = store.path(f"{number * 7919 % 65536:04x}{number:012x}-01234567")
-        other.parent.mkdir(exist_ok=True)
-        os.link(a_result, other)
-    many = {"many": Experiment("many", "How fast?", lambda _: tuple(jobs))}
-    from analysis import run_all
+def test_list_reads_each_cached_result_once_and_no_other(
+    store: Store, provenance: Provenance, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the time that it takes does not depend on what else the cache holds."""
+    programs = [
+        Program(name="many.program", function=campaigns.mean, arguments=(("n", n),)) for n in range(20)
+    ]
+    for program in programs[:10]:
+        store.write(program, DIGEST, pd.DataFrame({"value": [1.0]}), provenance)
+    cached = [store.path(key(program, DIGEST)) for program in programs[:10]]
+    for number, program in enumerate(programs):  # beside each of them, and where each of them would be
+        path = store.path(key(program, DIGEST))
+        path.parent.mkdir(exist_ok=True)
+        os.link(cached[0], path.with_name(f"{path.name[:2]}{number:014x}-01234567.parquet"))
+    read, read_bytes = [], Path.read_bytes
 
-    started = time.monotonic()
-    assert run_all.main(["--list", "--cache", str(store.folder)], experiments=many, data_digest=DIGEST) == 0
-    assert time.monotonic() - started < 1
+    def counting(path: Path) -> bytes:
+        content = read_bytes(path)
+        read.append(path)
+        return content
 
-
-# Stopped, killed, two at once
-
-
-def wait_for_checkpoint(cache: Path, process: subprocess.Popen[str], beyond: int = 0) -> None:
-    """Until the process has written a checkpoint later than `beyond` (nanoseconds)."""
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if any(path.stat().st_mtime_ns > beyond for path in (cache / "checkpoints").glob("*.pt")):
-            return
-        time.sleep(0.005)
-    pytest.fail(f"no checkpoint: {process.communicate()}")
+    monkeypatch.setattr(Path, "read_bytes", counting)
+    experiments = {"many": lambda preset: tuple(programs)}
+    arguments = ["--list", "--cache", str(store.folder)]
+    assert run_all.main(arguments, experiments=experiments, data_digest=DIGEST) == 0
+    assert "many: 10 of 20 results cached\n  10 not computed yet\n" in capsys.readouterr().out
+    assert read == cached
 
 
-def test_a_killed_campaign_goes_on_and_ends_with_the_same_curves(tmp_path: Path) -> None:
-    """Bitwise, with the same number of threads; the last part starts where the part before it ended."""
+# Interrupted, killed, concurrent
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute with one thread in this process, as `start` does in others."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_killed_process_resumes_and_ends_with_the_same_curves(
+    tmp_path: Path, one_thread: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bitwise, with the same number of threads; each part starts where the previous one ended."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    uninterrupted = start(whole, "--only", "long")
-    beyond = 0
+    previous = 0
     for _ in range(2):
         with start(killed, "--only", "long") as process:
-            wait_for_checkpoint(killed, process, beyond)
+            wait_for_checkpoint(killed, process, previous)
             time.sleep(random.uniform(0, 0.1))
             process.kill()
-        beyond = max(path.stat().st_mtime_ns for path in (killed / "checkpoints").glob("*.pt"))
-    with start(killed, "--only", "long") as process:
-        output, errors = process.communicate()
-        assert process.returncode == 0, errors
-        assert computed(output) == 2
-    assert uninterrupted.wait() == 0
-    uninterrupted.communicate()
+        assert process.returncode == -signal.SIGKILL
+        previous = newest_checkpoint(killed)
+    options = ("--only", "long", "--device", "cpu", "--cache")
+    assert campaigns.main(*options, killed) == 0
+    assert computed(capsys.readouterr().out) == 2
+    assert campaigns.main(*options, whole) == 0
     jobs = campaigns.long("full")
     pd.testing.assert_frame_equal(rows(Store(killed), jobs), rows(Store(whole), jobs), check_exact=True)
     assert not list((killed / "checkpoints").glob("*.pt"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_campaign_says_so_in_one_line(tmp_path: Path, number: signal.Signals) -> None:
-    with start(tmp_path, "--only", "long") as process:
-        wait_for_checkpoint(tmp_path, process)
-        process.send_signal(number)
-        output, errors = process.communicate()
-    assert process.returncode == 130
-    assert computed(output) == 0
-    assert errors.strip() == "run_all: stopped; give the same command again to go on from here"
-
-
-@pytest.mark.parametrize("spoil", [False, True])
-def test_a_checkpoint_that_is_damaged_or_makes_no_sense_costs_only_time(
-    store: Store, spoil: bool, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+def test_an_interruption_is_reported_in_one_line(
+    tmp_path: Path,
+    number: signal.Signals,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import torch
+    monkeypatch.setattr(training, "SAVE_SECONDS", campaigns.SAVE_SECONDS)
+    with interrupt_once(lambda: newest_checkpoint(tmp_path), number):
+        assert campaigns.main("--only", "endless", "--device", "cpu", "--cache", tmp_path) == 130
+    printed = capsys.readouterr()
+    assert computed(printed.out) == 0
+    assert printed.err.strip() == "run_all: interrupted; run the same command again to resume"
 
-    from analysis.campaign import checkpoints
-    from analysis.engine import training
 
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_damaged_or_meaningless_checkpoint_is_ignored(
+    store: Store, damage: bool, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     assert campaigns.main("--only", "shared", "--device", "cpu", "--cache", store.folder) == 0
     jobs = campaigns.shared("full")
     keys = [key(job, DIGEST) for job in jobs]
@@ -341,40 +334,50 @@ def test_a_checkpoint_that_is_damaged_or_makes_no_sense_costs_only_time(
     for name in keys:
         store.path(name).unlink()
     checkpoints.save(store.folder, keys, backend, 1.0, {"nonsense": torch.arange(3)})
-    if spoil:
+    if damage:
         path = checkpoints.path(store.folder, keys)
         path.write_bytes(path.read_bytes()[:-1])
     capsys.readouterr()
 
     assert campaigns.main("--only", "shared", "--device", "cpu", "--cache", store.folder) == 0
     assert computed(capsys.readouterr().out) == 2
-    assert ("is damaged" in caplog.text) == spoil
+    assert ("is damaged" in caplog.text) == damage
     pd.testing.assert_frame_equal(rows(store, jobs), before, check_exact=True)
-    assert not checkpoints.present(store.folder)
+    assert not checkpoints.find_all(store.folder)
 
 
-def test_two_campaigns_at_once_compute_each_job_once(tmp_path: Path) -> None:
+def test_two_processes_compute_each_job_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     notes = tmp_path / "notes"
     cache = tmp_path / "cache"
-    both = [start(cache, "--only", "crowd", NOTES=str(notes)) for _ in range(2)]
-    outputs = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
+    monkeypatch.setenv("NOTES", str(notes))
+    monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.05)
+    with start(cache, "--only", "crowd") as other:
+        wait_until(lambda: other.poll() is not None or list(cache.rglob("*.parquet")))
+        assert campaigns.main("--only", "crowd", "--device", "cpu", "--cache", cache) == 0
+        output, errors = other.communicate()
+    assert other.returncode == 0, errors
     assert sorted(map(int, notes.read_text().split())) == list(range(12))
     jobs = campaigns.crowd("full")
-    # One that comes when all is done has nothing to compute, and says so in other words.
-    assert sum(computed(output) for output, _ in outputs if "to compute" in output) == len(jobs)
-    rows(Store(cache), jobs)  # all are there
+    # A process that starts when all results are cached has nothing to compute.
+    outputs = [each for each in (output, capsys.readouterr().out) if "to compute" in each]
+    assert sum(map(computed, outputs)) == len(jobs)
+    rows(Store(cache), jobs)  # all are cached
 
 
-def test_what_a_killed_campaign_was_at_is_taken_over(tmp_path: Path) -> None:
-    """One campaign waits for what the other computes, and computes it when the other is killed."""
-    with start(tmp_path, "--only", "long") as first:
-        wait_for_checkpoint(tmp_path, first)
-        first.send_signal(signal.SIGSTOP)  # it must not be done before the other begins
-        with start(tmp_path, "--only", "long") as second:
-            assert second.stderr is not None
-            assert "waiting" in second.stderr.readline()
-            first.kill()
-            output, errors = second.communicate()
-    assert second.returncode == 0, errors
-    assert computed(output) == 2
+def test_the_jobs_of_a_killed_process_are_taken_over(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """This process waits for what another is computing, and computes it once the other is killed."""
+    monkeypatch.setattr(scheduler, "POLL_SECONDS", 0.05)
+    with start(tmp_path, "--only", "long") as other:
+        wait_for_checkpoint(tmp_path, other)
+        other.send_signal(signal.SIGSTOP)  # it must not finish before this process begins
+        with once(lambda: "waiting for 2 results" in caplog.text, other.kill):
+            assert campaigns.main("--only", "long", "--device", "cpu", "--cache", tmp_path) == 0
+    assert other.returncode == -signal.SIGKILL
+    assert computed(capsys.readouterr().out) == 2

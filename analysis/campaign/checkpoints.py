@@ -1,9 +1,9 @@
-"""Checkpoints of stacks in training, so that a long run that was stopped goes on where it was.
+"""Checkpoints of stacks in training: an interrupted run resumes from its last one.
 
-`<cache>/checkpoints/<hash of the keys>.pt`: one line of JSON (the stack's keys, its back end, how long it has
-been training, the digest of the rest), then what `torch.save` makes of the engine's state.
-It is read with `weights_only`, which executes nothing.
-A checkpoint may be lost at any time: the price is time.
+`<cache>/checkpoints/<hash of the keys>.pt`: one line of JSON (keys of the stack, back end, training time so far,
+digest), then the engine's state as written by `torch.save`.
+It is loaded with `weights_only`, which executes nothing.
+Losing a checkpoint costs time, nothing else.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the first line of a checkpoint says.
+    """The first line of a checkpoint.
 
     Attributes:
-        path: Where it lies.
+        path: Its file.
         keys: Keys of the stack's runs, in order.
-        backend: The engine's back end, whose state it is.
-        seconds: How long the stack had been trained.
-        digest: SHA-256 over the first line without it, and the state.
+        backend: Back end of the engine that the state belongs to.
+        seconds: Training time of the stack so far.
+        digest: SHA-256 over the other entries and the state.
     """
 
     path: Path
@@ -42,27 +42,27 @@ class Checkpoint:
     digest: str
 
     def state(self) -> dict[str, Any] | None:
-        """The engine's state, on the CPU; None (and a message) if the file is damaged."""
+        """Return the engine's state, on the CPU; log a warning and return None if the file is damaged."""
         import torch
 
         try:
             payload = self.path.read_bytes().split(b"\n", 1)[1]
             if _digest(self.keys, self.backend, self.seconds, payload) != self.digest:
-                raise ValueError("its digest does not fit")
+                raise ValueError("its digest does not match")
             state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
             return state
-        except Exception as error:  # whatever is wrong with it, the run can start anew
-            log.warning("checkpoint %s is damaged (%s): its runs start anew", self.path, error)
+        except Exception as error:  # whatever the cause, the runs can restart
+            _warn(self.path, error)
             return None
 
 
 def path(cache: Path, keys: Sequence[str]) -> Path:
-    """Where the checkpoint of the stack with these keys lies."""
+    """Return the path of the checkpoint of the stack with these keys, whether or not it exists."""
     return cache / "checkpoints" / f"{hashlib.sha256(','.join(keys).encode()).hexdigest()[:16]}.pt"
 
 
 def save(cache: Path, keys: Sequence[str], backend: str, seconds: float, state: dict[str, Any]) -> None:
-    """Replace the stack's checkpoint.
+    """Write the stack's checkpoint, replacing an earlier one.
 
     Raises:
         StoreError: The cache cannot be written.
@@ -79,25 +79,25 @@ def save(cache: Path, keys: Sequence[str], backend: str, seconds: float, state: 
         write_atomically(file, json.dumps(head).encode() + b"\n" + payload)
 
 
-def present(cache: Path) -> list[Checkpoint]:
-    """All checkpoints whose first line can be read; a message names the others."""
+def find_all(cache: Path) -> list[Checkpoint]:
+    """Return all checkpoints whose first line is readable; log a warning about each of the others."""
     files = sorted((cache / "checkpoints").glob("*.pt"))
-    return [checkpoint for file in files if (checkpoint := _head(file)) is not None]
+    return [checkpoint for file in files if (checkpoint := _read_head(file)) is not None]
 
 
 def find(cache: Path, keys: Sequence[str]) -> Checkpoint | None:
-    """The stack's checkpoint; None if there is none, or (with a message) if it is damaged."""
+    """Return the stack's checkpoint; None if there is none or (with a warning) if it is damaged."""
     file = path(cache, keys)
-    return _head(file) if file.exists() else None
+    return _read_head(file) if file.exists() else None
 
 
-def drop(cache: Path, keys: Sequence[str]) -> None:
-    """Remove the stack's checkpoint, if there is one."""
+def delete(cache: Path, keys: Sequence[str]) -> None:
+    """Delete the stack's checkpoint if there is one."""
     path(cache, keys).unlink(missing_ok=True)
 
 
-def _head(file: Path) -> Checkpoint | None:
-    """What a checkpoint's first line says; None (and a message) if it says nothing."""
+def _read_head(file: Path) -> Checkpoint | None:
+    """Return the first line of a checkpoint; log a warning and return None if it is malformed."""
     try:
         with open(file, "rb") as stream:
             head = json.loads(stream.readline())
@@ -105,12 +105,17 @@ def _head(file: Path) -> Checkpoint | None:
             file, tuple(head["keys"]), str(head["backend"]), float(head["seconds"]), str(head["digest"])
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("checkpoint %s is damaged (%s): its runs start anew", file, error)
+        _warn(file, error)
         return None
 
 
+def _warn(file: Path, error: Exception) -> None:
+    """Log that a checkpoint is damaged."""
+    log.warning("checkpoint %s is damaged (%s): restarting its runs", file, error)
+
+
 def _digest(keys: Sequence[str], backend: str, seconds: float, payload: bytes) -> str:
-    """SHA-256 over all that a checkpoint says."""
+    """Return SHA-256 over the content of a checkpoint."""
     digest = hashlib.sha256(json.dumps([list(keys), backend, seconds]).encode())
     digest.update(payload)
     return digest.hexdigest()

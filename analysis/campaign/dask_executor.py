@@ -1,13 +1,13 @@
-"""Has a Dask cluster compute a campaign's tasks: `python -m analysis.run_all --dask tcp://host:8786`.
+"""Compute tasks on a Dask cluster: `python -m analysis.run_all --dask tcp://host:8786`.
 
-On every machine of the cluster, with this same code installed (`pip install '.[train,cluster]'`), start one worker
-per GPU; `--nthreads` is the number of CPU threads that a stack may use:
+Install this same code on every machine of the cluster (`pip install '.[train,cluster]'`) and start one worker per GPU;
+`--nthreads` is the number of CPU threads per task:
 
     dask scheduler                                                              # on host
     CUDA_VISIBLE_DEVICES=0 dask worker tcp://host:8786 --nworkers 1 --nthreads 4  # one for each GPU
     dask worker tcp://host:8786 --nworkers 1 --nthreads 16                        # or a machine's 16 cores
 
-Under Slurm, dask-jobqueue starts such workers as jobs; keep this running beside `run_all`:
+Under Slurm, dask-jobqueue starts such workers as jobs; keep this script running beside `run_all`:
 
     from dask_jobqueue import SLURMCluster
 
@@ -17,12 +17,13 @@ Under Slurm, dask-jobqueue starts such workers as jobs; keep this running beside
         scheduler_options={"port": 8786},
     )
     cluster.scale(jobs=8)
-    input("Enter ends the cluster")
+    input("Press Enter to shut the cluster down")
 
-Workers may come and go: each that is there gets one task at a time, and the task of one that dies is given to
-another, from its start.
-They fetch and verify MNIST themselves; the driver, where `run_all` runs, is alone in writing the cache.
-Driver and workers exchange pickles, as always in Dask: keep to clusters whose users you trust.
+Workers may join and leave at any time: each computes one task at a time, and the task of a worker that dies restarts on
+another.
+Workers download and verify MNIST themselves; only the driver, the process of `run_all`, writes the cache.
+Programs are sent as references to their functions, so workers with other code than the driver's are refused.
+Driver and workers exchange pickles, as always in Dask: use only clusters whose users you trust.
 """
 
 from __future__ import annotations
@@ -48,14 +49,15 @@ from distributed import Client, Future, KilledWorker, Security, get_worker, rpc
 
 from analysis import data
 from analysis.campaign.keys import Job
-from analysis.campaign.scheduler import Task
+from analysis.campaign.scheduler import Report, Task
 from analysis.campaign.worker import (
+    PACKAGE,
     Environment,
     Outcome,
     Worker,
     current_environment,
-    expected_speed,
     find_device,
+    measure_speed,
 )
 from analysis.engine import training
 from analysis.engine.run import ENGINE_VERSION, Run
@@ -64,37 +66,35 @@ from analysis.errors import AnalysisError, ClusterError
 if TYPE_CHECKING:
     from distributed import Worker as DaskWorker
 
-    from analysis.campaign.progress import Progress
-
 CONNECT_SECONDS = 5.0
-GATHER_SECONDS = 60.0  # a worker that has a result but does not hand it over in that time counts as dead
-POLL_SECONDS = 1.0  # between looks at which workers are there; between messages of one about its progress
-DEATHS = 3  # of workers, until a task is to blame
+GATHER_SECONDS = 60.0  # a worker that takes longer to hand over a result counts as dead
+POLL_SECONDS = 1.0  # between checks which workers are connected, and between progress messages of a worker
+MAX_DEATHS = 3  # of workers computing a task, until the task is considered the cause
 
 log = logging.getLogger(__name__)
 
 
-def _source_digest() -> str:
-    """SHA-256 over this package's code."""
+def source_digest(package: Path = PACKAGE) -> str:
+    """Return SHA-256 over all code of a package."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(package.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-_SOURCE = _source_digest()  # as it is when a process loads it
+_SOURCE = source_digest()  # of the code as loaded by this process
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What workers have to know.
+    """What the driver sends to workers.
 
     Attributes:
-        device: Name of the device that each of them uses.
-        load: Gives the data from a folder.
-        folder: Where the data lies on workers; None: where they keep it.
+        device: Name of the device to use.
+        load: Loads the data set from a folder.
+        folder: Folder of the data on the workers; None for their default.
         engine, source: Version and digest of the driver's code.
-        topic: Under which they tell their progress.
+        topic: Dask topic of the progress messages.
     """
 
     device: str
@@ -105,259 +105,271 @@ class WorkerConfig:
     topic: str = field(default_factory=lambda: f"progress-{uuid.uuid4().hex}")
 
 
-# What workers do
+# On workers
 
 
 class _Cancelled(BaseException):
-    """Nobody wants the result any more. (No Exception: jobs that fail raise those.)"""
+    """The driver no longer wants the result. (Not an Exception, which would count as a failure of the job.)"""
 
 
-_one_task = threading.Lock()  # at a time, also where several campaigns use a worker
+_task_lock = threading.Lock()  # one task at a time, even if several drivers share a worker
 
 
-def _worker_info(setting: WorkerConfig, dask_worker: DaskWorker) -> tuple[Environment, float]:
-    """What the worker computes with, and the speed to expect."""
-    device = _device(setting, dask_worker)
-    return _machine(device), expected_speed(device)
+def _worker_info(config: WorkerConfig, dask_worker: DaskWorker) -> tuple[Environment, float]:
+    """Return the worker's environment and expected speed."""
+    device = _device(config, dask_worker)
+    return _environment(device), measure_speed(device)
 
 
-def _stacks(runs: list[Run], setting: WorkerConfig) -> list[tuple[list[Run], str]]:
-    """The stacks that the runs make on this worker."""
-    with _one_task:
-        return _computer(setting).stacks(runs)
+def _form_stacks(runs: list[Run], config: WorkerConfig) -> list[tuple[list[Run], str]]:
+    """Group runs into stacks for this worker's device."""
+    with _task_lock:
+        return _worker(config).form_stacks(runs)
 
 
-def _compute(jobs: dict[str, Job], setting: WorkerConfig) -> list[Outcome]:
+def _compute(jobs: dict[str, Job], config: WorkerConfig) -> list[Outcome]:
     """Compute one task's jobs."""
-    worker = get_worker()
-    name = worker.get_current_task()
-    told = time.monotonic()
+    dask_worker = get_worker()
+    name = dask_worker.get_current_task()
+    reported = time.monotonic()
 
     def progress(done: int, total: int) -> None:
-        nonlocal told
-        task = worker.state.tasks.get(name)
+        nonlocal reported
+        task = dask_worker.state.tasks.get(name)
         if task is None or task.state != "executing":
             raise _Cancelled
-        if time.monotonic() - told > POLL_SECONDS:
-            told = time.monotonic()
-            worker.log_event(setting.topic, [name, done, total])
+        if time.monotonic() - reported > POLL_SECONDS:
+            reported = time.monotonic()
+            dask_worker.log_event(config.topic, [name, done, total])
 
-    with _one_task:
-        return list(_computer(setting).compute(jobs, progress))
-
-
-def _computer(setting: WorkerConfig) -> Worker:
-    """What computes on this worker."""
-    device = _device(setting, get_worker())
-    return Worker(_data(setting.load, setting.folder or data.FOLDER), device, _machine(device))
+    with _task_lock:
+        return list(_worker(config).compute(jobs, progress))
 
 
-def _device(setting: WorkerConfig, worker: DaskWorker) -> torch.device:
-    """The worker's device, with its threads, if it has the driver's code.
+def _worker(config: WorkerConfig) -> Worker:
+    """Return the worker of this process."""
+    device = _device(config, get_worker())
+    return Worker(_data(config.load, config.folder or data.FOLDER), device, _environment(device))
+
+
+def _device(config: WorkerConfig, dask_worker: DaskWorker) -> torch.device:
+    """Set the number of threads and return the device.
 
     Raises:
-        ClusterError: It has other code.
-        DeviceError: It has no such device.
+        ClusterError: The worker runs other code than the driver.
+        DeviceError: The worker has no such device.
     """
-    if (setting.engine, setting.source) != (ENGINE_VERSION, _SOURCE):
+    if (config.engine, config.source) != (ENGINE_VERSION, _SOURCE):
         raise ClusterError(
-            f"its code is not the driver's: engine {ENGINE_VERSION}, source {_SOURCE[:12]}…, not engine "
-            f"{setting.engine}, source {setting.source[:12]}…; install the same there and start it again"
+            f"its code differs from the driver's: engine {ENGINE_VERSION}, source {_SOURCE[:12]}… instead of "
+            f"engine {config.engine}, source {config.source[:12]}…; install the same code and restart the worker"
         )
-    torch.set_num_threads(worker.state.nthreads)
-    return find_device(setting.device)
+    torch.set_num_threads(dask_worker.state.nthreads)
+    return find_device(config.device)
 
 
 @functools.cache
 def _data(load: Callable[[Path], data.Data], folder: Path) -> data.Data:
-    """The data, loaded once in a worker's life."""
+    """Return the data set, loaded once per worker process."""
     return load(folder)
 
 
 @functools.cache
-def _machine(device: torch.device) -> Environment:
-    """What computes here, with the commit of the time when the code was loaded."""
+def _environment(device: torch.device) -> Environment:
+    """Return the environment, with the commit at the time when the code was loaded."""
     return current_environment(device)
 
 
-# What the driver does
+# On the driver
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """The workers of a cluster, each of which computes one task at a time.
+class DaskExecutor:
+    """Computes tasks on the workers of a cluster, one at a time on each.
 
     Attributes:
-        client: The connection to the scheduler.
-        address: The scheduler's.
-        setting: What workers have to know.
-        machine: What one of them computes with; they should be alike.
-        speed: Floating-point operations per second that one of them may reach.
-        size: How many there were at the beginning.
+        client: Connection to the Dask scheduler.
+        address: Address of the Dask scheduler.
+        config: Sent to workers.
+        environment: Environment of one worker; all should be alike.
+        speed: Expected floating-point operations per second of one worker.
+        size: Number of workers at the start.
     """
 
     client: Client
     address: str
-    setting: WorkerConfig
-    machine: Environment
+    config: WorkerConfig
+    environment: Environment
     speed: float
     size: int
 
     def __str__(self) -> str:
         workers = "1 worker" if self.size == 1 else f"{self.size} workers"
-        return f"{workers} of {self.address}, {self.machine}"
+        return f"{workers} of {self.address}, {self.environment}"
 
-    def stacks(self, runs: list[Run]) -> list[tuple[list[Run], str]]:
-        """The stacks that a worker would form, cut where one is more than a worker's share of all the work."""
+    def form_stacks(self, runs: list[Run]) -> list[tuple[list[Run], str]]:
+        """Form stacks as a worker would; split any that exceeds one worker's share of the work."""
         if not runs:
             return []
+        future = self.client.submit(_form_stacks, runs, self.config, pure=False)
         try:
-            formed = self.client.submit(_stacks, runs, self.setting, pure=False).result()
+            stacks = future.result()
         except Exception as error:
-            raise ClusterError(_named(self.address, error)) from error
+            if future.status == "cancelled":
+                raise self._lost_connection() from error
+            raise ClusterError(_worker_error(self.address, error)) from error
         share = sum(map(training.estimate_flops, runs)) / self.size
         pieces = []
-        for stack, backend in formed:
+        for stack, backend in stacks:
             count = min(len(stack), math.ceil(sum(map(training.estimate_flops, stack)) / share))
             length = math.ceil(len(stack) / count)
             pieces += [(stack[begin : begin + length], backend) for begin in range(0, len(stack), length)]
         return pieces
 
     def order(self, tasks: list[Task]) -> list[Task]:
-        """Long ones first: at the end no worker has long to go."""
+        """Put long tasks first, so that all workers finish at about the same time."""
         return sorted(tasks, key=lambda task: -task.seconds)
 
-    def compute(self, tasks: Iterator[Task], progress: Progress) -> Iterator[Outcome]:
-        """Keep all workers busy, and give the task of one that dies to another."""
-        events: queue.SimpleQueue[tuple[str, int, int]] = queue.SimpleQueue()  # a future's key; done, total
-        self.client.subscribe_topic(self.setting.topic, lambda event: events.put(event[1]))
-        present: set[str] = set()
-        looked = -math.inf
-        at_work: dict[str, tuple[Task, Future[list[Outcome]]]] = {}  # by the worker's address
-        waiting: deque[Task] = deque()  # for a worker; first those whose workers died or were unfit
+    def compute(self, tasks: Iterator[Task], report: Report) -> Iterator[Outcome]:
+        """Keep all workers busy; restart the task of a worker that dies on another."""
+        events: queue.SimpleQueue[tuple[str, int, int]] = queue.SimpleQueue()  # a future's key, done, total
+        self.client.subscribe_topic(self.config.topic, lambda event: events.put(event[1]))
+        connected: set[str] = set()
+        checked = -math.inf
+        running: dict[str, tuple[Task, Future[list[Outcome]]]] = {}  # by address of the worker
+        waiting: deque[Task] = deque()  # for a worker; first those to be restarted
         deaths: Counter[Task] = Counter()
-        silent: set[str] = set()  # workers that do not hand over what they have
-        unfit: dict[str, str] = {}  # what workers that cannot compute said
+        unresponsive: set[str] = set()  # workers that do not hand over a result
+        unfit: dict[str, str] = {}  # errors of workers that cannot compute
         while True:
-            if time.monotonic() - looked > POLL_SECONDS:
-                before, present = present, self._workers()
-                looked = time.monotonic()
-                if before and not present:
-                    log.warning("no worker is left: waiting for another")
-                if present and present <= unfit.keys():
-                    raise ClusterError(unfit[min(present)])
-            for address in at_work.keys() - (present - silent):
-                task, future = at_work.pop(address)
+            if time.monotonic() - checked > POLL_SECONDS:
+                before, connected = connected, self._workers()
+                checked = time.monotonic()
+                if before and not connected:
+                    log.warning("all workers are gone: waiting for new ones")
+                if connected and connected <= unfit.keys():
+                    raise ClusterError(unfit[min(connected)])
+            for address in running.keys() - (connected - unresponsive):
+                task, future = running.pop(address)
                 future.cancel()
                 deaths[task] += 1
-                if deaths[task] < DEATHS:
-                    log.warning("worker %s is gone: another does %s", address, task.label)
+                if deaths[task] < MAX_DEATHS:
+                    log.warning("worker %s is gone: restarting %s on another", address, task.label)
                     waiting.appendleft(task)
                 else:
-                    yield from ((name, f"{DEATHS} workers died while at it") for name in task.jobs)
-            idle = sorted(present - silent - unfit.keys() - at_work.keys())
+                    workers = "1 worker" if deaths[task] == 1 else f"{deaths[task]} workers"
+                    yield from ((name, f"{workers} died while computing it") for name in task.jobs)
+            idle = sorted(connected - unresponsive - unfit.keys() - running.keys())
             while len(waiting) < max(len(idle), 1) and (new := next(tasks, None)) is not None:
                 waiting.append(new)
-            if not waiting and not at_work:
+            if not waiting and not running:
                 return
             for address in idle[: len(waiting)]:
                 task = waiting.popleft()
-                at_work[address] = task, self._submit(task, address, events)
-                progress.update(task, 0, 1)
+                running[address] = task, self._submit(task, address, events)
+                report(task, 0, 1)
             with contextlib.suppress(queue.Empty):
                 key, done, total = events.get(timeout=POLL_SECONDS)
-                address = next((at for at, (_, future) in at_work.items() if future.key == key), "")
+                address = next((at for at, (_, future) in running.items() if future.key == key), "")
                 if not address:
-                    continue  # from a worker that has been given up
-                task, future = at_work[address]
+                    continue  # from a worker that was given up
+                task, future = running[address]
                 if total:
-                    progress.update(task, done, total)
+                    report(task, done, total)
                     continue
                 if future.status == "cancelled":
-                    raise ClusterError(
-                        f"the connection to {self.address} is lost; what has arrived is stored"
-                    )
+                    raise self._lost_connection()
                 try:
                     outcomes = future.result(timeout=GATHER_SECONDS)
                 except (TimeoutError, KilledWorker):
-                    silent.add(address)
+                    unresponsive.add(address)
                 except Exception as error:
-                    unfit[address] = _named(address, error)
+                    unfit[address] = _worker_error(address, error)
                     log.warning("%s", unfit[address])
-                    del at_work[address]
+                    del running[address]
                     waiting.appendleft(task)
                 else:
-                    del at_work[address]
-                    progress.update(task, 1, 1)
+                    del running[address]
+                    report(task, 1, 1)
                     yield from outcomes
 
+    def _lost_connection(self) -> ClusterError:
+        """Return the error to raise when futures are cancelled, which only the client does, without a scheduler."""
+        return ClusterError(
+            f"lost the connection to the Dask scheduler {self.address}; results received so far are stored: "
+            "start the scheduler again, then run the same command again"
+        )
+
     def _workers(self) -> set[str]:
-        """Addresses of the workers that are there now."""
+        """Return the addresses of the workers that are connected."""
         with _wrap_connection_errors(self.address):
             return set(self.client.nthreads())
 
     def _submit(
         self, task: Task, address: str, events: queue.SimpleQueue[tuple[str, int, int]]
     ) -> Future[list[Outcome]]:
-        """Have a worker compute a task; its end is an event whose total is 0."""
-        future = self.client.submit(_compute, task.jobs, self.setting, pure=False, workers=[address])
+        """Submit a task to a worker; its completion is an event with a total of 0."""
+        future = self.client.submit(_compute, task.jobs, self.config, pure=False, workers=[address])
         future.add_done_callback(lambda future: events.put((future.key, 0, 0)))
         return future
 
 
 @contextlib.contextmanager
-def connect(address: str, setting: WorkerConfig) -> Iterator[Cluster]:
-    """The cluster whose scheduler has that address, once a worker is there.
+def connect(address: str, config: WorkerConfig) -> Iterator[DaskExecutor]:
+    """Connect to the Dask scheduler at that address and wait for a worker.
 
     Raises:
-        ClusterError: It cannot be reached, or a worker cannot compute.
+        ClusterError: The scheduler cannot be reached, or a worker cannot compute.
     """
-    for name in ("distributed", "distributed.client"):  # would tell, with tracebacks, what is told here
+    for name in ("distributed", "distributed.client"):  # they log tracebacks of errors that are reported here
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with _wrap_connection_errors(address):
         asyncio.run(asyncio.wait_for(_ping(address), CONNECT_SECONDS))
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     with client:
-        machines: dict[str, tuple[Environment, float]] = {}
+        workers: dict[str, tuple[Environment, float]] = {}
         waiting = False
-        while not machines:
+        while not workers:
             with _wrap_connection_errors(address):
-                answers = client.run(_worker_info, setting, on_error="return")
+                answers = client.run(_worker_info, config, on_error="return")
             for worker, answer in answers.items():
                 if isinstance(answer, OSError):
                     continue  # it has just died
                 if isinstance(answer, Exception):
-                    raise ClusterError(_named(worker, answer))
-                machines[worker] = answer
-            if not machines:
+                    raise ClusterError(_worker_error(worker, answer))
+                workers[worker] = answer
+            if not workers:
                 if not waiting:
-                    log.info("no worker is at %s yet: waiting", address)
+                    log.info("no worker is connected to %s yet: waiting", address)
                 waiting = True
                 time.sleep(POLL_SECONDS)
-        machine, speed = next(iter(machines.values()))
-        yield Cluster(client, address, setting, machine, speed, len(machines))
+        environment, speed = next(iter(workers.values()))
+        yield DaskExecutor(client, address, config, environment, speed, len(workers))
 
 
 async def _ping(address: str) -> None:
-    """Ask the scheduler who it is. (A Client would wait for ever for something else that listens there.)"""
+    """Check that a Dask scheduler answers. (If something else listens there, a Client would wait forever.)"""
     async with rpc(address, connection_args=Security().get_connection_args("client")) as scheduler:
         await scheduler.identity()
 
 
 @contextlib.contextmanager
 def _wrap_connection_errors(address: str) -> Iterator[None]:
-    """Turn what goes wrong in talking to the scheduler into a ClusterError."""
+    """Convert errors of the connection to the scheduler into a ClusterError."""
     try:
         yield
     except Exception as error:  # an address may be wrong in many ways
         raise ClusterError(
-            f"the Dask scheduler {address} cannot be reached ({str(error) or type(error).__name__}); "
-            "what has arrived from it is stored"
+            f"cannot reach the Dask scheduler {address} ({str(error) or type(error).__name__}); check the address "
+            "and that it is running; results received so far are stored"
         ) from error
 
 
-def _named(worker: str, error: Exception) -> str:
-    """What a worker said."""
+def _worker_error(worker: str, error: Exception) -> str:
+    """Return the message for an error on a worker."""
     if isinstance(error, AnalysisError):
         return f"worker {worker}: {error}"
-    return f"worker {worker}: {type(error).__name__}: {error}; does it have this code (pip install '.[train,cluster]')?"
+    return (
+        f"worker {worker}: {type(error).__name__}: {error}; "
+        "is the same code installed there (pip install '.[train,cluster]')?"
+    )

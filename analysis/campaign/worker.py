@@ -1,7 +1,7 @@
-"""Computes what belongs together, a stack of runs or a program, on one device, and hands the results back.
+"""A worker computes tasks, each a stack of runs or a program, on one device and returns the results.
 
-Nothing here knows what is needed or where results go: a campaign computes in its own process (campaign.py) or
-has the workers of a cluster do it (cluster.py).
+It knows neither which jobs are needed nor where results go: the scheduler drives one in its own process, or the workers
+of a Dask cluster.
 """
 
 from __future__ import annotations
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
 
     from analysis.data import Data
 
-Outcome: TypeAlias = tuple[str, Result | str]  # a job's key; its result, or why it has none
+PACKAGE = Path(__file__).resolve().parents[1]  # all code that results depend on
+
+Outcome: TypeAlias = tuple[str, Result | str]  # a job's key, and its result or why it failed
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What computes, as the provenance of results tells it."""
+    """Hardware and software that results are computed with; for the attributes, see `Provenance`."""
 
     device: str
     device_name: str
@@ -56,26 +58,30 @@ class Worker:
     """Computes jobs on one device.
 
     Attributes:
-        data: What they are computed from.
-        device: What computes.
-        machine: The same, for provenance.
-        checkpoints: The cache whose checkpoints are kept up; None: there are none.
-        resume: Whether stacks go on from their checkpoints.
+        data: The data set.
+        device: The device.
+        environment: Recorded in the provenance of results.
+        checkpoints: The cache to keep checkpoints in; None for no checkpoints.
+        resume: Whether stacks resume from their checkpoints.
     """
 
     data: Data
     device: torch.device
-    machine: Environment
+    environment: Environment
     checkpoints: Path | None = None
     resume: bool = False
 
-    def stacks(self, runs: list[Run]) -> list[tuple[list[Run], str]]:
-        """The stacks that the runs make on this device, each with the engine's back end for it."""
-        formed = training.form_stacks(runs, self.data, self.device)
-        return [(stack, training.backend_name(stack, self.device)) for stack in formed]
+    def form_stacks(self, runs: list[Run]) -> list[tuple[list[Run], str]]:
+        """Group runs into stacks for this device; return each with the engine's back end for it."""
+        stacks = training.form_stacks(runs, self.data, self.device)
+        return [(stack, training.backend_name(stack, self.device)) for stack in stacks]
 
     def compute(self, jobs: Mapping[str, Job], progress: Callable[[int, int], None]) -> Iterator[Outcome]:
-        """Compute one task's jobs. What fails is told, and takes no other job with it.
+        """Compute one task's jobs. Failures are reported; other jobs continue.
+
+        Args:
+            jobs: The jobs by key.
+            progress: Called with the numbers of steps done and in total.
 
         Raises:
             StoreError: A checkpoint cannot be written.
@@ -87,11 +93,11 @@ class Worker:
             try:
                 rows = job.function(self.data, self.device, **dict(job.arguments))
                 if not isinstance(rows, pd.DataFrame):
-                    raise TypeError(f"a program returns a table, not {rows!r}")
+                    raise TypeError(f"a program must return a DataFrame, not {rows!r}")
             except AnalysisError:
                 raise
             except Exception as error:
-                yield name, reason(error)
+                yield name, error_summary(error)
             else:
                 yield name, self._result(rows, "program", 1, time.monotonic() - started)
         stack = {name: job for name, job in jobs.items() if isinstance(job, Run)}
@@ -101,15 +107,15 @@ class Worker:
     def _train(
         self, stack: dict[str, Run], progress: Callable[[int, int], None], resume: bool
     ) -> Iterator[Outcome]:
-        """Train a stack, from its checkpoint if it has one. If that fails, its halves: the others go on."""
+        """Train a stack, from its checkpoint if it has one. If that fails, bisect it to isolate the failing runs."""
         names, runs = tuple(stack), list(stack.values())
         folder = self.checkpoints
         backend = training.backend_name(runs, self.device)
-        state, before = None, 0.0
+        state, seconds_before = None, 0.0
         checkpoint = checkpoints.find(folder, names) if folder and resume else None
         if checkpoint and checkpoint.backend == backend and (state := checkpoint.state()) is not None:
-            before = checkpoint.seconds
-        started = time.monotonic() - before
+            seconds_before = checkpoint.seconds
+        started = time.monotonic() - seconds_before
         failure = None
 
         def save(state: dict[str, Any]) -> None:
@@ -123,15 +129,15 @@ class Worker:
         except AnalysisError:
             raise
         except Exception as error:
-            failure = reason(error)
+            failure = error_summary(error)
         else:
             seconds = (time.monotonic() - started) / len(runs)
             for name, result in zip(names, trained, strict=True):
                 yield name, self._result(result.rows, backend, len(runs), seconds)
         if folder:
-            checkpoints.drop(folder, names)
+            checkpoints.delete(folder, names)
         if failure and state is not None:
-            yield from self._train(stack, progress, False)  # from the start: the state may be to blame
+            yield from self._train(stack, progress, False)  # restart: the checkpoint may be the cause
         elif failure and len(runs) == 1:
             yield names[0], failure
         elif failure:
@@ -140,10 +146,10 @@ class Worker:
                 yield from self._train({name: stack[name] for name in part}, progress, resume)
 
     def _result(self, rows: pd.DataFrame, backend: str, stack: int, seconds: float) -> Result:
-        """Rows and how they came about."""
+        """Return the rows with their provenance."""
         provenance = Provenance(
             date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            **dataclasses.asdict(self.machine),
+            **dataclasses.asdict(self.environment),
             backend=backend,
             stack=stack,
             seconds=round(seconds, 3),
@@ -152,24 +158,27 @@ class Worker:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the fastest that is there.
+    """Return the device of that name; `auto` is the fastest available.
 
     Raises:
-        DeviceError: It is not there.
+        DeviceError: It is not available.
     """
     import torch
 
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    found = [device for device, present in available.items() if present]
     if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if not there[name]:
-        usable = ", ".join(device for device, available in there.items() if available)
-        raise DeviceError(f"there is no {name} device here (torch {torch.__version__} finds {usable})")
+        return torch.device(found[0])
+    if name not in found:
+        raise DeviceError(
+            f"no {name} device is available (torch {torch.__version__} finds {', '.join(found)}); "
+            "choose another with --device"
+        )
     return torch.device(name)
 
 
 def current_environment(device: torch.device) -> Environment:
-    """What computes here."""
+    """Return the environment of this process, computing on that device."""
     import torch
 
     try:
@@ -187,8 +196,8 @@ def current_environment(device: torch.device) -> Environment:
     )
 
 
-def expected_speed(device: torch.device) -> float:
-    """Floating-point operations per second that training may reach: half of what a matrix product does."""
+def measure_speed(device: torch.device) -> float:
+    """Measure matrix products; return half their floating-point operations per second, an estimate for training."""
     import torch
 
     images, weights = torch.rand(784, 1000, device=device), torch.rand(300, 784, device=device)
@@ -201,15 +210,15 @@ def expected_speed(device: torch.device) -> float:
     return multiplications * 2 * 784 * 1000 * 300 / max(time.monotonic() - started, 1e-6) / 2
 
 
-def reason(error: Exception) -> str:
-    """An error and where it was raised, in one line."""
+def error_summary(error: Exception) -> str:
+    """Return an error and the place where it was raised, in one line."""
     *_, last = traceback.extract_tb(error.__traceback__)
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def _processor() -> str:
-    """The processor's own name."""
+    """Return the processor's model name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -220,11 +229,9 @@ def _processor() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says about this package's code; None where there is no git or no checkout."""
+    """Run git in the folder of the `analysis` package; return None without git or outside a checkout."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

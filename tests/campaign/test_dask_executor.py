@@ -1,44 +1,40 @@
-"""Workers of a Dask cluster compute a campaign, whatever happens to them; the driver alone writes the cache."""
+"""Workers of a Dask cluster compute the results, despite deaths and failures; only the driver writes the cache."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from digits import DIGEST
-from test_run_all import ONE_THREAD, computed, rows, start
 
 from analysis.campaign.store import Store
 from tests.helpers import campaigns
+from tests.helpers.campaigns import ONE_THREAD, computed, interrupt_once, once, rows, wait_until
+from tests.helpers.digits import DIGEST
 
 pytest.importorskip("torch")
 distributed = pytest.importorskip("distributed")
-cluster = pytest.importorskip("analysis.campaign.dask_executor")
+dask_executor = pytest.importorskip("analysis.campaign.dask_executor")
 
 ROOT = Path(__file__).parents[2]
 # Workers under test cannot write results or checkpoints.
-ONLY_READ = """
+READ_ONLY = """
 from analysis.campaign import checkpoints
 from analysis.campaign import store
 
-store.Store.write = store.Store.claim = checkpoints.save = None
+store.Store.write = store.Store.lock = checkpoints.save = None
 """
 
 
 def dask(folder: Path, *arguments: str, path: str = "") -> subprocess.Popen[bytes]:
-    """A process of the cluster, which imports from `path` first."""
+    """Start a process of the cluster, which imports from `path` first."""
     with open(folder / "log", "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
@@ -49,53 +45,30 @@ def dask(folder: Path, *arguments: str, path: str = "") -> subprocess.Popen[byte
         )
 
 
-class Workers:
-    """A scheduler and its workers, all processes of their own."""
+class Cluster:
+    """A Dask scheduler and its workers, each a separate process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes = [
             dask(folder, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", "file")
         ]
-        while not (folder / "file").exists():
-            assert self.processes[0].poll() is None, (folder / "log").read_text()
-            time.sleep(0.05)
+        wait_until(lambda: (folder / "file").exists() or self.processes[0].poll() is not None)
+        assert self.processes[0].returncode is None, (folder / "log").read_text()
         self.address = json.loads((folder / "file").read_text())["address"]
         self.client = distributed.Client(self.address, set_as_default=False)
 
-    def bring(self, count: int, path: str = "") -> None:
-        """Start workers until there are so many; they import from `path` first."""
+    def scale(self, count: int, path: str = "") -> None:
+        """Start workers until there are that many; they import from `path` first."""
         for _ in range(count - len(self.client.nthreads())):
-            options = ("--nthreads", "1", "--no-nanny", "--preload", ONLY_READ)
+            options = ("--nthreads", "1", "--no-nanny", "--preload", READ_ONLY)
             self.processes.append(dask(self.folder, "worker", self.address, *options, path=path))
         self.client.wait_for_workers(count, timeout=60)
 
-    def busy(self) -> list[int]:
-        """Process ids of the workers that compute."""
-        found = self.client.run(lambda dask_worker: (os.getpid(), len(dask_worker.state.executing)))
-        return [pid for pid, executing in found.values() if executing]
-
-    def wait_until_busy(self, count: int) -> list[int]:
-        """Wait until so many workers compute; gives their process ids."""
-        deadline = time.monotonic() + 60
-        while len(found := self.busy()) != count:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        return found
-
-    @contextlib.contextmanager
-    def kill_one(self, number: int, count: int) -> Iterator[None]:
-        """Kill a process (0: the scheduler) as soon as so many workers compute what the block sends to them."""
-
-        def kill() -> None:
-            self.wait_until_busy(count)
-            time.sleep(0.2)
-            self.processes[number].kill()
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        yield
-        killer.join()
+    def busy(self) -> int:
+        """Return how many workers are computing."""
+        executing = self.client.run(lambda dask_worker: len(dask_worker.state.executing))
+        return sum(map(bool, executing.values()))
 
     def stop(self) -> None:
         """End all processes."""
@@ -106,28 +79,47 @@ class Workers:
 
 
 @pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster, without workers at first."""
-    started = Workers(tmp_path_factory.mktemp("workers"))
+    started = Cluster(tmp_path_factory.mktemp("cluster"))
     yield started
     started.stop()
 
 
-def test_a_worker_is_killed_and_the_results_are_those_of_one_machine(
-    workers: Workers,
+@pytest.fixture(autouse=True)
+def frequent_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the driver detect dead workers soon."""
+    monkeypatch.setattr(dask_executor, "POLL_SECONDS", 0.1)
+
+
+def test_interrupting_the_driver_stops_the_workers_and_keeps_results(
+    cluster: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.scale(2)
+    with interrupt_once(lambda: len(list(tmp_path.rglob("*.parquet"))) == 4 and cluster.busy() == 1):
+        options = ("--only", "small", "endless", "--device", "cpu", "--cache", tmp_path)
+        assert campaigns.main("--dask", cluster.address, *options) == 130
+    printed = capsys.readouterr()
+    assert computed(printed.out) == 4
+    assert printed.err.strip() == "run_all: interrupted; run the same command again to resume"
+    wait_until(lambda: cluster.busy() == 0)
+
+
+def test_a_killed_worker_is_replaced_and_results_equal_local_ones(
+    cluster: Cluster,
     tmp_path: Path,
     store: Store,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    workers.bring(2)
+    cluster.scale(2)
     options = ("--only", "small", "long", "--device", "cpu", "--cache")
-    with workers.kill_one(-1, count=2):
-        assert campaigns.main("--dask", workers.address, *options, tmp_path / "cluster") == 0
+    with once(lambda: cluster.busy() == 2, cluster.processes[-1].kill):
+        assert campaigns.main("--dask", cluster.address, *options, tmp_path / "cluster") == 0
     printed = capsys.readouterr().out
     assert "6 results to compute in 4 tasks on 2 workers of tcp://127.0.0.1:" in printed
     assert computed(printed) == 6
-    assert "is gone: another does 784-8-10 sgd η=0." in caplog.text
+    assert "is gone: restarting 784-8-10 sgd η=0." in caplog.text
 
     assert campaigns.main(*options, store.folder) == 0
     jobs = [*campaigns.small("full"), *campaigns.long("full")]
@@ -139,127 +131,125 @@ def test_a_worker_is_killed_and_the_results_are_those_of_one_machine(
     assert provenance.seconds > 0
 
 
-def test_stopping_the_driver_stops_the_workers_and_keeps_what_has_arrived(
-    workers: Workers, tmp_path: Path
+def test_a_failing_job_is_reported_and_others_continue(
+    cluster: Cluster, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workers.bring(2)
-    with start(tmp_path, "--dask", workers.address, "--only", "small", "endless") as driver:
-        while len(list(tmp_path.rglob("*.parquet"))) < 4:
-            assert driver.poll() is None, driver.communicate()
-            time.sleep(0.05)
-        workers.wait_until_busy(1)
-        driver.send_signal(signal.SIGINT)
-        output, errors = driver.communicate()
-    assert driver.returncode == 130
-    assert computed(output) == 4
-    assert errors.strip() == "run_all: stopped; give the same command again to go on from here"
-    workers.wait_until_busy(0)
-
-
-def test_a_failing_job_is_named_and_the_others_go_on(
-    workers: Workers, store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    workers.bring(2)
-    assert campaigns.main("--only", "broken", "--dask", workers.address, "--cache", store.folder) == 1
+    cluster.scale(2)
+    assert campaigns.main("--only", "broken", "--dask", cluster.address, "--cache", store.folder) == 1
     printed = capsys.readouterr()
     assert computed(printed.out) == 1
-    failure, missing = sorted(line for line in printed.err.splitlines() if "failed" in line)
+    failure, no_table = sorted(line for line in printed.err.splitlines() if "failed" in line)
     assert failure.startswith("run_all: failed: broken: campaigns.fail(): RuntimeError: this one cannot work")
-    assert "a program returns a table, not None" in missing
+    assert "a program must return a DataFrame, not None" in no_table
 
 
-def test_what_kills_every_worker_is_given_up(
-    workers: Workers, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_task_that_kills_its_workers_is_given_up(
+    cluster: Cluster, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "DEATHS", 1)
-    workers.bring(2)
-    assert campaigns.main("--only", "deadly", "--dask", workers.address, "--cache", store.folder) == 1
+    monkeypatch.setattr(dask_executor, "MAX_DEATHS", 1)
+    cluster.scale(2)
+    assert campaigns.main("--only", "deadly", "--dask", cluster.address, "--cache", store.folder) == 1
     printed = capsys.readouterr()
     assert computed(printed.out) == 1
-    assert "run_all: failed: deadly: campaigns.die(): 1 workers died while at it" in printed.err
+    assert "run_all: failed: deadly: campaigns.die(): 1 worker died while computing it" in printed.err
 
 
-def test_workers_without_data_end_with_2(
-    workers: Workers, store: Store, capsys: pytest.CaptureFixture[str]
+def test_workers_without_data_exit_with_2(
+    cluster: Cluster, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workers.bring(1)
+    cluster.scale(1)
     for name in ("small", "broken"):  # with and without runs
-        options = ("--only", name, "--dask", workers.address, "--cache", store.folder)
+        options = ("--only", name, "--dask", cluster.address, "--cache", store.folder)
         assert campaigns.main(*options, load=campaigns.no_data) == 2
-        assert "MNIST is not to be had" in capsys.readouterr().err
+        assert "Could not obtain MNIST" in capsys.readouterr().err
 
 
-def test_a_device_that_workers_do_not_have_ends_with_2(
-    workers: Workers, store: Store, capsys: pytest.CaptureFixture[str]
+def test_a_device_that_workers_lack_exits_with_2(
+    cluster: Cluster, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workers.bring(1)
-    options = ("--only", "small", "--dask", workers.address, "--device", "mps", "--cache", store.folder)
+    cluster.scale(1)
+    options = ("--only", "small", "--dask", cluster.address, "--device", "mps", "--cache", store.folder)
     assert campaigns.main(*options) == 2
     assert "run_all: worker tcp://127.0.0.1:" in (error := capsys.readouterr().err)
-    assert "there is no mps device here" in error
+    assert "no mps device is available" in error
 
 
-def test_workers_with_another_engine_end_with_2(
-    workers: Workers, tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+def test_workers_with_another_engine_exit_with_2(
+    cluster: Cluster, tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(ROOT / "analysis", tmp_path / "analysis")
-    file = tmp_path / "analysis" / "runs.py"
+    file = tmp_path / "analysis" / "engine" / "run.py"
     file.write_text(file.read_text().replace("ENGINE_VERSION = ", "ENGINE_VERSION = 1000 + "))
-    workers.bring(1)
-    workers.bring(2, path=str(tmp_path))
-    options = ("--only", "small", "--dask", workers.address, "--cache", store.folder)
+    cluster.scale(1)
+    cluster.scale(2, path=str(tmp_path))
+    options = ("--only", "small", "--dask", cluster.address, "--cache", store.folder)
     assert campaigns.main(*options) == 2
-    workers.processes[-1].kill()
+    cluster.processes[-1].kill()
     error = capsys.readouterr().err
-    assert "its code is not the driver's: engine 1001, source" in error
-    assert "not engine 1, source" in error
+    assert "its code differs from the driver's: engine 1001, source" in error
+    assert "instead of engine 1, source" in error
     assert "Traceback" not in error
     assert not list(store.folder.rglob("*.parquet"))
+
+
+def test_the_source_digest_covers_the_whole_package(tmp_path: Path) -> None:
+    """Programs are sent by reference, so a worker must have the same code in every module."""
+    package = shutil.copytree(ROOT / "analysis", tmp_path / "analysis")
+    assert dask_executor.source_digest(package) == dask_executor.source_digest()
+    digests = {dask_executor.source_digest()}
+    modules = ["run_all.py", "engine/run.py", "campaign/worker.py", "questions/minibatch/runs.py"]
+    for name in modules:
+        with open(package / name, "a") as file:
+            file.write("# changed\n")
+        digests.add(dask_executor.source_digest(package))
+    assert len(digests) == 1 + len(modules)
 
 
 @pytest.mark.parametrize(
     "address", ["tcp://127.0.0.1:1", "127.0.0.1", "tls://127.0.0.1:1", "nonsense://127.0.0.1:1", ""]
 )
-def test_a_scheduler_that_is_not_there_ends_with_2(
+def test_an_absent_scheduler_exits_with_2(
     address: str, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
-    started = time.monotonic()
+    """After one attempt to connect; Dask's client, which retries for long, is never created."""
+    clients: list[object] = []
+    monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(dask_executor, "Client", lambda *arguments, **_: clients.append(arguments))
     assert campaigns.main("--only", "small", "--dask", address, "--cache", store.folder) == 2
-    assert time.monotonic() - started < 5
     error = capsys.readouterr().err
-    assert f"run_all: the Dask scheduler {address} cannot be reached" in error
+    assert f"run_all: cannot reach the Dask scheduler {address}" in error
     assert "Traceback" not in error
+    assert clients == []
 
 
-def test_something_else_that_listens_is_no_scheduler(
+def test_a_server_that_is_not_a_scheduler_exits_with_2(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(dask_executor, "CONNECT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         assert campaigns.main("--only", "small", "--dask", address, "--cache", store.folder) == 2
-    assert f"the Dask scheduler {address} cannot be reached (TimeoutError)" in capsys.readouterr().err
+    assert f"cannot reach the Dask scheduler {address} (TimeoutError)" in capsys.readouterr().err
 
 
-def test_without_dask_it_ends_with_2(
+def test_without_dask_it_exits_with_2(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.delitem(sys.modules, "analysis.campaign.dask_executor")
     monkeypatch.delattr("analysis.campaign.dask_executor")
     assert campaigns.main("--only", "small", "--dask", "tcp://127.0.0.1:1", "--cache", store.folder) == 2
-    assert "run_all: --dask needs Dask: pip install '.[train,cluster]'" in capsys.readouterr().err
+    assert "run_all: --dask requires Dask: pip install '.[train,cluster]'" in capsys.readouterr().err
 
 
-def test_a_scheduler_that_goes_away_ends_with_2(
-    workers: Workers, store: Store, capsys: pytest.CaptureFixture[str]
+def test_losing_the_scheduler_exits_with_2(
+    cluster: Cluster, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The last test here: the cluster is gone."""
-    workers.bring(1)
-    with workers.kill_one(0, count=1):
-        options = ("--dask", workers.address, "--only", "endless", "--cache", store.folder)
+    """The last test here: it kills the cluster."""
+    cluster.scale(1)
+    with once(lambda: cluster.busy() == 1, cluster.processes[0].kill):
+        options = ("--dask", cluster.address, "--only", "endless", "--cache", store.folder)
         assert campaigns.main(*options) == 2
     error = capsys.readouterr().err
-    assert "what has arrived" in error
+    assert "results received so far are stored" in error
     assert "Traceback" not in error

@@ -11,7 +11,7 @@ DIGEST = "5" * 64
 
 
 def load(folder: Path | None = None) -> Data:
-    """1,000 training and 300 test examples of real digits, balanced."""
+    """Return 1,000 training and 300 test examples of real digits, balanced."""
     import torch
 
     with np.load(FILE, allow_pickle=False) as arrays:

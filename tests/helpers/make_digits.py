@@ -1,6 +1,6 @@
-"""Makes tests/digits.npz, the small subset of MNIST that the tests use: python tests/make_digits.py
+"""Make digits.npz, the small subset of MNIST that the tests use: python -m tests.helpers.make_digits
 
-The first 100 training and 30 test examples of each digit, in the data's order, as bytes.
+It holds the first 100 training and 30 test examples of each digit, in the order of the data, as bytes.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ from torchvision.datasets import MNIST
 
 from analysis.data import FOLDER, load
 
-load(FOLDER)  # so that the files are there, and verified
+load(FOLDER)  # downloads and verifies the files if necessary
 arrays = {}
 for part, each in (("train", 100), ("test", 30)):
     mnist = MNIST(str(FOLDER), train=part == "train")
