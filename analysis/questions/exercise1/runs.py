@@ -20,7 +20,7 @@ DIGITS = 20
 
 
 def digits(data: Data, device: torch.device) -> pd.DataFrame:
-    """The first training digits: one row per pixel, with columns example, label, pixel, value (0 … 255)."""
+    """Return the first training digits: one row per pixel, with columns example, label, pixel, value (0 … 255)."""
     from analysis import exercise1
 
     images, labels = exercise1.digits(data.folder, DIGITS)
@@ -29,7 +29,7 @@ def digits(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def program(data: Data, device: torch.device, epochs: int, learning_rate: float, seed: int) -> pd.DataFrame:
-    """The program's losses and final accuracy: columns epoch, metric, value."""
+    """Return the program's losses and final accuracy: columns epoch, metric, value."""
     from analysis import exercise1
 
     losses, accuracy = exercise1.main(data.folder, device, learning_rate, epochs, seed)
@@ -39,7 +39,7 @@ def program(data: Data, device: torch.device, epochs: int, learning_rate: float,
 
 
 def jobs(preset: Preset) -> tuple[Program, ...]:
-    """Digits to look at, then the program itself."""
+    """Return the digits to look at, then the program itself."""
     return (
         Program(name="exercise1.digits", function=digits),
         Program(

@@ -1,0 +1,52 @@
+"""Exercise 1, the completed program: its training loss and accuracy, and the digits that it shows."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+
+from analysis.exhibits import Picture, exhibit
+from analysis.findings import Evidence, finding
+from analysis.formatting import count_words, format_count, format_fixed, format_percent
+from analysis.plotting import WIDTH
+from analysis.questions.exercise1.runs import LEARNING_RATE
+from analysis.results import Results
+
+COLUMNS = 10  # digits beside each other
+
+
+@exhibit("fig-digits", "exercise1")
+def digits(found: Results) -> Picture:
+    """Draw the first training digits with their labels."""
+    frame = found.programs["digits"].sort_values(["example", "pixel"])
+    images = frame.groupby("example")
+    rows = math.ceil(len(images) / COLUMNS)
+    figure, grid = plt.subplots(rows, COLUMNS, figsize=(WIDTH, 0.875 * rows), squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, (_, image) in zip(grid.flat, images, strict=False):
+        axes.imshow(image["value"].to_numpy().reshape(28, 28), cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(str(image["label"].iloc[0]), fontsize=9, pad=2, loc="center")
+    return Picture(
+        figure,
+        f"The first {format_count(len(images), 'training digit')} with their labels.",
+        f"{count_words(rows, 'row').capitalize()} of {count_words(COLUMNS)} small images of handwritten digits, dark "
+        "on white, each with its label above.",
+    )
+
+
+@finding("exercise1", headline=True)
+def exercise1_accuracy(found: Results) -> Evidence:
+    rows = found.programs["program"]
+    losses = rows.loc[rows["metric"] == "train_loss", "value"]
+    final = rows[rows["metric"] == "test_accuracy"].iloc[-1]
+    return Evidence(
+        f"The completed program reaches {format_percent(final['value'], 2)} test accuracy after "
+        f"{format_count(int(final['epoch']), 'epoch')} with $\\eta = {LEARNING_RATE:g}$; its training loss falls at "
+        f"every epoch, from {format_fixed(losses.iloc[0], 3)} to {format_fixed(losses.iloc[-1], 3)}.",
+        {
+            "the training loss falls at every epoch": bool((losses.diff().dropna() < 0).all()),
+            "the test accuracy exceeds 85 %": bool(final["value"] > 0.85),
+        },
+    )
