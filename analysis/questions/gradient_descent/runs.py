@@ -20,7 +20,7 @@ BATCH_SIZE = 128
 
 
 def checks(data: Data, device: torch.device) -> pd.DataFrame:
-    """Compares the optimizer's full-batch step with w - η ∇R(w) in float64, each by another route.
+    """Compare the optimizer's full-batch step with w - η ∇R(w) in float64, each by another route.
 
     Every deviation is relative: ‖difference‖ / ‖reference‖ over all parameters.
 
@@ -75,5 +75,5 @@ def checks(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Program, ...]:
-    """The same checks for both presets: they cost seconds."""
+    """Return the same checks for both presets: they cost seconds."""
     return (Program(name="gradient_descent.checks", function=checks),)

@@ -1,0 +1,55 @@
+"""Q1, why this is gradient descent: the optimizer's step against the gradient over all training examples."""
+
+from __future__ import annotations
+
+from analysis.engine.run import CLASSES, INPUTS
+from analysis.exhibits import Table, exhibit
+from analysis.findings import Evidence, finding
+from analysis.formatting import format_percent, format_scientific, label
+from analysis.questions.gradient_descent.runs import BATCH_SIZE
+from analysis.results import Results
+
+NUM_PARAMETERS = 300 * (INPUTS + 1) + CLASSES * (300 + 1)  # of the program's 784-300-10
+CHECKS = {
+    "optimizer_step": "step of `optim.SGD` against $-\\eta \\nabla R(w)$",
+    "weighted_batches": "size-weighted mean of the batches' gradients against $\\nabla R(w)$",
+    "shuffled": "gradient of the shuffled examples against $\\nabla R(w)$",
+    "one_batch": "for comparison: gradient of the first batch alone against $\\nabla R(w)$",
+}
+EXACT = 1e-12  # relative deviations below it are rounding errors of double precision
+
+
+@exhibit("tbl-gradient-descent", "gradient_descent")
+def deviations(found: Results) -> Table:
+    """Tabulate the relative deviation of each check."""
+    checks = found.programs["checks"]
+    frame = checks.assign(
+        check=[CHECKS.get(name, label(name)) for name in checks["check"]],
+        deviation=checks["deviation"].map(format_scientific),
+    )
+    return Table(
+        frame[["check", "deviation"]].set_axis(["Check", "Relative deviation"], axis="columns"),
+        f"Relative deviations ‖difference‖ / ‖reference‖ over all {NUM_PARAMETERS:,} parameters at one start, in "
+        "double precision.",
+    )
+
+
+@finding("gradient_descent", headline=True)
+def gradient_descent_is_full(found: Results) -> Evidence:
+    deviation = found.programs["checks"].set_index("check")["deviation"]
+    return Evidence(
+        "The step is that of the full gradient, measured in double precision: it is $-\\eta \\nabla R(w)$ up to a "
+        f"relative deviation of {format_scientific(deviation['optimizer_step'])}; $\\nabla R(w)$ is the size-weighted "
+        f"mean of the gradients of all batches of {BATCH_SIZE} up to "
+        f"{format_scientific(deviation['weighted_batches'])}, and shuffling the examples changes it by "
+        f"{format_scientific(deviation['shuffled'])}; the gradient of one such batch alone is off by "
+        f"{format_percent(deviation['one_batch'], 0)}.",
+        {
+            "the step is the full gradient's": bool(deviation["optimizer_step"] < EXACT),
+            "the batches' gradients average to the full gradient": bool(
+                deviation["weighted_batches"] < EXACT
+            ),
+            "shuffling does not change the gradient": bool(deviation["shuffled"] < EXACT),
+            "the gradient of one batch is off by more than 1 %": bool(deviation["one_batch"] > 0.01),
+        },
+    )
