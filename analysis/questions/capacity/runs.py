@@ -52,7 +52,7 @@ METRICS = (
 
 
 def run(hidden: tuple[int, ...], rate: float, examples: int, subset: int, epochs: int, seed: int) -> Run:
-    """A network of the campaign, measured every tenth of its epochs."""
+    """Return a network's run, measured every tenth of its epochs."""
     updates = Budget((), epochs, examples).updates(BATCH_SIZE)
     return Run(
         hidden=hidden,
@@ -71,7 +71,7 @@ def run(hidden: tuple[int, ...], rate: float, examples: int, subset: int, epochs
 def decomposition(
     data: Data, device: torch.device, hidden: tuple[int, ...], examples: int, subsets: int, epochs: int
 ) -> pd.DataFrame:
-    """Bias² and variance of a network over disjoint training sets (Neal et al. 2018, squared error).
+    """Estimate bias² and variance of a network over disjoint training sets (Neal et al. 2018, squared error).
 
     With p_i(x) the probabilities of the model trained on set i of k, p̄(x) their mean, and y the one-hot label, all
     averaged over the test examples,
@@ -79,7 +79,7 @@ def decomposition(
         variance = 1/(k-1) Σ_i ‖p_i - p̄‖²,   squared error = 1/k Σ_i ‖p_i - y‖²,   bias² = squared error - variance,
 
     which estimate E‖p - E p‖² and ‖E p - y‖² without bias; the labels' noise counts as bias².
-    Each set also has its own start (seed i).
+    Each set also has its own initialization (seed i).
 
     Returns:
         One row per learning rate and value: learning_rate, metric, subset, value. The metrics are those of METRICS at
@@ -124,7 +124,7 @@ def decomposition(
 
 
 def parameters(data: Data, device: torch.device) -> pd.DataFrame:
-    """Builds every network and counts its parameters.
+    """Build every network and count its parameters.
 
     Returns:
         One row per network: hidden, beta (formula), counted (elements of the built network's tensors).
@@ -142,7 +142,7 @@ def parameters(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """All networks on all examples that validation leaves, over seeds; on disjoint small training sets; and their sizes."""
+    """Return runs on all examples that validation leaves, the program on disjoint small sets, and the count of β."""
     budget = BUDGETS[preset]
     runs = tuple(
         run(hidden, rate, budget.train_examples, 0, budget.epochs, seed)
