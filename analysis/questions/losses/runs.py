@@ -21,7 +21,7 @@ METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Every loss at every rate from the usual start and from a confidently wrong one; first gradients over the bias."""
+    """Return every loss at every rate, from the usual and a confidently wrong start; first gradients over the bias."""
     budget = BUDGETS[preset]
     each_epoch = Measure(metrics=METRICS, every=budget.updates(BATCH_SIZE))
 

@@ -1,0 +1,80 @@
+"""Q4: losses are compared at their best rates, and the findings follow the results."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from analysis.questions.losses.answer import first_gradients, quadratic_losses_are_stuck, usual_start
+from analysis.results import cached
+from tests.helpers.altered import Alter, altered, assert_refuted, constant, times
+
+CONTRADICTIONS: dict[str, Alter] = {
+    "cross_entropy_trains_better": times(0.5, "test_accuracy", loss="cross_entropy"),
+    "quadratic_gradient_vanishes_when_wrong": times(1e4, "gradient_norm", loss="quadratic"),
+    "quadratic_losses_are_stuck": constant(0.9, "test_accuracy"),
+    "quadratic_comes_close": times(0.9, "test_accuracy"),
+}
+UNDECIDED = {"composition_of_cross_entropy"}  # no results are behind it
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_contrary_results_refute_the_finding(name: str) -> None:
+    assert_refuted("losses", name, CONTRADICTIONS[name])
+
+
+def measured(values: dict[str, list[float]], **columns: object) -> pd.DataFrame:
+    """Return a run's rows: metrics by epoch."""
+    parts = [
+        pd.DataFrame({"epoch": range(len(series)), "update": range(len(series)), "value": series}).assign(
+            metric=metric
+        )
+        for metric, series in values.items()
+    ]
+    common = {
+        "loss": "quadratic",
+        "output": "sigmoid",
+        "init": "uniform_fan_in",
+        "init_scale": 1.0,
+        "seed": 0,
+    }
+    return pd.concat(parts).assign(**{**common, **columns}, key=str(columns))
+
+
+def test_a_loss_stands_at_its_best_rate_by_validation() -> None:
+    accuracy = [0.1, 0.91, 0.93]
+    rows = pd.concat(
+        [
+            measured({"validation_accuracy": [0.1, 0.5, last], "test_accuracy": accuracy}, learning_rate=rate)
+            for rate, last in ((0.1, 0.8), (0.3, 0.9))
+        ]
+    )
+    (run,) = usual_start(rows).to_dict("records")
+    assert run == {
+        "name": "quadratic_sigmoid",
+        "seed": 0,
+        "learning_rate": 0.3,
+        "test_accuracy": 0.93,
+        "epochs_90": 1,
+        "epochs_95": math.inf,
+    }
+
+
+def test_the_first_gradient_is_that_of_all_layers_together() -> None:
+    rows = pd.concat(
+        [
+            measured({"gradient_norm": [norm, 9.0]}, learning_rate=0.1, index=layer)
+            for layer, norm in ((1, 3.0), (2, 4.0))
+        ]
+    )
+    assert first_gradients(rows)["norm"].tolist() == [5.0]
+
+
+def test_without_larger_rates_the_finding_says_so() -> None:
+    def keep_smallest(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[rows["learning_rate"] == rows["learning_rate"].min()]
+
+    evidence = quadratic_losses_are_stuck.evidence(altered(cached("losses"), keep_smallest))
+    assert evidence.conditions == {"larger rates were tried": False}
