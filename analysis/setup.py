@@ -67,6 +67,9 @@ ASPECTS = (
 )
 
 
+LISTED = 6  # at most so many values of a program's argument are listed
+
+
 def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     """Return what to say of a question's runs and programs: pairs of a heading and a text."""
     runs = [job for job in jobs if isinstance(job, Run)]
@@ -79,7 +82,8 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
             if len(words) > 1:
                 different.append(f"{aspect.name} {', '.join(words)}")
             elif words[0] != aspect.silent:
-                alike.append(aspect.alone.format(words[0]))
+                phrase = aspect.alone.format(words[0])
+                alike.append(phrase.removesuffix("s") if words[0] == "1" else phrase)
         if (permutations := len({run.labels for run in runs})) > 1:
             different.append(count_words(permutations, "label permutation"))
         lines.append(("All runs", ", ".join(alike)))
@@ -111,7 +115,8 @@ def _program(name: str, calls: Sequence[dict[str, Any]]) -> str:
     arguments = []
     for argument in calls[0]:
         values = dict.fromkeys(_argument(call[argument]) for call in calls)
-        arguments.append(f"{label(argument)} {', '.join(values)}")
+        listed = ", ".join(values) if len(values) <= LISTED else f"{len(values)} values"
+        arguments.append(f"{label(argument)} {listed}")
     return f"`{name}`{' (' + '; '.join(arguments) + ')' if arguments else ''}"
 
 
