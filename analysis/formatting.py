@@ -13,9 +13,11 @@ from analysis.statistics import Interval
 # How names of the runs' fields are written; a name that is not listed is written as it is, with spaces.
 LABELS: dict[str, str] = {
     "sgd": "SGD",
+    "gd": "GD",
     "adam": "Adam",
     "relu": "ReLU",
     "one_hot": "one-hot",
+    "label_sorted": "sorted by label",
     "cross_entropy_softmax": "cross entropy",
     "quadratic_softmax": "quadratic, softmax",
     "quadratic_sigmoid": "quadratic, sigmoid",
@@ -46,6 +48,11 @@ def count_words(count: int, noun: str = "", plural: str = "") -> str:
     """Return a small number in words, with its noun in the right number: "three seeds"."""
     number = _WORDS[count] if count < len(_WORDS) else f"{count:,}"
     return f"{number} {noun if count == 1 else plural or noun + 's'}" if noun else number
+
+
+def count_digits(count: int, noun: str, plural: str = "") -> str:
+    """Return a number in digits, with its noun in the right number: "3 seeds"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def markdown_table(frame: pd.DataFrame, widths: tuple[int, ...] = ()) -> str:
