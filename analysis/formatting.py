@@ -13,9 +13,11 @@ from analysis.statistics import Interval
 # How names of the runs' fields are written; a name that is not listed is written as it is, with spaces.
 LABELS: dict[str, str] = {
     "sgd": "SGD",
+    "gd": "GD",
     "adam": "Adam",
     "relu": "ReLU",
     "one_hot": "one-hot",
+    "label_sorted": "sorted by label",
     "cross_entropy_softmax": "cross entropy",
     "quadratic_softmax": "quadratic, softmax",
     "quadratic_sigmoid": "quadratic, sigmoid",
@@ -51,9 +53,9 @@ def count_words(count: int, noun: str = "", plural: str = "") -> str:
     return f"{number} {noun if count == 1 else plural or noun + 's'}" if noun else number
 
 
-def format_count(count: int, noun: str) -> str:
-    """Return a number in digits with its noun in the right number: "5 seeds"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def format_count(count: int, noun: str, plural: str = "") -> str:
+    """Return a number in digits, with its noun in the right number: "3 seeds"."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def markdown_table(frame: pd.DataFrame, widths: tuple[int, ...] = ()) -> str:

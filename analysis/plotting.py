@@ -30,6 +30,7 @@ RATE_COLOURS = mpl.colormaps["viridis"]
 LINE_STYLES: dict[str, dict[str, Any]] = {
     "sgd": {"color": INK, "marker": "o"},
     "adam": {"color": ORANGE, "marker": "s"},
+    "gd": {"color": GREEN, "marker": "v"},
     "shuffled": {"color": INK, "marker": "o"},
     "label_sorted": {"color": PINK, "marker": "D"},
     "sigmoid": {"color": INK, "marker": "o"},

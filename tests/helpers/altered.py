@@ -108,5 +108,13 @@ def curves(rate: float, train: list[float], accuracy: list[float]) -> pd.DataFra
     return pd.concat(parts, ignore_index=True).assign(learning_rate=rate, key=str(rate))
 
 
+def measured(metric: str, values: dict[float, float], **columns: object) -> pd.DataFrame:
+    """Return a run's rows of one metric, by epoch."""
+    rows = pd.DataFrame(
+        {"epoch": list(values), "update": [100 * epoch for epoch in values], "value": list(values.values())}
+    )
+    return rows.assign(metric=metric, key=str(columns), **columns)
+
+
 FALLING = [3.0 - step / 100 for step in range(200)]
 LEARNT = [0.1, 0.85, 0.91, *[0.96] * 197]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from analysis.engine.run import Measure, Optimizer, Run
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
-OPTIMIZERS: tuple[Optimizer, ...] = get_args(Optimizer)
+OPTIMIZERS: tuple[Optimizer, ...] = ("sgd", "adam")
 LEARNING_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
@@ -16,7 +14,7 @@ METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Both optimizers at the same rates, from the same starts, on the same batches."""
+    """Return all optimizers at the same rates, from the same initializations, on the same batches."""
     budget = BUDGETS[preset]
     measures = (Measure(metrics=METRICS, every=budget.updates(BATCH_SIZE)),)
     return tuple(

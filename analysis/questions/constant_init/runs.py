@@ -1,13 +1,11 @@
-"""Assignment 2, exercise 2: all weights and biases start at one common value."""
+"""Assignment 2, exercise 2: all weights and biases initialized with one value."""
 
 from __future__ import annotations
-
-from typing import get_args
 
 from analysis.engine.run import TRAIN_EXAMPLES, Activation, Measure, Run
 from analysis.question import Budget, Preset
 
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 CONSTANTS = (0.0, 0.01, 0.1, 1.0)
 HIDDEN = (300,)
 LEARNING_RATE = 0.1
@@ -21,9 +19,9 @@ METRICS = ("train_loss", "test_accuracy", "unit_distance", "gradient_norm")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Constant starts and, for comparison, random ones, and networks of a single hidden unit.
+    """Return constant initializations and, for comparison, random ones, and networks of a single hidden unit.
 
-    A constant start does not depend on the seed, which decides the order of the examples only: full-batch
+    A constant initialization does not depend on the seed, which decides the order of the examples only: full-batch
     descent from it needs one run.
     """
     budget = BUDGETS[preset]

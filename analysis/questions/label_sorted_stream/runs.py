@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     from analysis.data import Data
 
-ORDERS: tuple[Order, ...] = get_args(Order)
+ORDERS: tuple[Order, ...] = ("shuffled", "label_sorted")
 LEARNING_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
-# At the least rates a pass does about what one step of gradient descent does with a rate larger by the number of
-# examples; both get as many passes as show how far that goes.
+# At the least rates an epoch does about what one step of gradient descent does with a rate larger by the number of
+# examples; both get as many epochs as show how far that goes.
 SLOW_RATES = (1e-6, 3e-6)
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
-WITHIN_PASS_RATES = (0.001, 0.01)  # at which the passes are looked into
+WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
 
 def labels(data: Data, device: torch.device) -> pd.DataFrame:
-    """The labels in the order in which the first pass of a run with seed 0 meets them.
+    """Return the labels in the order in which the first epoch of a run with seed 0 meets them.
 
     Returns:
         One row per training example: position, and a column per order.
@@ -42,8 +42,8 @@ def labels(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Both orders at every rate, measured ten times a pass; the sorted one at small rates for many passes, beside
-    gradient descent; both orders inside two passes over all examples; the labels."""
+    """Return both orders at every rate, measured ten times an epoch; the sorted one at small rates for many epochs,
+    beside gradient descent; both orders within a few epochs over all examples; the labels."""
     budget, slow, within = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset]
     window_measures = (
         Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),

@@ -38,7 +38,7 @@ FULL_BATCH_FACTOR = 10  # the full batch gets so many times the epochs: its curv
 
 
 def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
-    """How long an update of 784-300-10 takes in plain PyTorch: nn.Sequential, autograd and optim.SGD, without loader.
+    """Time an update of 784-300-10 in plain PyTorch: nn.Sequential, autograd and optim.SGD, without loader.
 
     Returns:
         One row per batch size (of all training examples: 60,000): batch_size, and the seconds of one update, the median
@@ -74,7 +74,7 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Every batch size at its five rates, constant and, for the noisiest, decreasing; the same for a narrow network."""
+    """Return every batch size at its rates, constant and, for the noisiest, decreasing; the same for a narrow net."""
     budget = BUDGETS[preset]
     runs: list[Job] = [Program(name="minibatch.plain_seconds", function=plain_seconds)]
     settings = [

@@ -1,0 +1,361 @@
+"""Exercise 4, SGD and Adam: sensitivity to the learning rate, speed of convergence and final test accuracy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from analysis.exhibits import Picture, Table, exhibit
+from analysis.findings import Evidence, finding, statement
+from analysis.formatting import (
+    count_words,
+    format_count,
+    format_fixed,
+    format_interval,
+    format_mean_epoch,
+    format_percent,
+    format_rate,
+    format_scientific,
+    join_english,
+    label,
+)
+from analysis.plotting import (
+    MARKER,
+    WIDTH,
+    draw_line,
+    label_ends,
+    line_style,
+    mean_and_range,
+    plain_ticks,
+)
+from analysis.results import Results
+from analysis.statistics import (
+    PairedTest,
+    at_best_rates,
+    best_rates,
+    final_values,
+    first_epochs,
+    paired_t,
+    paired_tests_holm,
+    t_interval,
+)
+
+THRESHOLDS = (0.95, 0.97)  # of test accuracy: the first epoch that reaches it is counted
+MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
+USABLE = 0.9  # test accuracy of a usable rate
+LATE_EPOCHS = 5  # the last ones, for what an optimizer still gains
+SIGNIFICANCE = 0.05  # of p-values
+RULE_OF_THUMB = 3e-4  # said to be Adam's best learning rate
+SAID_FACTOR = 10  # "an order of magnitude"
+
+
+def accuracies(rows: pd.DataFrame) -> pd.Series[float]:
+    """Return final test accuracies; index: optimizer, learning_rate, seed."""
+    return final_values(rows, "test_accuracy", ["optimizer", "learning_rate", "seed"])
+
+
+def mean_accuracies(rows: pd.DataFrame) -> dict[str, pd.Series[float]]:
+    """Return an optimizer's final test accuracies, means over seeds, by learning rate."""
+    means = accuracies(rows).groupby(["optimizer", "learning_rate"]).mean()
+    return {optimizer: means[optimizer] for optimizer in rows["optimizer"].unique()}
+
+
+def near_best(means: pd.Series[float]) -> pd.Series[float]:
+    """Return, of mean accuracies by learning rate, those within MARGIN of the best."""
+    return means[means >= means.max() - MARGIN]
+
+
+def decades(rates: pd.Index[float]) -> float:
+    """Return how far the largest rate lies from the least, in powers of ten; 0 without rates."""
+    return math.log10(rates.max() / rates.min()) if len(rates) else 0.0
+
+
+def rate_range(rates: pd.Index[float]) -> str:
+    """Return the least and the largest rate, as the text writes them; a dash without rates."""
+    if not len(rates):
+        return "–"
+    least, largest = format_rate(rates.min()), format_rate(rates.max())
+    return f"{least} to {largest}" if len(rates) > 1 else least
+
+
+def best_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per run, each optimizer at its best rate.
+
+    Returns:
+        Columns optimizer, seed, learning_rate, test_accuracy (at the end), first (after one epoch), and a column for
+        each of THRESHOLDS: the first epoch that reaches it.
+    """
+    chosen = at_best_rates(rows, ["optimizer"])
+    by = ["optimizer", "seed", "learning_rate"]
+    numbers: dict[str | float, pd.Series[float]] = {
+        "test_accuracy": final_values(chosen, "test_accuracy", by),
+        "first": final_values(chosen[chosen["epoch"] == 1], "test_accuracy", by),
+    }
+    for threshold in THRESHOLDS:
+        numbers[threshold] = first_epochs(chosen, threshold, by)
+    return pd.DataFrame(numbers).reset_index()
+
+
+def mean_epochs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean first epoch that reaches each of THRESHOLDS, a row per optimizer."""
+    return best_runs(rows).groupby("optimizer")[list(THRESHOLDS)].mean()
+
+
+def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return final test accuracies at the best rates: a row per seed, a column per optimizer."""
+    return best_runs(rows).pivot(index="seed", columns="optimizer", values="test_accuracy")
+
+
+def paired_tests(rows: pd.DataFrame) -> dict[str, PairedTest]:
+    """Test Adam's lead over SGD, each at its best rate ("sgd"), and its best rate's over RULE_OF_THUMB ("rule")."""
+    best = by_seed(rows)
+    rule = accuracies(rows)["adam", RULE_OF_THUMB]
+    return paired_tests_holm({"sgd": (best["adam"], best["sgd"]), "rule": (best["adam"], rule)})
+
+
+def format_p(test: PairedTest, adjective: str = "") -> str:
+    """Return a test's p-value as the text writes it; in its place, that there is one seed only."""
+    return f"{adjective}p = {format_scientific(test.p)}" if test.difference.n > 1 else "one seed, no test"
+
+
+# Exhibits
+
+
+@exhibit("fig-adam", "adam_vs_sgd")
+def test_errors(found: Results) -> Picture:
+    """Draw final test error over the learning rate, and test error over epochs at the best rates."""
+    rows = found.rows
+    figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), width_ratios=(1.4, 1), sharey=True)
+    course, labels = at_best_rates(rows, ["optimizer"]), []
+    for optimizer in rows["optimizer"].unique():
+        style = line_style(optimizer)
+        final = accuracies(rows)[optimizer].groupby("learning_rate").agg(t_interval)
+        rates.errorbar(
+            final.index,
+            [_error(interval.mean) for interval in final],
+            [100 * interval.half_width if interval.n > 1 else 0 for interval in final],
+            markersize=MARKER,
+            capsize=2,
+            **style,
+        )
+        means = _error(mean_and_range(course[course["optimizer"] == optimizer], "test_accuracy"))
+        means = means[means.index > 0].rename(columns={"min": "max", "max": "min"})
+        draw_line(epochs, means, markersize=MARKER, **style)
+        labels.append((means.index[-1], means["mean"].iloc[-1], label(optimizer), style["color"]))
+    rates.set_xscale("log")
+    rates.set_xlabel("learning rate η")
+    rates.set_ylabel("test error in %")
+    epochs.set_xlabel("epoch")
+    rates.set_yscale("log")
+    plain_ticks(rates.yaxis)
+    rates.set_ylim(1.5, 100)
+    label_ends(epochs, labels)
+    return Picture(
+        figure,
+        "SGD and Adam. Left: final test error over the learning rate, with 95 % t intervals over "
+        f"{count_words(rows['seed'].nunique(), 'seed')}: the valley of Adam is wider. Right: test error along "
+        "training, both at their best rates; bands span the seeds.",
+        "Left: two valleys on logarithmic axes, the one of Adam about three decades to the left, wider and slightly "
+        "deeper. Right: Adam's error lies below that of SGD at every epoch.",
+    )
+
+
+def _error(accuracy: Any) -> Any:
+    """In percent."""
+    return 100 * (1 - accuracy)
+
+
+@exhibit("tbl-adam", "adam_vs_sgd")
+def optimizers_table(found: Results) -> Table:
+    """Tabulate the optimizers at their best rates, and their windows of usable rates."""
+    best = best_runs(found.rows)
+    lines = []
+    for optimizer, means in mean_accuracies(found.rows).items():
+        runs = best[best["optimizer"] == optimizer]
+        lines.append(
+            {
+                "Optimizer": label(optimizer),
+                "Best $\\eta$": f"{runs['learning_rate'].iloc[0]:g}",
+                "Within 1 point": rate_range(near_best(means).index),
+                "Above 90 %": rate_range(means[means > USABLE].index),
+                "Epochs to 95 %": format_mean_epoch(runs[THRESHOLDS[0]]),
+                "to 97 %": format_mean_epoch(runs[THRESHOLDS[1]]),
+                "After 1 epoch": format_interval(t_interval(runs["first"])),
+                "Test acc.": format_interval(t_interval(runs["test_accuracy"])),
+            }
+        )
+    return Table(
+        pd.DataFrame(lines),
+        "Rates with a mean test accuracy within one point of the best, and above 90 %; at the best rate, mean first "
+        "epoch of at least 95 and 97 % test accuracy, and test accuracy after the first and the last epoch.",
+        (9, 7, 14, 17, 9, 8, 18, 18),
+    )
+
+
+# Findings
+
+
+@finding("adam_vs_sgd", headline=True)
+def adam_is_ahead(found: Results) -> Evidence:
+    test = paired_tests(found.rows)["sgd"]
+    rate, accuracy = best_rates(found.rows, ["optimizer"]), by_seed(found.rows).mean()
+    seeds = f"paired over {format_count(test.difference.n, 'seed')}, " if test.difference.n > 1 else ""
+    return Evidence(
+        "Adam is less sensitive to the learning rate, faster and slightly more accurate: each at its best rate "
+        f"({rate['adam']:g} for Adam, {rate['sgd']:g} for SGD), it reaches {format_percent(accuracy['adam'], 2)} "
+        f"test accuracy after {format_count(round(found.rows['epoch'].max()), 'epoch')} and SGD "
+        f"{format_percent(accuracy['sgd'], 2)}, a difference of {format_interval(test.difference, 2, '')} points "
+        f"({seeds}{format_p(test)}).",
+        {
+            "Adam is more accurate": test.difference.mean > 0,
+            "the difference is significant": test.p < SIGNIFICANCE,
+            **_sensitivity_conditions(found.rows),
+            **_speed_conditions(found.rows),
+        },
+    )
+
+
+@finding("adam_vs_sgd")
+def adam_is_less_sensitive(found: Results) -> Evidence:
+    means = mean_accuracies(found.rows)
+    rates = means["adam"].index
+    near = {
+        optimizer: join_english(map(format_rate, near_best(each).index)) for optimizer, each in means.items()
+    }
+    width = _usable_decades(means)
+    return Evidence(
+        f"Of the {len(rates)} rates from {format_rate(rates.min())} to {format_rate(rates.max())}, test accuracy "
+        f"lies within one point of the best at {near['adam']} for Adam and at {near['sgd']} for SGD; it exceeds "
+        f"{format_percent(USABLE, 0)} over {width['adam']:.1f} decades of rates for Adam and {width['sgd']:.1f} for "
+        "SGD.",
+        _sensitivity_conditions(found.rows),
+    )
+
+
+def _usable_decades(means: dict[str, pd.Series[float]]) -> dict[str, float]:
+    return {optimizer: decades(each.index[each > USABLE]) for optimizer, each in means.items()}
+
+
+def _sensitivity_conditions(rows: pd.DataFrame) -> dict[str, bool]:
+    means = mean_accuracies(rows)
+    width = _usable_decades(means)
+    return {
+        "more rates of Adam lie within one point of its best": len(near_best(means["adam"]))
+        > len(near_best(means["sgd"])),
+        "Adam's usable rates span more decades": width["adam"] > width["sgd"],
+    }
+
+
+@finding("adam_vs_sgd")
+def adam_is_faster(found: Results) -> Evidence:
+    epochs = mean_epochs(found.rows)
+    adam, sgd = (
+        [format_mean_epoch(epochs.loc[[optimizer], threshold]) for threshold in THRESHOLDS]
+        for optimizer in ("adam", "sgd")
+    )
+    return Evidence(
+        f"At the best rates, Adam takes {adam[0]} epochs to 95 % and {adam[1]} to 97 % test accuracy on average, SGD "
+        f"{sgd[0]} and {sgd[1]}.",
+        _speed_conditions(found.rows),
+    )
+
+
+def _speed_conditions(rows: pd.DataFrame) -> dict[str, bool]:
+    epochs = mean_epochs(rows)
+    return {
+        f"Adam is the first to have {format_percent(threshold, 0)} test accuracy": bool(
+            epochs.loc["adam", threshold] < epochs.loc["sgd", threshold]
+        )
+        for threshold in THRESHOLDS
+    }
+
+
+@finding("adam_vs_sgd")
+def adams_lead_shrinks(found: Results) -> Evidence:
+    best = best_runs(found.rows).pivot(index="seed", columns="optimizer")
+    final, first = best["test_accuracy"], best["first"]
+    lead, early = final["adam"] - final["sgd"], first["adam"] - first["sgd"]
+    rows = at_best_rates(found.rows, ["optimizer"])
+    end = rows["epoch"].max()
+    late = min(LATE_EPOCHS, round(end))
+    before = final_values(rows[rows["epoch"] <= end - late], "test_accuracy", ["optimizer", "seed"])
+    gained = final.mean() - before.groupby("optimizer").mean()
+    return Evidence(
+        f"The lead has the same sign for every seed ({format_fixed(100 * lead.min(), 2)} to "
+        f"{format_fixed(100 * lead.max(), 2)} points) and shrinks, from {format_fixed(100 * early.mean(), 2)} "
+        f"points after one epoch to {format_fixed(100 * lead.mean(), 2)} in the end; over the last "
+        f"{count_words(late, 'epoch') if late > 1 else 'epoch'} SGD's error still falls by "
+        f"{format_fixed(100 * gained['sgd'], 2)} points, Adam's by {format_fixed(100 * gained['adam'], 2)}: the "
+        "lead is partly one of speed.",
+        {
+            "Adam leads with every seed": bool((lead > 0).all()),
+            "its lead is smaller in the end than after one epoch": bool(lead.mean() < early.mean()),
+            "SGD gains more in the last epochs": bool(gained["sgd"] > gained["adam"]),
+        },
+    )
+
+
+@finding("adam_vs_sgd")
+def rule_of_thumb_is_not_best(found: Results) -> Evidence:
+    test = paired_tests(found.rows)["rule"]
+    accuracy, behind = _rule_of_thumb(found.rows, test)
+    return Evidence(
+        f"That {format_rate(RULE_OF_THUMB)} is Adam's best rate is refuted here: it ends at {accuracy}, {behind} "
+        f"({format_p(test)}).",
+        {
+            "the best rate is more accurate": test.difference.mean > 0,
+            "the difference is significant": test.p < SIGNIFICANCE,
+        },
+    )
+
+
+def _rule_of_thumb(rows: pd.DataFrame, test: PairedTest) -> tuple[str, str]:
+    """How accurate Adam is at the rule of thumb, and how far behind its best rate."""
+    accuracy, best = mean_accuracies(rows)["adam"][RULE_OF_THUMB], best_rates(rows, ["optimizer"])["adam"]
+    return format_percent(accuracy, 2), f"{format_interval(test.difference, 2, '')} points behind {best:g}"
+
+
+# Statements by others
+
+
+@statement("adam_vs_sgd", said="In the first epochs Adam is faster than SGD by an order of magnitude.")
+def adam_is_an_order_faster(found: Results) -> Evidence:
+    epochs = mean_epochs(found.rows)
+    factors = epochs.loc["sgd"] / epochs.loc["adam"]
+    text = join_english(format_fixed(factor, 1) if math.isfinite(factor) else "–" for factor in factors)
+    return Evidence(
+        f"Each at its best rate, SGD needs {text} times Adam's epochs to 95 and 97 % test accuracy (means over "
+        f"{format_count(found.rows['seed'].nunique(), 'seed')}).",
+        {f"SGD needs {SAID_FACTOR} times the epochs to some accuracy": bool((factors >= SAID_FACTOR).any())},
+    )
+
+
+@statement(
+    "adam_vs_sgd",
+    said="A difference in final accuracy between Adam and SGD is hard to notice, and may be luck.",
+)
+def adams_lead_is_luck(found: Results) -> Evidence:
+    best = by_seed(found.rows)
+    difference = paired_t(best["adam"], best["sgd"]).difference
+    seeds = f"95 % t interval, {difference.n} paired seeds" if difference.n > 1 else "one seed, no interval"
+    return Evidence(
+        f"The difference is {format_interval(difference, 2, '')} points in favour of Adam ({seeds}).",
+        {"the interval of Adam's lead reaches 0": not difference.mean > difference.half_width},
+    )
+
+
+@statement("adam_vs_sgd", said="A rule of thumb: the best learning rate of Adam is 3e-4.")
+def rule_of_thumb(found: Results) -> Evidence:
+    test = paired_tests(found.rows)["rule"]
+    accuracy, behind = _rule_of_thumb(found.rows, test)
+    return Evidence(
+        f"It ends at {accuracy} test accuracy, {behind} ({format_p(test, 'paired, adjusted ')}).",
+        {
+            "it is not significantly less accurate than the best rate": not (
+                test.difference.mean > 0 and test.p < SIGNIFICANCE
+            )
+        },
+    )

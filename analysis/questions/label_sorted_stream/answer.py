@@ -1,0 +1,455 @@
+"""Exercise 3, examples sorted by label: usable learning rates, accuracy and forgetting, beside SGD and GD."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from analysis.engine.run import TRAIN_EXAMPLES
+from analysis.exhibits import Picture, Table, exhibit
+from analysis.findings import Evidence, finding
+from analysis.formatting import (
+    count_words,
+    format_count,
+    format_fixed,
+    format_interval,
+    format_percent,
+    format_rate,
+    join_english,
+    label,
+)
+from analysis.plotting import (
+    MARKER,
+    QUIET,
+    RATE_COLOURS,
+    WIDTH,
+    draw_line,
+    line_style,
+    mean_and_range,
+)
+from analysis.questions.label_sorted_stream.runs import SLOW_RATES, WITHIN_PASS_RATES
+from analysis.results import Results
+from analysis.statistics import final_values, paired_t, t_interval
+
+RUN = ["order", "learning_rate", "seed"]
+SHORT = {"shuffled": "SGD", "label_sorted": "sorted", "gd": "GD"}  # in figures
+PLACES = {
+    "shuffled": (1e-4, 88, "right"),
+    "label_sorted": (1e-4, 15, "left"),
+}  # of their names beside the lines
+LONG = {"shuffled": "shuffled (SGD)", "gd": "all at once (GD)"}  # in tables and titles
+GOOD_EPOCH = 0.90  # mean test accuracy of an epoch
+
+
+def few_epochs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs over all learning rates, which are of few epochs."""
+    held_out = rows[rows["validation_examples"] > 0]
+    return held_out[held_out["epochs"] == held_out["epochs"].min()]
+
+
+def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of many epochs, at the end of each.
+
+    Returns:
+        Also, method: "label_sorted" or "gd"; step: the rate of gradient descent that an epoch corresponds to, η n for
+        the sorted stream of n examples and η for gradient descent.
+    """
+    held_out = rows[rows["validation_examples"] > 0]
+    slow = held_out[held_out["epochs"] == held_out["epochs"].max()]
+    slow = slow[slow["epoch"] % 1 == 0]
+    gd = slow["batch_size"].isna()
+    n = (slow["update"] / slow["epoch"]).max()
+    return slow.assign(
+        method=gd.map({True: "gd", False: "label_sorted"}),
+        step=(slow["learning_rate"] * np.where(gd, 1, n)).round(9),
+    )
+
+
+def within_epochs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs over all examples that are measured within epochs, those at the larger rate."""
+    chosen = rows[rows["validation_examples"] == 0]
+    return chosen[chosen["learning_rate"] == max(WITHIN_PASS_RATES)]
+
+
+def slow_accuracies(rows: pd.DataFrame) -> pd.Series[float]:
+    """Return final test accuracies of the runs of many epochs; index: step, method, learning_rate, seed."""
+    return final_values(many_epochs(rows), "test_accuracy", ["step", "method", "learning_rate", "seed"])
+
+
+def epoch_means(rows: pd.DataFrame, metric: str = "test_accuracy") -> pd.Series[float]:
+    """Return a metric's mean over the measurements of each epoch (from 1); index: RUN, number."""
+    chosen = rows[(rows["metric"] == metric) & (rows["epoch"] > 0)]
+    number = np.ceil(chosen["epoch"] - 1e-9).astype(int).rename("number")
+    return chosen.groupby([*RUN, number])["value"].mean()
+
+
+def last_epochs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Summarize the last epoch of every run.
+
+    Returns:
+        Index RUN; test and validation, mean accuracies over the last epoch; end, the test accuracy at its very end;
+        least and most, the extremes of test accuracy within it; count, the number of measurements.
+    """
+    final = rows["epoch"].max()
+    within = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > final - 1)].groupby(RUN)["value"]
+    return pd.DataFrame(
+        {
+            "test": epoch_means(rows).xs(int(final), level="number"),
+            "validation": epoch_means(rows, "validation_accuracy").xs(int(final), level="number"),
+            "end": final_values(rows, "test_accuracy", RUN),
+            "least": within.min(),
+            "most": within.max(),
+            "count": within.count(),
+        }
+    )
+
+
+def best_by_order(ends: pd.DataFrame) -> pd.Series[float]:
+    """Return, of `last_epochs`, each order's learning rate of highest mean validation accuracy."""
+    means = ends["validation"].groupby(["order", "learning_rate"]).mean()
+    return means.groupby("order").idxmax().map(lambda index: index[-1])
+
+
+def label_starts(labels: pd.DataFrame) -> list[float]:
+    """Return where in the sorted epoch each label begins, as a share of it."""
+    counts = labels["label_sorted"].value_counts().sort_index()
+    return [float(share) for share in (counts.cumsum() - counts) / counts.sum()]
+
+
+def class_retention(rows: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Return how well each class is recognized on the sorted stream after its own block, and after the next.
+
+    Returns:
+        One row per seed, epoch and class: its test accuracy at the last measurement within its own block, and at the
+        last within the next (in the last epoch, the last class has none): seed, epoch, class, own, next.
+    """
+    chosen = within_epochs(rows)
+    accuracy = chosen[(chosen["metric"] == "class_accuracy") & (chosen["order"] == "label_sorted")]
+    ends = [*label_starts(labels)[1:], 1.0]
+    epochs = round(float(accuracy["epoch"].max()))
+    blocks = [(begun, digit, begun + end) for begun in range(epochs) for digit, end in enumerate(ends)]
+    lines = []
+    for seed, run in accuracy.groupby("seed"):
+        table = run.pivot(index="epoch", columns="index", values="value").sort_index()
+        for (begun, digit, end), (_, _, following) in itertools.pairwise(blocks):
+            own, later = (table.loc[: place + 1e-9, digit].iloc[-1] for place in (end, following))
+            lines.append((seed, begun + 1, digit, own, later))
+    return pd.DataFrame(lines, columns=["seed", "epoch", "class", "own", "next"])
+
+
+def log10_orders(labels: pd.Series[int]) -> float:
+    """Return log₁₀ of the number of orders that are sorted by label, ∏ n_j!."""
+    return float(sum(math.lgamma(count + 1) for count in labels.value_counts()) / math.log(10))
+
+
+# Exhibits
+
+
+@exhibit("fig-labels", "label_sorted_stream")
+def label_image(found: Results) -> Picture:
+    """Draw one pixel a label, row by row, in each order."""
+    labels = found.programs["labels"].sort_values("position")
+    orders = found.rows["order"].unique()
+    figure, panels = plt.subplots(1, len(orders), figsize=(WIDTH, 1.9), squeeze=False)
+    width = 400
+    height = -(-len(labels) // width)
+    for axes, order in zip(panels[0], orders, strict=True):
+        pixels = np.full(width * height, np.nan)
+        pixels[: len(labels)] = labels[order]
+        image = axes.imshow(
+            pixels.reshape(height, width),
+            cmap=RATE_COLOURS,
+            vmin=0,
+            vmax=9,
+            interpolation="nearest",
+            aspect="auto",
+        )
+        axes.set_title(LONG.get(order, label(order)))
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.colorbar(image, ax=list(panels[0]), ticks=range(0, 10, 3), label="label", aspect=12)
+    return Picture(
+        figure,
+        "The labels in the order of the first pass, one pixel each, row by row: drawn at random, and sorted.",
+        "Left: ten shades mixed like noise. Right: ten bands of one shade each, from label 0 above to label 9 below.",
+    )
+
+
+@exhibit("fig-stream", "label_sorted_stream")
+def accuracies(found: Results) -> Picture:
+    """Draw test accuracy over the learning rate, in each order, and along the epochs."""
+    figure, (rates, course) = plt.subplots(1, 2, figsize=(WIDTH, 2.9), sharey=True)
+    few, slow = few_epochs(found.rows), many_epochs(found.rows)
+    ends = last_epochs(few)
+    for order in found.rows["order"].unique():
+        style = line_style(order)
+        for measure, line in (("test", "-"), ("end", ":")):
+            if order == "shuffled" and measure == "end":
+                continue  # there the two are alike
+            intervals = ends.loc[order][measure].groupby("learning_rate").agg(t_interval)
+            rates.errorbar(
+                intervals.index,
+                [100 * interval.mean for interval in intervals],
+                [100 * interval.half_width if interval.n > 1 else 0 for interval in intervals],
+                linestyle=line,
+                markersize=MARKER,
+                capsize=2,
+                **style,
+            )
+        x, y, side = PLACES.get(order, (intervals.index[-1], 100 * intervals.iloc[-1].mean, "right"))
+        rates.text(x, y, SHORT.get(order, label(order)), color=style["color"], ha=side)
+    rates.set_xscale("log")
+    rates.set_xlabel("learning rate η")
+    rates.set_ylabel("test accuracy in %")
+    rates.set_ylim(0, 100)
+    course.set_xscale("log")
+    course.set_xlabel("pass")
+    colour = line_style("shuffled")["color"]
+    best = best_by_order(ends)["shuffled"]
+    sgd = few[(few["order"] == "shuffled") & (few["learning_rate"] == best) & (few["epoch"] >= 1)]
+    means = 100 * mean_and_range(sgd, "test_accuracy")
+    draw_line(course, means, colour, marker="." if len(means) == 1 else "")
+    course.text(means.index[-1] * 1.1, means["mean"].iloc[-1], SHORT["shuffled"], color=colour, va="center")
+    steps = sorted(slow["step"].unique())
+    for step, width in zip(steps, np.linspace(0.9, 1.8, len(steps)), strict=True):
+        for method, dashes in (("gd", "--"), ("label_sorted", "-")):
+            runs = slow[(slow["step"] == step) & (slow["method"] == method) & (slow["epoch"] >= 1)]
+            draw_line(
+                course,
+                100 * mean_and_range(runs, "test_accuracy"),
+                line_style(method)["color"],
+                linewidth=width,
+                linestyle=dashes,
+                label=f"{SHORT[method]}, ηn = {step:g}",
+            )
+    course.legend(fontsize=8, loc="center left", bbox_to_anchor=(0, 0.5))
+    seeds = found.rows["seed"].nunique()
+    return Picture(
+        figure,
+        "SGD and the sorted stream. Left: test accuracy over the learning rate, as the mean over the last of few "
+        "passes (solid; dotted: at its end), with 95 % t intervals. Right: test accuracy at the end of each pass, "
+        f"of SGD at its best rate, and of the sorted stream at its {count_words(len(SLOW_RATES))} least rates "
+        "beside gradient descent with the rate $\\eta n$: after many passes the two come together. Means; "
+        f"bands span {count_words(seeds, 'seed')}.",
+        "Left: SGD has a broad plateau of high accuracy and falls to chance towards the least rates; the sorted "
+        "stream stays near chance at every rate. Right: SGD is high from its first pass on; the sorted stream at "
+        "its least rate rises over hundreds of passes along with gradient descent.",
+    )
+
+
+@exhibit("tbl-stream", "label_sorted_stream")
+def stream_table(found: Results) -> Table:
+    """Tabulate each order at its best rate; the sorted one for many epochs, beside gradient descent."""
+    few = few_epochs(found.rows)
+    ends = last_epochs(few)
+    best = best_by_order(ends)
+    lines = []
+    for order in found.rows["order"].unique():
+        runs = ends.loc[(order, best[order])]
+        lines.append(
+            {
+                "Order": f"{LONG.get(order, label(order))}, best rate",
+                "$\\eta$": format_rate(best[order]),
+                "Passes": f"{few['epoch'].max():.0f}",
+                "Mean": format_interval(t_interval(runs["test"]), 2, ""),
+                "Least": format_fixed(100 * runs["least"].mean(), 1),
+                "Most": format_fixed(100 * runs["most"].mean(), 1),
+                "At the end": format_interval(t_interval(runs["end"]), 2, ""),
+            }
+        )
+    slow = slow_accuracies(found.rows)
+    for step in slow.index.unique("step"):
+        for method in ("label_sorted", "gd"):
+            of_method = slow[step, method]
+            lines.append(
+                {
+                    "Order": LONG.get(method, label(method)),
+                    "$\\eta$": format_rate(of_method.index.unique("learning_rate")[0]),
+                    "Passes": f"{many_epochs(found.rows)['epoch'].max():.0f}",
+                    **dict.fromkeys(("Mean", "Least", "Most"), "–"),
+                    "At the end": format_interval(t_interval(of_method), 2, ""),
+                }
+            )
+    return Table(
+        pd.DataFrame(lines),
+        "Above, both orders at their best rates of few passes, chosen by the mean validation accuracy of the last "
+        f"pass: test accuracy in that pass, as the mean, least and most of "
+        f"{count_words(ends['count'].max(), 'measurement')}, and at its end. Below, the sorted stream and gradient "
+        "descent (one update per pass, with the rate $\\eta n$) for many passes. Accuracies in percent.",
+        (29, 11, 9, 16, 9, 9, 17),
+    )
+
+
+@exhibit("fig-pass", "label_sorted_stream")
+def within_pass(found: Results) -> Picture:
+    """Draw, within epochs, class accuracies of the sorted stream; test accuracy and gradient cosine of each order."""
+    rows, starts = within_epochs(found.rows), label_starts(found.programs["labels"])
+    figure, (classes, accuracy, cosine) = plt.subplots(
+        3, 1, figsize=(WIDTH, 4.3), sharex=True, height_ratios=(1.3, 1, 1)
+    )
+    of_class = rows[(rows["metric"] == "class_accuracy") & (rows["order"] == "label_sorted")]
+    grid = of_class.pivot_table(index="index", columns="epoch", values="value")
+    image = classes.pcolormesh(
+        grid.columns,
+        grid.index,
+        100 * grid,
+        shading="nearest",
+        cmap="cividis",
+        vmin=0,
+        vmax=100,
+        rasterized=True,
+    )
+    classes.set_yticks(range(0, 10, 3))
+    classes.set_ylabel("class")
+    figure.colorbar(image, ax=classes, label="accuracy in %", pad=0.01)
+    for order in rows["order"].unique():
+        chosen, colour = rows[rows["order"] == order], line_style(order)["color"]
+        draw_line(accuracy, 100 * mean_and_range(chosen, "test_accuracy"), colour)
+        draw_line(cosine, mean_and_range(chosen, "gradient_cosine"), colour, linewidth=1)
+    epochs = math.ceil(rows["epoch"].max())
+    for axes in (accuracy, cosine):
+        for begin in (begun + start for begun in range(epochs) for start in starts):
+            axes.axvline(begin, color=QUIET, linewidth=0.4, zorder=0)
+    accuracy.set_ylabel("test accuracy in %")
+    accuracy.set_ylim(0, 100)
+    cosine.set_ylabel("cosine")
+    cosine.axhline(0, color=QUIET, linewidth=0.8)
+    cosine.set_xlabel("pass")
+    cosine.set_xlim(0, epochs)
+    examples = round(rows["update"].max() / rows["epoch"].max())
+    return Picture(
+        figure,
+        f"{count_words(epochs, 'pass', 'passes').capitalize()} at η = {rows['learning_rate'].max():g} over "
+        f"{'all ' if examples == TRAIN_EXAMPLES else ''}{examples:,} examples; vertical lines: the label changes. "
+        "Above, test accuracy of each class on the sorted stream: high while its label is shown, lost soon after. "
+        "Middle: test accuracy of both orders. Below: cosine between the next example's gradient and $\\nabla R$. "
+        f"Means and ranges over {count_words(rows['seed'].nunique(), 'seed')}.",
+        "Above, a map of class accuracy: bright cells run along the diagonal of each pass. Middle, SGD rises and "
+        "stays high, the sorted stream saws. Below, two bands of cosines.",
+    )
+
+
+# Findings
+
+
+@finding("label_sorted_stream", headline=True)
+def sorted_needs_small_rates(found: Results) -> Evidence:
+    few = few_epochs(found.rows)
+    means = last_epochs(few)["test"].groupby(["order", "learning_rate"]).mean()
+    sgd, most = means["shuffled"], means["label_sorted"].max()
+    good = sgd.index[sgd > GOOD_EPOCH]
+    limit = math.ceil(20 * most) / 20  # the next multiple of 5 %
+    usable = f"those from {format_rate(good.min())} to {format_rate(good.max())}" if len(good) else "none"
+    return Evidence(
+        "It was seen to converge only at rates so small that a whole pass makes one small step. Of "
+        f"{len(sgd)} rates from {format_rate(sgd.index.min())} to {format_rate(sgd.index.max())}, SGD exceeds "
+        f"{format_percent(GOOD_EPOCH, 0)} test accuracy with {usable} (mean over the last of "
+        f"{format_count(round(few['epoch'].max()), 'pass', 'passes')}), the sorted stream "
+        f"{format_percent(limit, 0)} with none; it answers with the label of the moment.",
+        {
+            f"SGD exceeds {format_percent(GOOD_EPOCH, 0)} with more than three rates": len(good) > 3,
+            "the sorted stream stays below 50 % at every rate": limit < 0.5,
+        },
+    )
+
+
+@finding("label_sorted_stream")
+def sorted_follows_gradient_descent(found: Results) -> Evidence:
+    slow, few = many_epochs(found.rows), few_epochs(found.rows)
+    accuracy = slow_accuracies(found.rows).groupby(["step", "method"]).mean().unstack()
+    rates = sorted(slow.loc[slow["method"] == "label_sorted", "learning_rate"].unique())
+    best = best_by_order(last_epochs(few))["shuffled"]
+    first = epoch_means(few)["shuffled", best].xs(1, level="number").mean()
+    return Evidence(
+        f"With {join_english(map(format_rate, rates))} it does converge, but as slowly as gradient descent with the "
+        f"rates $\\eta n$ = {join_english(f'{step:g}' for step in accuracy.index)} ($n$ = "
+        f"{accuracy.index[0] / rates[0]:,.0f}): after {format_count(round(slow['epoch'].max()), 'pass', 'passes')} "
+        f"it has {join_english(map(format_percent, accuracy['label_sorted']))} test accuracy and gradient descent "
+        f"{join_english(map(format_percent, accuracy['gd']))}, less than the {format_percent(first)} that SGD at "
+        "its best rate has on average over its first pass.",
+        {
+            "its test accuracy lies within 5 points of gradient descent's": bool(
+                (accuracy["gd"] - accuracy["label_sorted"]).abs().max() < 0.05
+            ),
+            "it lies above 50 %": bool((accuracy["label_sorted"] >= 0.5).all()),
+            "it lies below that of SGD in its first pass": bool((accuracy["label_sorted"] <= first).all()),
+        },
+    )
+
+
+@finding("label_sorted_stream")
+def number_of_orders(found: Results) -> Evidence:
+    labels = found.programs["labels"]
+    counts = labels["label_sorted"].value_counts().sort_index()
+    return Evidence(
+        f"For the training set, $n_0, \\dots, n_9$ are {join_english(f'{count:,}' for count in counts)}: "
+        f"$10^{{{log10_orders(labels['label_sorted']):.1f}}}$ sequences.",
+        {
+            "the sorted labels increase": labels["label_sorted"].is_monotonic_increasing,
+            "both orders have as many examples of each label": counts.equals(
+                labels["shuffled"].value_counts().sort_index()
+            ),
+        },
+    )
+
+
+@finding("label_sorted_stream")
+def sorted_is_worse(found: Results) -> Evidence:
+    few = few_epochs(found.rows)
+    ends = last_epochs(few)
+    best = best_by_order(ends)
+    sgd, stream = (ends.loc[(order, best[order])] for order in ("shuffled", "label_sorted"))
+    gap = paired_t(sgd["test"], stream["test"]).difference
+    means = stream.mean()
+    late = slow_accuracies(found.rows).groupby(["method", "step"]).mean()["label_sorted"].max()
+    seeds = f"paired over {format_count(gap.n, 'seed')}" if gap.n > 1 else "one seed"
+    return Evidence(
+        f"No: each at its best rate, it is {format_percent(means['test'])} on average over the last of "
+        f"{format_count(round(few['epoch'].max()), 'pass', 'passes')} of the sorted stream and "
+        f"{format_percent(means['end'])} at its end, against {format_percent(sgd['test'].mean())} for SGD, "
+        f"{format_interval(gap, 1, '')} points more than that average ({seeds}); within that pass it swings between "
+        f"{format_percent(means['least'])} and {format_percent(means['most'])}. At the small rates, "
+        f"{format_percent(late)} after "
+        f"{format_count(round(many_epochs(found.rows)['epoch'].max()), 'pass', 'passes')} is the most.",
+        {
+            "SGD is ahead by more than a point": gap.mean > 0.01,
+            "the interval of its lead lies above 0": gap.mean > gap.half_width,
+        },
+    )
+
+
+@finding("label_sorted_stream")
+def forgetting(found: Results) -> Evidence:
+    retention = class_retention(found.rows, found.programs["labels"])
+    own, later = retention["own"].mean(), retention["next"].mean()
+    return Evidence(
+        f"At $\\eta = {within_epochs(found.rows)['learning_rate'].max():g}$, {format_percent(own)} of a class's test "
+        f"examples are recognised at the end of its own block, and {format_percent(later)} one block later.",
+        {
+            "more than 80 % are recognized at the end of the own block": bool(own > 0.8),
+            "less than half as many are one block later": bool(later < own / 2),
+        },
+    )
+
+
+@finding("label_sorted_stream")
+def running_gradient_is_biased(found: Results) -> Evidence:
+    rows = within_epochs(found.rows)
+    cosines = rows[rows["metric"] == "gradient_cosine"].groupby("order")["value"]
+    mean, share = cosines.mean(), cosines.agg(lambda values: (values < 0).mean())
+    epochs = math.ceil(rows["epoch"].max())
+    along = {1: "the pass", 2: "both passes"}.get(epochs, f"all {count_words(epochs, 'pass', 'passes')}")
+    return Evidence(
+        f"Measured along {along} (@fig-pass, below), the cosine of the next example's gradient with $\\nabla R$ is "
+        f"{format_fixed(mean['label_sorted'], 2)} on average on the sorted stream and negative in "
+        f"{format_percent(share['label_sorted'], 0)} of the measurements, against "
+        f"{format_fixed(mean['shuffled'], 2)} and {format_percent(share['shuffled'], 0)} for shuffled examples.",
+        {
+            "on the sorted stream the mean cosine is negative": bool(mean["label_sorted"] < 0),
+            "with shuffled examples it is positive": bool(mean["shuffled"] > 0),
+        },
+    )

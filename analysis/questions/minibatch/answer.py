@@ -1,0 +1,357 @@
+"""Exercise 1, minibatches: what batch sizes from one example to all do to speed, accuracy and noise."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import NullFormatter
+
+from analysis.engine.run import TRAIN_EXAMPLES
+from analysis.exhibits import Picture, Table, exhibit
+from analysis.findings import Evidence, finding, statement
+from analysis.formatting import (
+    count_words,
+    format_count,
+    format_fixed,
+    format_interval,
+    format_mean_epoch,
+    format_percent,
+    format_range,
+    join_english,
+)
+from analysis.plotting import RATE_COLOURS, WIDTH, draw_line, mean_and_range
+from analysis.questions.minibatch.runs import BUDGETS, DECAYS, NARROW, NARROW_RATES
+from analysis.results import Results
+from analysis.statistics import (
+    at_best_rates,
+    best_rates,
+    final_values,
+    first_epochs,
+    paired_t,
+    t_interval,
+)
+
+SETTING = ["budget", "batch", "decay"]
+WIDE_NETWORK = "300"
+NARROW_NETWORK = "-".join(map(str, NARROW))
+SLOW, FAST = DECAYS[:2]
+SCHEDULES = {SLOW: "slow", FAST: "fast"}
+SMALL_BATCHES = (1, 4, 16, 128)  # said to reach GOOD_ACCURACY
+GOOD_ACCURACY = 0.97  # of the test set
+EARLY_ACCURACY = 0.95  # of the test set: the first epoch that reaches it is tabulated
+SAID_BATCH, SAID_EARLY = 16, 2  # batches of this size are taken for what is said of a couple of epochs
+SAID_EPOCHS = 100  # "hundreds" of epochs are at least so many
+
+
+def batch_settings(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the wide network, by setting (the columns SETTING), each at its best rate.
+
+    A setting is a batch size with a decay of the rate; the full batch is one setting with the epochs of the others, and
+    one with all of its own.
+
+    Returns:
+        Also, batch: the size, infinite for all examples; budget: the epochs; edge: whether the best rate is the grid's
+        least or largest.
+    """
+    rows = rows[rows["hidden"] != NARROW_NETWORK]
+    rows = rows.assign(batch=rows["batch_size"].astype(float).fillna(np.inf), budget=rows["epochs"])
+    few = rows["epochs"].min()
+    full = np.isinf(rows["batch"])
+    cut = rows[full & (rows["epoch"] <= few)]
+    rows = pd.concat([rows[~full], cut.assign(budget=few), rows[full]])
+    best = best_rates(rows, SETTING)
+    rates = rows.groupby(SETTING)["learning_rate"].agg(["min", "max"])
+    edge = (rates["min"] == best) | (rates["max"] == best)
+    return rows.merge(pd.DataFrame({"learning_rate": best, "edge": edge}).reset_index()).sort_values(
+        [*SETTING, "seed", "update"], ignore_index=True
+    )
+
+
+def minibatch_numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per setting, in the order of `batch_settings`.
+
+    Returns:
+        budget (epochs), batch, decay, learning_rate, edge, update_seconds, epoch_seconds, first_loss (train, after one
+        epoch), train_loss (at the end), accuracy (its Interval), early (first epoch of EARLY_ACCURACY, by seed).
+    """
+    lines = []
+    for setting, runs in batch_settings(rows).groupby(SETTING):
+        end = runs[runs["epoch"] == runs["epoch"].max()]
+        loss = runs[runs["metric"] == "train_loss"]
+        lines.append(
+            {
+                **dict(zip(SETTING, setting, strict=True)),
+                "learning_rate": runs["learning_rate"].iloc[0],
+                "edge": runs["edge"].iloc[0],
+                "update_seconds": (end["seconds"] / end["update"]).mean(),
+                "epoch_seconds": (end["seconds"] / end["epoch"]).mean(),
+                "first_loss": loss.loc[loss["epoch"] == 1, "value"].mean(),
+                "train_loss": loss.loc[loss["epoch"] == loss["epoch"].max(), "value"].mean(),
+                "accuracy": t_interval(final_values(runs, "test_accuracy", ["seed"])),
+                "early": first_epochs(runs, EARLY_ACCURACY, ["seed"]),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def minibatches(numbers: pd.DataFrame) -> pd.DataFrame:
+    """Return, of `minibatch_numbers`, batches of less than all examples at constant rates; index: batch."""
+    return numbers[(numbers["decay"] == 0) & np.isfinite(numbers["batch"])].set_index("batch")
+
+
+def full_batches(numbers: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return, of `minibatch_numbers`, those of gradient descent, with few and with many epochs."""
+    full = numbers[np.isinf(numbers["batch"])]
+    return full.iloc[0], full.iloc[-1]
+
+
+def schedules(rows: pd.DataFrame, hidden: str, rate: float | None = None) -> dict[str, pd.DataFrame]:
+    """Return how a network ends that is trained on single examples with constant and decreasing rates.
+
+    Args:
+        rows: Of the experiment.
+        hidden: The network.
+        rate: The first learning rate of all, None for each decay's best.
+
+    Returns:
+        Final train_loss and test_accuracy: index seed, a column per decay.
+    """
+    single = rows[(rows["hidden"] == hidden) & (rows["batch_size"] == 1)]
+    chosen = at_best_rates(single, ["decay"]) if rate is None else single[single["learning_rate"] == rate]
+    return {
+        metric: final_values(chosen, metric, ["decay", "seed"]).unstack("decay")
+        for metric in ("train_loss", "test_accuracy")
+    }
+
+
+def plain_epoch_seconds(plain: pd.DataFrame) -> pd.Series[float]:
+    """Return the seconds of an epoch over the whole training set in plain PyTorch, by batch size."""
+    by_size = plain.set_index("batch_size")["seconds"]
+    return by_size * np.ceil(TRAIN_EXAMPLES / by_size.index)
+
+
+def format_size(batch: float) -> str:
+    """Return a batch size as the text writes it."""
+    return f"{batch:,.0f}" if math.isfinite(batch) else "all"
+
+
+# Exhibits
+
+
+@exhibit("fig-minibatch", "minibatch")
+def losses_by_batch_size(found: Results) -> Picture:
+    """Draw the train loss of every batch size at its best constant rate against epochs, updates and training time."""
+    rows = batch_settings(found.rows).query("decay == 0")
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.9), sharey=True)
+    losses = rows[(rows["metric"] == "train_loss") & (rows["epoch"] > 0)]
+    sizes = sorted(losses["batch"].unique())
+    for size, colour in zip(sizes, RATE_COLOURS(np.linspace(0, 0.9, len(sizes))), strict=True):
+        of_size = losses[losses["batch"] == size]
+        runs = of_size[of_size["budget"] == of_size["budget"].max()]
+        style = {
+            "color": colour,
+            "linestyle": "--" if np.isinf(size) else "-",
+            "marker": "." if runs["epoch"].nunique() == 1 else "",
+            "label": format_size(size),
+        }
+        draw_line(panels[0], mean_and_range(runs, "train_loss"), **style)
+        for axes, x in zip(panels[1:], ("update", "seconds"), strict=True):
+            means = runs.groupby("epoch")[[x, "value"]].mean()
+            axes.plot(means[x], means["value"], **style)
+    for axes, name in zip(panels, ("epoch", "update", "training time in s"), strict=True):
+        axes.set_xscale("log")
+        axes.set_xlabel(name)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    panels[0].set_yscale("log")
+    panels[0].set_ylabel("train cross entropy")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        title="batch size",
+        loc="outside upper center",
+        ncols=len(sizes),
+        fontsize=8,
+        handlelength=1.4,
+        columnspacing=1.2,
+    )
+    return Picture(
+        figure,
+        "Train loss of every batch size at its best rate, against epochs, updates and training time. The smaller the "
+        "batch, the more progress an epoch makes, and the less an update. Lines are means; the bands on the left "
+        f"span the {count_words(found.rows['seed'].nunique(), 'seed')}.",
+        "Three panels of falling loss curves, one line per batch size. Against epochs the small batches are lowest "
+        "and the full batch far above; against updates the order is reversed; against time the middle sizes lead.",
+    )
+
+
+@exhibit("tbl-minibatch", "minibatch")
+def minibatch_table(found: Results) -> Table:
+    """Tabulate `minibatch_numbers`."""
+    lines = []
+    for _, line in minibatch_numbers(found.rows).iterrows():
+        constant = line["decay"] == 0
+        schedule = "" if constant else f", {SCHEDULES.get(line['decay'], 'd = {:g}'.format(line['decay']))}"
+        lines.append(
+            {
+                "Batch": format_size(line["batch"]) + schedule,
+                "Best $\\eta$": f"{line['learning_rate']:g}" + ("*" if line["edge"] else ""),
+                "Epochs": f"{line['budget']:.0f}",
+                "ms per update": f"{1e3 * line['update_seconds']:.3g}" if constant else "–",
+                "s per epoch": format_fixed(line["epoch_seconds"], 2) if constant else "–",
+                "Loss after 1 epoch": format_fixed(line["first_loss"], 3),
+                "at the end": format_fixed(line["train_loss"], 4),
+                "Epochs to 95 %": format_mean_epoch(line["early"]),
+                "Test acc. in %": format_interval(line["accuracy"], 2, ""),
+            }
+        )
+    wide = found.rows[found.rows["hidden"] != NARROW_NETWORK]
+    tried = sorted(set(wide.groupby("batch_size", dropna=False)["learning_rate"].nunique()))
+    return Table(
+        pd.DataFrame(lines),
+        f"Every batch size at the best of its {' or '.join(map(count_words, tried))} rates (* on the edge of its "
+        f"grid), means over {count_words(found.rows['seed'].nunique(), 'seed')}. *Slow* and *fast*: decreasing rates "
+        "$\\eta_\\tau = \\eta / (1 + d\\, \\tau / T)$ with $d = "
+        f"{SLOW:g}$ and ${FAST:g}$ and $T$ updates per epoch. "
+        "Train loss; first epoch of at least 95 % test accuracy; final test accuracy. Times are our kernel's at "
+        "constant rates, evaluation excluded, and rough.",
+        (11, 8, 9, 12, 11, 13, 11, 11, 14),
+    )
+
+
+# Findings
+
+
+@finding("minibatch", headline=True)
+def minibatches_win(found: Results) -> Evidence:
+    numbers = minibatch_numbers(found.rows)
+    accuracy = minibatches(numbers)["accuracy"].map(lambda interval: interval.mean)
+    good = accuracy[accuracy >= GOOD_ACCURACY]
+    gd, longer = full_batches(numbers)
+    reached = f"{format_percent(good.min())} to {format_percent(good.max())}" if len(good) else "such a"
+    return Evidence(
+        f"Small batches need far fewer epochs: after {gd['budget']:.0f}, each at its best rate, batches of "
+        f"{join_english(map(format_size, good.index))} reach {reached} test accuracy, gradient descent "
+        f"{format_percent(gd['accuracy'].mean)}, and {format_percent(longer['accuracy'].mean)} after "
+        f"{longer['budget']:.0f} epochs.",
+        {
+            f"batches of {join_english(map(str, SMALL_BATCHES))} reach {format_percent(GOOD_ACCURACY, 0)}": set(
+                SMALL_BATCHES
+            )
+            <= set(good.index),
+            f"gradient descent stays below {format_percent(GOOD_ACCURACY, 0)}": max(
+                gd["accuracy"].mean, longer["accuracy"].mean
+            )
+            < GOOD_ACCURACY,
+        },
+    )
+
+
+@finding("minibatch")
+def one_epoch_beats_gradient_descent(found: Results) -> Evidence:
+    numbers = minibatch_numbers(found.rows)
+    _, gd = full_batches(numbers)
+    first = minibatches(numbers)["first_loss"]
+    below = first[first < gd["train_loss"]]
+    return Evidence(
+        f"A single epoch with batches of {join_english(map(format_size, below.index))} brings the train loss to "
+        f"{format_range(below, 3) if len(below) else 'none'}, below the {format_fixed(gd['train_loss'], 3)} that "
+        f"gradient descent reaches in {gd['budget']:.0f}.",
+        {"two batch sizes or more are ahead after one epoch": len(below) > 1},
+    )
+
+
+@finding("minibatch")
+def overhead_decides_the_time(found: Results) -> Evidence:
+    numbers = minibatch_numbers(found.rows)
+    ours = numbers.loc[numbers["decay"] == 0, "epoch_seconds"]
+    plain = plain_epoch_seconds(found.programs["plain_seconds"])
+    return Evidence(
+        f"By the clock it depends on the program: in plain PyTorch an epoch takes {format_fixed(plain[1], 1)} s with "
+        f"single examples, {format_fixed(plain.min(), 1)} s with batches of {plain.idxmin():,} and "
+        f"{format_fixed(plain.iloc[-1], 1)} s with one batch, as every update has an overhead; our kernel has next "
+        f"to none, so an epoch takes {format_fixed(ours.min(), 2)} to {format_fixed(ours.max(), 2)} s at every "
+        "size, and the order by time is that by epochs.",
+        {
+            "in plain PyTorch, single examples take more than five times as long as the best size": bool(
+                plain[1] > 5 * plain.min()
+            ),
+            "the times of our kernel lie within a factor of two": bool(ours.max() < 2 * ours.min()),
+        },
+    )
+
+
+@finding("minibatch")
+def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
+    ends = schedules(found.rows, WIDE_NETWORK)
+    loss, accuracy = ends["train_loss"].mean(), ends["test_accuracy"].mean()
+    schedule = [0.0, SLOW, FAST]
+    return Evidence(
+        "784-300-10 shows none of this: it fits the training examples so well in the end that their gradients nearly "
+        "vanish together, and the noise dies out by itself. Trained on single examples, with constant, slowly and "
+        f"fast decreasing rates its train loss ends at "
+        f"{join_english(format_fixed(loss[decay], 4) for decay in schedule)} and its test accuracy at "
+        f"{join_english(format_percent(accuracy[decay], 2) for decay in schedule)}.",
+        {
+            "the train loss is least with the constant rate": loss.idxmin() == 0,
+            "with the constant rate it ends below 0.01": bool(loss[0] < 0.01),
+        },
+    )
+
+
+@finding("minibatch")
+def decreasing_rates_quench_noise(found: Results) -> Evidence:
+    rate = max(NARROW_RATES)
+    ends = schedules(found.rows, NARROW_NETWORK, rate)
+    loss, accuracy = ends["train_loss"].mean(), ends["test_accuracy"].mean()
+    schedule = [0.0, SLOW, FAST]
+    best = schedules(found.rows, NARROW_NETWORK)["test_accuracy"]
+    slow, fast = (paired_t(best[decay], best[0]).difference for decay in (SLOW, FAST))
+    return Evidence(
+        f"In a network too small for that, 784-{NARROW_NETWORK}-10, the noise stays: at the largest rate tried, "
+        f"$\\eta = {rate:g}$, the three end at train losses of "
+        f"{join_english(format_fixed(loss[decay], 3) for decay in schedule)} and test accuracies of "
+        f"{join_english(format_percent(accuracy[decay]) for decay in schedule)}. A decreasing rate thus forgives a "
+        "first rate that is too large; each at its best rate, no difference in test accuracy can be told "
+        f"({format_interval(slow, 2, '')} and {format_interval(fast, 2, '')} points in favour of the decreasing "
+        f"ones; paired, {format_count(len(best), 'seed')}).",
+        {
+            "the faster the rate decreases, the lower the train loss": bool(
+                loss[FAST] < loss[SLOW] < loss[0]
+            ),
+            "slow and constant do not differ at their best rates": abs(slow.mean) < slow.half_width,
+            "fast and constant do not differ at their best rates": abs(fast.mean) < fast.half_width,
+        },
+    )
+
+
+# Statements by others
+
+
+@statement(
+    "minibatch",
+    "learning_rate",
+    said="After a couple of epochs, minibatches are ahead of hundreds of epochs of gradient descent.",
+)
+def minibatches_beat_hundreds_of_epochs(found: Results, rates: Results) -> Evidence:
+    settings = batch_settings(found.rows)
+    few = min(SAID_EARLY, int(settings["budget"].min()))
+    early = settings[
+        (settings["batch"] == SAID_BATCH) & (settings["decay"] == 0) & (settings["epoch"] <= few)
+    ]
+    accuracy = final_values(early, "test_accuracy", ["seed"]).mean()
+    descent = rates.rows[(rates.rows["seed"] == 0) & (rates.rows["metric"] == "test_accuracy")]
+    reached = descent.loc[descent["value"] >= accuracy, "epoch"].min()
+    epochs = (
+        f"{reached:,.0f} epochs"
+        if math.isfinite(reached)
+        else f"more than {descent['epoch'].max():,.0f} epochs"
+    )
+    examples = BUDGETS[found.preset].train_examples
+    return Evidence(
+        f"{count_words(few, 'epoch').capitalize()} with batches of {SAID_BATCH} give{'s' if few == 1 else ''} "
+        f"{format_percent(accuracy)} test accuracy (mean over seeds, on {examples:,} examples); gradient descent, "
+        f"at the best of the rates in @sec-q6, first has it after {epochs}.",
+        {f"gradient descent does not have it within {SAID_EPOCHS} epochs": not reached < SAID_EPOCHS},
+    )
