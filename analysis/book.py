@@ -167,8 +167,8 @@ def findings_table() -> Table:
             )
     return Table(
         pd.DataFrame(lines),
-        "Findings, by question, with verdict and numbers. *Seeds*: with how many of the seeds left out, one at a time, a "
-        "finding still holds (–: its results have one seed or none).",
+        "Findings, by question, with verdict and numbers. *Seeds*: with how many of the seeds left out, one at a time, "
+        "a finding still holds (–: some of its settings have a single seed, or its results none).",
         (12, 51, 12, 9, 16),
     )
 

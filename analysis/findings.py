@@ -7,8 +7,8 @@ A question's findings stand in its `answer` module:
         ...
         return Evidence(f"Adam reaches {accuracy} …", {"Adam's interval lies above SGD's": low > high})
 
-A finding is supported by the results at hand if all of its conditions hold; where one fails, the report names it in place
-of the sentence.
+A finding is supported by the results at hand if all of its conditions hold; where one fails, the report names it
+beside the sentence.
 A statement by others is not asserted: the report lists whether our results confirm it, and what they show.
 """
 

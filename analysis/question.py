@@ -1,7 +1,7 @@
 """What the questions of the assignments are made of: their place in the report, their presets and budgets.
 
-A question's package `analysis/questions/<name>/` has two modules: `runs` says what is computed, `answer` what the results
-say.
+A question's package `analysis/questions/<name>/` has two modules: `runs` says what is computed, `answer` what the
+results say.
 No torch here, and no files.
 """
 

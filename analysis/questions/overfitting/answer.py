@@ -89,8 +89,8 @@ def loss_curves(found: Results) -> Picture:
     plotting.train_test_legend(grid[0, 0])
     return Picture(
         figure,
-        "Train and test loss against epochs, on linear (above) and logarithmic axes (below): the two curves of a network "
-        "all but coincide. Lines are means, bands the range over the seeds.",
+        "Train and test loss against epochs, on linear (above) and logarithmic axes (below): the two curves of a "
+        "network all but coincide. Lines are means, bands the range over the seeds.",
         "Six panels of falling loss curves, a column per network; in each panel the dashed test curve lies on or just "
         "above the solid train curve.",
     )
@@ -117,8 +117,8 @@ def generalisation_gap(found: Results) -> Picture:
         figure,
         f"Generalisation gap, test loss − train loss, of the three networks, and of 784-300-10 trained on "
         f"{FEW_EXAMPLES:,} examples only; dots mark the epoch of least test loss.",
-        "Three lines stay close to zero; the line of the network with few examples climbs steeply, and its dot lies far "
-        "before its end.",
+        "Three lines stay close to zero; the line of the network with few examples climbs steeply, and its dot lies "
+        "far before its end.",
     )
 
 
