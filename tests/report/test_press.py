@@ -12,10 +12,10 @@ from pathlib import Path
 import pypdf
 import pytest
 from bs4 import BeautifulSoup, Tag
-from facts import site_facts
 
 from report import check
 from report.__main__ import main
+from tests.report.facts import site_facts
 
 HERE = Path(__file__).parent
 WriteBook = Callable[[dict[str, str]], Path]
