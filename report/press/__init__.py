@@ -4,6 +4,10 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
 
 - `_quarto.yml` of a book with `chapters`, `appendices`, `downloads: [pdf]`, formats `html` and `article-typst`
   (or `typst`); the keys are listed in `config.py`.
+- Parts, `{part: "Title", chapters: [files]}` among the chapters: numbers go on through them; a part has no page, is a
+  section of the sidebar, a line in the PDF's contents, and a heading above its first chapter's.
+- `css`, `include-in-header`, `include-after-body`, on every page; `project: resources`. Includes load files by their
+  address from the project's root, `<script src="/report/data/values.js">`; inline scripts and handlers are refused.
 - Chapters that begin with `# Title {#sec-…}`, or `{.unnumbered}` for the first page and the references; sections
   `{#sec-…}` or `{.unnumbered}`; `{{< include FILE >}}` alone on its line.
 - Python cells, executed once by one Jupyter kernel a chapter, with the options `label`, `fig-cap`, `fig-alt`,
@@ -13,10 +17,13 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
   `label: fig-…`. Tables: any of pandoc's with `: Caption {#tbl-…}`, a div `#tbl-…`, a cell with `label: tbl-…`.
 - Equations `$$ … $$ {#eq-…}` and inline mathematics; footnotes; code blocks; lists; block quotes.
 - References `@fig-…`, `@Fig-…`, `[-@fig-…]`, `[@fig-…; @tbl-…]` to `fig-`, `tbl-`, `eq-` and `sec-` labels anywhere in
-  the book; links `[words](#sec-…)` to any heading or label, to other hosts, and to local files, which the site ships.
+  the book; links `[words](#sec-…)` to any heading or label, to other hosts, to chapters (`report/one.qmd#sec-…`), and
+  to local files, which the site ships.
 - Citations and the bibliography, in a chapter with a div `{#refs}`.
 - Callouts `.callout-note`, `-tip`, `-warning`, `-caution`, `-important`, titled by a heading; `.provenance`;
   `.content-visible` and `.content-hidden` with `when-format="html"` or `"typst"`, on divs and spans.
+- Divs with classes of the book's own, for its style sheets, one within another; raw HTML blocks for the site alone.
+- Titles with mathematics: TeX where only words can stand.
 """
 
 from __future__ import annotations

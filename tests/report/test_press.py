@@ -8,6 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pypdf
 import pytest
@@ -45,18 +46,28 @@ def press(project: Path) -> int:
     return main(["--engine", "press", "--project", str(project)])
 
 
-# The sample book, which real Quarto has rendered as well -------------------------------------------------------------
+# The sample books, which real Quarto has rendered as well ------------------------------------------------------------
+
+QUARTOS = {
+    name: json.loads((HERE / name / "facts.json").read_text(encoding="utf-8")) for name in ("book", "parts")
+}
 
 
-def test_pages_have_quartos_addresses(sample: Path) -> None:
-    expected = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
-    assert set(site_facts(sample / "_book")) == set(expected)
+@pytest.fixture(scope="session")
+def facts(sample: Path, parts: Path) -> dict[str, dict[str, Any]]:
+    return {"book": site_facts(sample / "_book"), "parts": site_facts(parts / "_book")}
 
 
-@pytest.mark.parametrize("address", json.loads((HERE / "facts.json").read_text(encoding="utf-8")))
-def test_page_gives_quartos_facts(sample: Path, address: str) -> None:
-    expected = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
-    assert site_facts(sample / "_book")[address] == expected[address]
+@pytest.mark.parametrize("name", QUARTOS)
+def test_pages_have_quartos_addresses(facts: dict[str, dict[str, Any]], name: str) -> None:
+    assert set(facts[name]) == set(QUARTOS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "address"), [(name, address) for name, pages in QUARTOS.items() for address in pages]
+)
+def test_page_gives_quartos_facts(facts: dict[str, dict[str, Any]], name: str, address: str) -> None:
+    assert facts[name][address] == QUARTOS[name][address]
 
 
 def test_pdf_has_the_sites_numbers_contents_and_lists(sample: Path) -> None:
@@ -114,6 +125,140 @@ def test_each_page_says_its_language_and_lets_nothing_in_from_other_hosts(sample
         download = soup.select_one("a[download]")
         assert download is not None
         assert (path.parent / str(download["href"])).resolve().is_file()
+
+
+# Parts, and what a book adds to every page ----------------------------------------------------------------------------
+
+
+def test_a_part_is_a_section_of_the_sidebar_with_its_chapters(parts: Path) -> None:
+    for address in QUARTOS["parts"]:
+        listed = page(parts, address).select("nav[aria-label=Chapters] > ul:first-of-type > li")
+        sections = [item.details for item in listed if item.details]
+        assert all(section.has_attr("open") for section in sections)
+        assert [words(section) for section in sections] == [
+            "Assignment 1 1Q1 · Widths 2Q2 · Rates and η",
+            "Assignment 2 3E1 · Batches",
+        ]
+        assert [words(item) for item in listed if not item.details] == ["Summary", "References"]
+
+
+def test_previous_and_next_lead_through_the_parts(parts: Path) -> None:
+    turns = {turn["rel"][0]: turn for turn in page(parts, "report/rates.html").select(".page-navigation a")}
+    assert {rel: (turn["href"], words(turn)) for rel, turn in turns.items()} == {
+        "prev": ("../report/widths.html", "Previous1 Q1 · Widths"),
+        "next": ("../report/batches.html", "Next3 E1 · Batches"),
+    }
+    (turn,) = page(parts, "report/widths.html").select(".page-navigation [rel=next] math")
+    assert words(turn) == "η"
+
+
+def test_mathematics_of_a_title_is_tex_where_only_words_can_stand(parts: Path) -> None:
+    rates = page(parts, "report/rates.html")
+    assert words(rates.title) == "2 Q2 · Rates and \\eta – A book in parts"
+    assert words(rates.main.h1.math) == "η"
+
+
+def test_the_pdf_lists_parts_and_sets_them_above_their_first_chapter(parts: Path) -> None:
+    text = pdf_text(parts)
+    contents, body = text.split("List of figures")
+    lines = [re.sub(r"[ .\u2060]+\d+$", "", line) for line in contents.splitlines()]
+    begin = lines.index("Contents") + 1
+    assert [line.replace("  ", " ") for line in lines[begin : begin + 4]] == [
+        "Summary", "Assignment 1", "1 Q1 · Widths", "Set-up",
+    ]  # fmt: skip
+    assert re.search(r"(?m)^Assignment 1\n1\s+Q1 · Widths\nThe best width", body)
+    assert re.search(r"(?m)^Assignment 2\n3\s+E1 · Batches\n", body)
+    assert "See Chapter 1, Chapter 2, Chapter 3, Figure 1.1" in body
+    assert "Only in the PDF." in body
+    assert "Raw markup inside." not in body
+
+
+def test_a_parts_heading_keeps_with_its_chapter_wherever_the_page_ends(write_book: WriteBook) -> None:
+    numbers = range(1, 30)
+    files = {
+        f"{number}.qmd": f"# Chapter {{#sec-{number}}}\n\nFirst words of {number}.\n\n"
+        + "A line.\n\n" * (number % 7)
+        for number in numbers
+    }
+    project = write_book(files)
+    settings = project / "_quarto.yml"
+    chapters = "".join(f"{{part: Division {number}, chapters: [{number}.qmd]}}, " for number in numbers)
+    settings.write_text(settings.read_text().replace("one.qmd", chapters))
+    assert press(project) == 0
+    path = check.pdf_of(project / "_book")
+    assert path is not None
+    texts = [page.extract_text().replace("\u00a0", " ") for page in pypdf.PdfReader(path).pages]
+    for number in numbers:
+        (text,) = [text for text in texts if f"First words of {number}." in text]
+        assert re.search(rf"Division {number}\n{number}\s+Chapter\nFirst words of {number}\.", text)
+    assert len({text.count("Division") for text in texts}) > 2, "pages end at different places"
+    assert all(text.splitlines()[0].startswith("T Chapter") for text in texts[2:]), (
+        "no part is in the running head"
+    )
+
+
+def test_style_sheets_and_includes_are_on_every_page(parts: Path) -> None:
+    for address in QUARTOS["parts"]:
+        soup = page(parts, address)
+        sheets = [str(link["href"]) for link in soup.select("head link[rel=stylesheet]")]
+        assert sheets[-1].endswith("report/extra.css"), "the book's own style sheet is the last"
+        assert (parts / "_book" / address).parent.joinpath(sheets[-1]).is_file()
+        assert soup.select_one("head meta[name=citation_title]")
+        assert soup.select_one("body p.after")
+    assert (parts / "_book/report/data/values.js").is_file()
+
+
+def test_includes_load_files_from_the_projects_root(write_book: WriteBook) -> None:
+    project = write_book(
+        {
+            "part/one.qmd": "# One {#sec-one}\n",
+            "head.html": '<link rel="icon" href="/dot.svg">\n<script type="application/json">{"a": 1}</script>\n',
+            "tail.html": '<script src="/data/shown.js" defer></script>\n<a href="https://example.org/">there</a>\n',
+            "data/shown.js": "1;\n",
+            "styles/book.css": '@import "more.css";\n.card { background: url(../dot.svg); }\n',
+            "styles/more.css": "p { color: red; }\n",
+        }
+    )
+    settings = project / "_quarto.yml"
+    html = "css: [styles/book.css], include-in-header: head.html, include-after-body: [tail.html], html-math"
+    text = settings.read_text().replace("html-math", html).replace("one.qmd", "part/one.qmd")
+    settings.write_text(text)
+    assert press(project) == 0
+    for address, up in (("index.html", "./"), ("part/one.html", "../")):
+        assert page(project, address).select_one(f'script[src="{up}data/shown.js"]')
+        assert page(project, address).select_one(f'link[href="{up}dot.svg"]')
+    for file in ("data/shown.js", "dot.svg", "styles/book.css", "styles/more.css"):
+        assert (project / "_book" / file).is_file()
+
+
+def test_divs_of_the_books_own_classes_keep_them(parts: Path) -> None:
+    cards = page(parts, "index.html").main.select("div.cards > div.card")
+    assert [words(card) for card in cards] == [
+        "Widths. The wider the better (more).",
+        "Rates. Neither too small nor too large (more).",
+    ]
+    assert [card.a["href"] for card in cards] == ["report/widths.html", "report/rates.html"]
+
+
+def test_links_to_chapters_files_lead_to_their_pages(write_book: WriteBook) -> None:
+    links = "[a](../index.qmd), [b](two.qmd#named), [c](two.qmd#sec-two), [d](#card)"
+    project = write_book(
+        {
+            "part/one.qmd": f"# One {{#sec-one}}\n\n{links}\n\n::: {{#card .card}}\nHere.\n:::\n",
+            "part/two.qmd": "# Two {#sec-two}\n\n## Named\n",
+        }
+    )
+    settings = project / "_quarto.yml"
+    settings.write_text(settings.read_text().replace("one.qmd", "part/one.qmd, part/two.qmd"))
+    assert press(project) == 0
+    found = {link.get_text(): link["href"] for link in page(project, "part/one.html").main.select("a")}
+    assert found == {
+        "a": "../index.html",
+        "b": "../part/two.html#named",
+        "c": "../part/two.html#sec-two",
+        "d": "#card",
+    }
+    assert "a, b, c, d" in pdf_text(project)
 
 
 # A fuller book ------------------------------------------------------------------------------------------------------
@@ -211,6 +356,18 @@ def test_a_second_render_gives_the_same_pages(fuller: Path) -> None:
 
 # Refusals -----------------------------------------------------------------------------------------------------------
 
+ONLY_SITE = '# One\n\n::: {{.content-visible when-format="html"}}\n```{{=html}}\n{}\n```\n:::\n'
+BOOK = """\
+project: {{type: book}}
+book:
+  title: T
+  author: A
+  date: "2026-01-02"
+  chapters:
+    - index.qmd
+    - {}
+format: {{html: {{toc: true}}, typst: {{toc: true}}}}
+"""
 CELL = "# One {#sec-one}\n\n```{python}\n"
 REFUSED = {
     # name: (file, its text, where, what is told)
@@ -260,10 +417,27 @@ REFUSED = {
     "raw tex": ("one.qmd", "# One\n\n\\newpage\n", "one.qmd:3", "would be lost"),
     "link": ("one.qmd", "# One\n\n[A](no.csv)\n", "one.qmd:3", "no such file"),
     "anchor": ("one.qmd", "# One\n\n[A](#nowhere)\n", "one.qmd:3", "nothing in the book has that name"),
-    "chapter link": ("one.qmd", "# One\n\n[A](index.qmd)\n", "one.qmd:3", "refer to another chapter by its label"),
+    "chapter link": ("one.qmd", "# One\n\n[A](two.qmd)\n", "one.qmd:3", "not a chapter of the book"),
+    "chapter anchor": ("one.qmd", "# One\n\n[A](index.qmd#no)\n", "one.qmd:3", "has nothing of the name no"),
+    "div label": ("one.qmd", "# One\n\n::: {#thm-a .card}\nA\n:::\n", "one.qmd:3", "it numbers divs"),
+    "inner div": ("one.qmd", "# One\n\n::: {.card}\n::: {.column-margin}\nA\n:::\n:::\n", "one.qmd:4", "'column-mar"),
+    "inline script": ("one.qmd", ONLY_SITE.format("<p>A</p>\n<script>alert(1)</script>"), "one.qmd:6", "inline script"),
+    "inline handler": ("one.qmd", ONLY_SITE.format('<p>A</p>\n<p onclick="a()">B</p>'), "one.qmd:6", "onclick="),
     "code class": ("one.qmd", "# One\n\n```{.python .numberLines}\nA\n```\n", "one.qmd:3", "numberLines"),
     "key": ("_quarto.yml", "project:\n  type: book\n  pre-render: a.py\n", "_quarto.yml:3", "project: pre-render"),
     "value": ("_quarto.yml", "project: {type: website}\n", "_quarto.yml:1", "type is website"),
+    "nested part": ("_quarto.yml", BOOK.format("{part: A, chapters: [{part: B, chapters: [one.qmd]}]}"),
+                    "_quarto.yml:8", "a part inside part 'A'"),
+    "part with a page": ("_quarto.yml", BOOK.format("{part: one.qmd, chapters: [one.qmd]}"), "_quarto.yml:8",
+                         "no page of its own: give its title"),
+    "part with markup": ("_quarto.yml", BOOK.format("{part: _A_, chapters: [one.qmd]}"), "_quarto.yml:8", "plain w"),
+    "part without chapters": ("_quarto.yml", BOOK.format("{part: A}"), "_quarto.yml:8", "a title and chapters"),
+    "empty part": ("_quarto.yml", BOOK.format("{part: A, chapters: []}"), "_quarto.yml:8", "no list of chapters"),
+    "named chapter": ("_quarto.yml", BOOK.format("{file: one.qmd, text: A}"), "_quarto.yml:8", "keys file, text"),
+    "notebook": ("_quarto.yml", BOOK.format("one.ipynb"), "_quarto.yml:8", "a chapter is a .qmd file"),
+    "missing chapter": ("_quarto.yml", BOOK.format("two.qmd"), "_quarto.yml:8", "chapter two.qmd does not exist"),
+    "part of appendices": ("_quarto.yml", BOOK.format("one.qmd\n  appendices:\n    - {part: A, chapters: [one.qmd]}"),
+                           "_quarto.yml:10", "appendices have no parts"),
     "yaml": ("_quarto.yml", "project: [\n", "_quarto.yml:2", "not valid YAML"),
 }  # fmt: skip
 
@@ -278,6 +452,48 @@ def test_what_the_press_does_not_know_is_refused_with_file_and_line(
     lines = capsys.readouterr().err.splitlines()
     assert any(line.startswith(f"{where}: ") and told in line for line in lines), lines
     assert not [path for path in project.iterdir() if path.name.startswith("_book")], "nothing is left behind"
+
+
+INCLUDED = {
+    # name: (file, its text, where, what is told)
+    "script": ("head.html", "<meta>\n<script>\n1;</script>\n", "head.html:2", "an inline script"),
+    "handler": (
+        "head.html",
+        "<p>\n  A <b onclick='a()'>B</b>\n",
+        "head.html:2",
+        "the inline handler onclick=",
+    ),
+    "address": ("head.html", "<a href='javascript:a()'>A</a>\n", "head.html:1", "a javascript: address"),
+    "relative": (
+        "head.html",
+        "<script src='a.js'></script>\n",
+        "head.html:1",
+        "from the project's root, /a.js",
+    ),
+    "missing": ("head.html", "<script src='/a.js'></script>\n", "head.html:1", "/a.js does not exist"),
+    "other host": (
+        "book.css",
+        "p {}\na { background: url(//a.org/b.svg); }\n",
+        "book.css:2",
+        "on another host",
+    ),
+    "missing sheet": ("book.css", "@import 'no.css';\n", "book.css:1", "no.css does not exist"),
+}
+
+
+@pytest.mark.parametrize("name", INCLUDED)
+def test_what_pages_cannot_load_is_refused_with_the_line_of_the_include(
+    name: str, write_book: WriteBook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, text, where, told = INCLUDED[name]
+    project = write_book({"head.html": "", "book.css": ""} | {file: text})
+    settings = project / "_quarto.yml"
+    html = "css: book.css, include-in-header: head.html, html-math"
+    settings.write_text(settings.read_text().replace("html-math", html))
+    assert press(project) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{where}: ")
+    assert told in line
 
 
 EXECUTED = """\
