@@ -36,6 +36,7 @@ from pathlib import Path
 from report.press.cells import execute
 from report.press.chapters import Chapter, read_chapter
 from report.press.config import Book, read_book
+from report.press.includes import read_includes
 from report.press.pdf import build_pdf
 from report.press.problems import BookError, Problem
 from report.press.site import build_site
@@ -52,13 +53,18 @@ def render(project: Path, site: Path, work: Path) -> None:
     """
     book = read_book(project)
     chapters = [read_chapter(book, file) for file in book.files]
+    includes = read_includes(book)
     texts = asyncio.run(_execute_all(book, chapters, work))
     site.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=2) as pool:
         done = [
-            pool.submit(build_site, book, chapters, texts, work, site),
+            pool.submit(build_site, book, chapters, texts, includes, work, site),
             pool.submit(build_pdf, book, chapters, texts, work, site / f"{book.stem}.pdf"),
         ]
+    # What only one format refuses is reported together with what the other one does.
+    refused = [error for future in done if isinstance(error := future.exception(), BookError)]
+    if refused:
+        raise BookError(*sorted({problem for error in refused for problem in error.problems}))
     for future in done:
         future.result()
 
@@ -72,6 +78,9 @@ async def _execute_all(book: Book, chapters: Sequence[Chapter], work: Path) -> l
             return await execute(book, chapter, work)
 
     done = await asyncio.gather(*(one(chapter) for chapter in chapters), return_exceptions=True)
+    problems = [problem for error in done if isinstance(error, BookError) for problem in error.problems]
+    if problems:
+        raise BookError(*problems)
     for text in done:
         if isinstance(text, BaseException):
             raise text

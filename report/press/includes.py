@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -20,15 +21,25 @@ _ROOTED = re.compile(r"""(\s(?:src|href)\s*=\s*["'])/(?!/)""")
 _CSS_URL = re.compile(r"""(?:@import\s+(?:url\(\s*)?|url\(\s*)["']?([^"')\s;]+)""")
 
 
-def read_includes(book: Book) -> tuple[str, str, list[str]]:
-    """Return the HTML for every head, that for every body's end, and the files of the project that both load."""
+@dataclass(frozen=True)
+class Includes:
+    """HTML for the end of every page's head and body, and the files of the project that pages load."""
+
+    header: str
+    tail: str
+    files: tuple[str, ...]
+
+
+def read_includes(book: Book) -> Includes:
+    """Read and check the included HTML and the style sheets."""
     checked = [_Include(book.project, file) for file in book.header + book.tail]
     problems = [problem for include in checked for problem in include.problems]
     if problems:
         raise BookError(*problems)
     texts = [include.text for include in checked]
-    assets = [file for include in checked for file in include.assets]
-    return "".join(texts[: len(book.header)]), "".join(texts[len(book.header) :]), assets
+    loaded = [file for include in checked for file in include.files]
+    count = len(book.header)
+    return Includes("".join(texts[:count]), "".join(texts[count:]), (*loaded, *_stylesheet_files(book)))
 
 
 def from_root(html: str, up: str) -> str:
@@ -36,7 +47,7 @@ def from_root(html: str, up: str) -> str:
     return _ROOTED.sub(lambda found: found.group(1) + (up or "./"), html)
 
 
-def stylesheet_files(book: Book) -> list[str]:
+def _stylesheet_files(book: Book) -> list[str]:
     """The book's style sheets and the files of the project that they load."""
     files: list[str] = []
     waiting = list(book.css)
@@ -84,7 +95,7 @@ class _Include(HTMLParser):
         super().__init__()
         self.project, self.file = project, file
         self.text = (project / file).read_text(encoding="utf-8")
-        self.assets: list[str] = []
+        self.files: list[str] = []
         self.problems: list[Problem] = []
         self.feed(self.text)
         self.close()
@@ -113,7 +124,7 @@ class _Include(HTMLParser):
             return
         path = unquote(urlsplit(url).path)[1:]
         if (self.project / path).is_file():
-            self.assets.append(path)
+            self.files.append(path)
         elif tag != "a":
             self._refuse(f"{url} does not exist (addresses begin at the project's root)")
 

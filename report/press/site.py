@@ -16,7 +16,7 @@ import jinja2
 from report.press.chapters import Chapter
 from report.press.config import Book, Part
 from report.press.document import FILTERS, run_pandoc
-from report.press.includes import from_root, read_includes, stylesheet_files
+from report.press.includes import Includes, from_root
 from report.press.problems import refuse
 
 HERE = Path(__file__).parent / "assets"
@@ -73,13 +73,14 @@ def _sections(book: Book, pages: Sequence[Page]) -> list[Section]:
     return sections
 
 
-def build_site(book: Book, chapters: Sequence[Chapter], texts: Sequence[str], work: Path, site: Path) -> None:
+def build_site(
+    book: Book, chapters: Sequence[Chapter], texts: Sequence[str], includes: Includes, work: Path, site: Path
+) -> None:
     """Writes the whole site but the PDF into the folder `site`."""
     options = [f"--to={FILTERS / 'site.lua'}", "--mathml", "--syntax-highlighting=pygments", "--wrap=none"]
     made = json.loads(run_pandoc(book, chapters, texts, work, "html", options))
     pages = [Page(**page) for page in made["pages"]]
     sections = _sections(book, pages)
-    header, tail, included = read_includes(book)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -98,14 +99,14 @@ def build_site(book: Book, chapters: Sequence[Chapter], texts: Sequence[str], wo
             page=page,
             before=before,
             after=after,
-            header=from_root(header, page.up),
+            header=from_root(includes.header, page.up),
             body=from_root(page.body, page.up),
-            tail=from_root(tail, page.up),
+            tail=from_root(includes.tail, page.up),
         )
         target.write_text(html, encoding="utf-8")
     for name in ("site.css", "site.js", "math.woff2", "math-LICENSE.txt"):
         shutil.copy(HERE / name, site / name)
-    for file in [*made["assets"], *_resources(book), *stylesheet_files(book), *included]:
+    for file in [*made["assets"], *_resources(book), *includes.files]:
         source = work / file if (work / file).is_file() else book.project / file
         (site / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, site / file)
