@@ -29,6 +29,8 @@ local filter = {
     end
   end,
   Div = function(el)
+    -- A block of its own would part the title from the heading that follows.
+    if el.classes:includes("quarto-book-part") then return el.content end
     if el.classes:includes("provenance") then
       local blocks = pandoc.Blocks { pandoc.RawBlock("typst", "#provenance[") }
       blocks:extend(el.content)
