@@ -1,18 +1,36 @@
--- What the layout makes of the book's own parts: where the appendices begin, provenance lines, links to files.
+-- What the layout makes of a book: its parts, where the appendices begin, provenance lines, links to files.
 
-local function item_type()
+local in_part = false
+
+-- What the book says of the file that an element comes from: its bookItemType and bookItemDepth.
+local function book_item()
   local metadata = quarto.doc.file_metadata()
-  return metadata and metadata.file and metadata.file.bookItemType
+  return metadata and metadata.file or {}
 end
 
 local filter = {
-  -- The divider that Quarto puts before the appendices becomes a switch of the numbering: an article runs on.
   Header = function(el)
-    if el.level == 1 and item_type() == "appendix" and el.classes:includes("unnumbered") then
+    local item = book_item()
+    if el.level ~= 1 or not item.bookItemType then return nil end
+    -- A part has no page: its title stands above its first chapter's heading.
+    if item.bookItemType == "part" then
+      in_part = true
+      return pandoc.Plain(pandoc.Inlines { pandoc.RawInline("typst", "#part[") } .. el.content
+        .. { pandoc.RawInline("typst", "]") })
+    end
+    -- The divider that Quarto puts before the appendices becomes a switch of the numbering: an article runs on.
+    if item.bookItemType == "appendix" and el.classes:includes("unnumbered") then
+      in_part = false
       return pandoc.RawBlock("typst", "#begin-appendices()")
+    end
+    if in_part and (item.bookItemDepth or 0) == 0 then
+      in_part = false
+      return { pandoc.RawBlock("typst", "#end-part()"), el }
     end
   end,
   Div = function(el)
+    -- A block of its own would part the title from the heading that follows.
+    if el.classes:includes("quarto-book-part") then return el.content end
     if el.classes:includes("provenance") then
       local blocks = pandoc.Blocks { pandoc.RawBlock("typst", "#provenance[") }
       blocks:extend(el.content)

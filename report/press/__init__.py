@@ -4,6 +4,10 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
 
 - `_quarto.yml` of a book with `chapters`, `appendices`, `downloads: [pdf]`, formats `html` and `article-typst`
   (or `typst`); the keys are listed in `config.py`.
+- Parts, `{part: "Title", chapters: [files]}` among the chapters: numbers go on through them; a part has no page, is a
+  section of the sidebar, a line in the PDF's contents, and a heading above its first chapter's.
+- `css`, `include-in-header`, `include-after-body`, on every page; `project: resources`. Includes load files by their
+  address from the project's root, `<script src="/report/data/values.js">`; inline scripts and handlers are refused.
 - Chapters that begin with `# Title {#sec-…}`, or `{.unnumbered}` for the first page and the references; sections
   `{#sec-…}` or `{.unnumbered}`; `{{< include FILE >}}` alone on its line.
 - Python cells, executed once by one Jupyter kernel a chapter, with the options `label`, `fig-cap`, `fig-alt`,
@@ -13,10 +17,13 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
   `label: fig-…`. Tables: any of pandoc's with `: Caption {#tbl-…}`, a div `#tbl-…`, a cell with `label: tbl-…`.
 - Equations `$$ … $$ {#eq-…}` and inline mathematics; footnotes; code blocks; lists; block quotes.
 - References `@fig-…`, `@Fig-…`, `[-@fig-…]`, `[@fig-…; @tbl-…]` to `fig-`, `tbl-`, `eq-` and `sec-` labels anywhere in
-  the book; links `[words](#sec-…)` to any heading or label, to other hosts, and to local files, which the site ships.
+  the book; links `[words](#sec-…)` to any heading or label, to other hosts, to chapters (`report/one.qmd#sec-…`), and
+  to local files, which the site ships.
 - Citations and the bibliography, in a chapter with a div `{#refs}`.
 - Callouts `.callout-note`, `-tip`, `-warning`, `-caution`, `-important`, titled by a heading; `.provenance`;
   `.content-visible` and `.content-hidden` with `when-format="html"` or `"typst"`, on divs and spans.
+- Divs with classes of the book's own, for its style sheets, one within another; raw HTML blocks for the site alone.
+- Titles with mathematics: TeX where only words can stand.
 """
 
 from __future__ import annotations
@@ -29,6 +36,7 @@ from pathlib import Path
 from report.press.cells import execute
 from report.press.chapters import Chapter, read_chapter
 from report.press.config import Book, read_book
+from report.press.includes import read_includes
 from report.press.pdf import build_pdf
 from report.press.problems import BookError, Problem
 from report.press.site import build_site
@@ -45,13 +53,18 @@ def render(project: Path, site: Path, work: Path) -> None:
     """
     book = read_book(project)
     chapters = [read_chapter(book, file) for file in book.files]
+    includes = read_includes(book)
     texts = asyncio.run(_execute_all(book, chapters, work))
     site.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=2) as pool:
         done = [
-            pool.submit(build_site, book, chapters, texts, work, site),
+            pool.submit(build_site, book, chapters, texts, includes, work, site),
             pool.submit(build_pdf, book, chapters, texts, work, site / f"{book.stem}.pdf"),
         ]
+    # What only one format refuses is reported together with what the other one does.
+    refused = [error for future in done if isinstance(error := future.exception(), BookError)]
+    if refused:
+        raise BookError(*sorted({problem for error in refused for problem in error.problems}))
     for future in done:
         future.result()
 
@@ -65,6 +78,9 @@ async def _execute_all(book: Book, chapters: Sequence[Chapter], work: Path) -> l
             return await execute(book, chapter, work)
 
     done = await asyncio.gather(*(one(chapter) for chapter in chapters), return_exceptions=True)
+    problems = [problem for error in done if isinstance(error, BookError) for problem in error.problems]
+    if problems:
+        raise BookError(*problems)
     for text in done:
         if isinstance(text, BaseException):
             raise text

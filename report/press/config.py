@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ Schema = dict[str, Any]
 # A value is a type, a tuple of allowed values, or a schema of its own. Keys marked with QUARTO say how Quarto's own
 # pages look; the press has its own look and passes them over.
 QUARTO = object()
+# One file of the project or a list of them.
+FILES = object()
 HTML: Schema = {
     "toc": (True,),
     "toc-depth": (2, 3),
@@ -28,7 +31,10 @@ HTML: Schema = {
     "code-fold": bool,
     "code-summary": str,
     "theme": QUARTO,
-    "css": QUARTO,
+    "respect-user-color-scheme": (True,),
+    "css": FILES,
+    "include-in-header": FILES,
+    "include-after-body": FILES,
 }
 PDF: Schema = {
     "papersize": ("a4",),
@@ -65,6 +71,14 @@ SCHEMA: Schema = {
 
 
 @dataclass(frozen=True)
+class Part:
+    """Chapters under a common title; a part has no page of its own."""
+
+    title: str
+    chapters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Book:
     """All that `_quarto.yml` says about the book."""
 
@@ -75,12 +89,15 @@ class Book:
     date: str
     abstract: str
     lang: str
-    chapters: tuple[str, ...]
+    contents: tuple[str | Part, ...]  # chapters and parts in reading order, without the appendices
     appendices: tuple[str, ...]
     stem: str  # name of the PDF, without its ending
     download: bool
     bibliography: str | None
     resources: tuple[str, ...]
+    css: tuple[str, ...]
+    header: tuple[str, ...]  # HTML files for the end of every page's head
+    tail: tuple[str, ...]  # HTML files for the end of every page's body
     echo: bool
     warning: bool
     fold: bool
@@ -88,6 +105,16 @@ class Book:
     site_toc_depth: int
     pdf_toc_depth: int
     layout: Path
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(item for item in self.contents if isinstance(item, Part))
+
+    @property
+    def chapters(self) -> tuple[str, ...]:
+        """The chapters through all parts, without the appendices."""
+        items = (item.chapters if isinstance(item, Part) else (item,) for item in self.contents)
+        return tuple(file for files in items for file in files)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -113,7 +140,7 @@ def read_book(project: Path) -> Book:
     problems = list(_problems(root, raw, SCHEMA, ""))
     if problems:
         raise BookError(*problems)
-    return _book(project, raw)
+    return _book(project, raw, root)
 
 
 class _Loader(yaml.SafeLoader):
@@ -140,6 +167,9 @@ def _problems(node: yaml.Node | None, value: Any, schema: Schema, where: str) ->
             yield Problem(CONFIG, line, f"unknown key {name}: the press knows {known}; take it out")
         elif expected is QUARTO:
             continue
+        elif expected is FILES:
+            if not found or not all(isinstance(file, str) for file in _listed(found)):
+                yield Problem(CONFIG, line, f"{name} should be a file of the project or a list of files")
         elif isinstance(expected, dict):
             yield from _problems(value_node, found, expected, f"{name}: ")
         elif isinstance(expected, tuple):
@@ -150,7 +180,83 @@ def _problems(node: yaml.Node | None, value: Any, schema: Schema, where: str) ->
             yield Problem(CONFIG, line, f"{name} should be a {expected.__name__}, not {found!r}")
 
 
-def _book(project: Path, raw: dict[str, Any]) -> Book:
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _node(root: yaml.Node | None, *keys: str) -> yaml.Node | None:
+    """The node of a value, by the keys that lead to it."""
+    for key in keys:
+        pairs = root.value if isinstance(root, yaml.MappingNode) else []
+        root = next((value for name, value in pairs if name.value == key), None)
+    return root
+
+
+def _line(node: yaml.Node | None) -> int:
+    return node.start_mark.line + 1 if node else 0
+
+
+def _contents(project: Path, root: yaml.Node | None) -> Iterator[str | Part]:
+    chapters = _node(root, "book", "chapters")
+    for item in chapters.value if isinstance(chapters, yaml.SequenceNode) else ():
+        yield _part(project, item) if isinstance(item, yaml.MappingNode) else _chapter(project, item)
+
+
+def _part(project: Path, item: yaml.MappingNode) -> Part:
+    keys = [key.value for key, _ in item.value]
+    if "part" not in keys:
+        raise refuse(
+            CONFIG, _line(item), f"chapter with the keys {', '.join(keys)}: write the .qmd file alone"
+        )
+    if set(keys) != {"part", "chapters"}:
+        raise refuse(
+            CONFIG, _line(item), "a part has a title and chapters: {part: Title, chapters: [FILE.qmd, …]}"
+        )
+    name, chapters = _node(item, "part"), _node(item, "chapters")
+    title = name.value.strip() if isinstance(name, yaml.ScalarNode) else ""
+    if title.endswith(".qmd"):
+        advice = "a part has no page of its own: give its title, and list the file as its first chapter"
+        raise refuse(CONFIG, _line(name), f"part {title}: {advice}")
+    if not title or re.search(r"[`*_$<>{}\[\]\\^~#@]", title):
+        raise refuse(CONFIG, _line(name), f"part {title!r}: give it a title of plain words without markup")
+    if not isinstance(chapters, yaml.SequenceNode) or not chapters.value:
+        raise refuse(CONFIG, _line(chapters), f"part {title!r} has no list of chapters")
+    for chapter in chapters.value:
+        if isinstance(chapter, yaml.MappingNode) and _node(chapter, "part"):
+            raise refuse(
+                CONFIG, _line(chapter), f"a part inside part {title!r}: list parts one after the other"
+            )
+    return Part(title, tuple(_chapter(project, chapter) for chapter in chapters.value))
+
+
+def _appendices(project: Path, root: yaml.Node | None) -> Iterator[str]:
+    appendices = _node(root, "book", "appendices")
+    for item in appendices.value if isinstance(appendices, yaml.SequenceNode) else ():
+        if isinstance(item, yaml.MappingNode) and _node(item, "part"):
+            raise refuse(CONFIG, _line(item), "appendices have no parts: list their .qmd files alone")
+        yield _chapter(project, item)
+
+
+def _chapter(project: Path, item: yaml.Node) -> str:
+    file = item.value if isinstance(item, yaml.ScalarNode) else ""
+    if not file.endswith(".qmd"):
+        raise refuse(
+            CONFIG, _line(item), f"chapter {file!r}: a chapter is a .qmd file, or a part with a list of them"
+        )
+    if not (project / file).is_file():
+        raise refuse(CONFIG, _line(item), f"chapter {file} does not exist")
+    return file
+
+
+def _files(project: Path, root: yaml.Node | None, html: dict[str, Any], key: str) -> tuple[str, ...]:
+    files = tuple(_listed(html[key])) if key in html else ()
+    for file in files:
+        if not (project / file).is_file():
+            raise refuse(CONFIG, _line(_node(root, "format", "html", key)), f"{key}: {file} does not exist")
+    return files
+
+
+def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
     book, formats = raw.get("book", {}), raw.get("format") or {}
     html, pdf_key = formats.get("html") or {}, next((key for key in formats if key != "html"), "")
     pdf, execute = formats.get(pdf_key) or {}, raw.get("execute") or {}
@@ -161,14 +267,10 @@ def _book(project: Path, raw: dict[str, Any]) -> Book:
         raise refuse(CONFIG, 0, f"format should name html and {LAYOUT}-typst: the book is a site and one PDF")
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", book["date"]):
         raise refuse(CONFIG, 0, f"book: date is {book['date']!r}: write it as YYYY-MM-DD")
-    chapters, appendices = tuple(book["chapters"]), tuple(book.get("appendices") or ())
-    for file in chapters + appendices:
-        if not isinstance(file, str) or not file.endswith(".qmd"):
-            raise refuse(CONFIG, 0, f"chapter {file!r}: the press takes plain .qmd files, no parts")
-        if not (project / file).is_file():
-            raise refuse(CONFIG, 0, f"chapter {file} does not exist")
-    if chapters[0] != "index.qmd":
-        raise refuse(CONFIG, 0, "the first chapter should be index.qmd: it is the site's first page")
+    contents, appendices = tuple(_contents(project, root)), tuple(_appendices(project, root))
+    if contents[0] != "index.qmd":
+        first = _line(_node(root, "book", "chapters"))
+        raise refuse(CONFIG, first, "the first chapter should be index.qmd: it is the site's first page")
     bibliography = raw.get("bibliography")
     if bibliography and not (project / bibliography).is_file():
         raise refuse(CONFIG, 0, f"bibliography {bibliography} does not exist")
@@ -180,7 +282,7 @@ def _book(project: Path, raw: dict[str, Any]) -> Book:
         date=book["date"],
         abstract=book.get("abstract", ""),
         lang=raw.get("lang", "en"),
-        chapters=chapters,
+        contents=contents,
         appendices=appendices,
         stem=re.sub(
             r"[ <>()|:&;#?*'\\/]", "-", book.get("output-file") or book["title"]
@@ -188,6 +290,9 @@ def _book(project: Path, raw: dict[str, Any]) -> Book:
         download=bool(book.get("downloads")),
         bibliography=bibliography,
         resources=tuple(raw.get("project", {}).get("resources") or ()),
+        css=_files(project, root, html, "css"),
+        header=_files(project, root, html, "include-in-header"),
+        tail=_files(project, root, html, "include-after-body"),
         echo=execute.get("echo", True),
         warning=execute.get("warning", True),
         fold=html.get("code-fold", False),

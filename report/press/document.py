@@ -66,6 +66,9 @@ def _settings(book: Book, chapters: Sequence[Chapter], work: Path, output: str) 
     def kind(chapter: Chapter) -> str:
         return "appendix" if chapter.appendix else "index" if chapter.file == "index.qmd" else "chapter"
 
+    opens = {part.chapters[0]: part.title for part in book.parts}
+    inside = {*book.appendices, *(file for part in book.parts for file in part.chapters)}
+
     meta: dict[str, object] = {
         "lang": book.lang,
         "link-citations": True,
@@ -83,7 +86,16 @@ def _settings(book: Book, chapters: Sequence[Chapter], work: Path, output: str) 
         "project": str(book.project),
         "work": str(work),
         "filter": str(book.layout / "article.lua"),
-        "chapters": [{"file": c.file, "folder": c.folder, "kind": kind(c)} for c in chapters],
+        "chapters": [
+            {
+                "file": c.file,
+                "folder": c.folder,
+                "kind": kind(c),
+                "part": opens.get(c.file, ""),  # the title of the part that begins with this chapter
+                "depth": 1 if c.file in inside else 0,
+            }
+            for c in chapters
+        ],
         "meta": meta,
     }
 

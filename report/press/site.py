@@ -14,8 +14,9 @@ from typing import Any
 import jinja2
 
 from report.press.chapters import Chapter
-from report.press.config import Book
+from report.press.config import Book, Part
 from report.press.document import FILTERS, run_pandoc
+from report.press.includes import Includes, from_root
 from report.press.problems import refuse
 
 HERE = Path(__file__).parent / "assets"
@@ -25,11 +26,13 @@ HERE = Path(__file__).parent / "assets"
 class Page:
     """One chapter as the template sees it; `up` leads from its folder to the site's root."""
 
+    file: str
     address: str
     up: str
     kind: str
     id: str
-    title: str
+    title: str  # plain words; the TeX of its mathematics
+    title_html: str  # the words as HTML without links and notes, for navigation
     heading: str
     body: str
     toc: Sequence[dict[str, Any]]
@@ -37,16 +40,47 @@ class Page:
 
     @property
     def label(self) -> str:
-        """The title with its number, for places outside the page."""
-        number = f"Appendix {self.number} —" if self.kind == "appendix" else self.number
-        return f"{number} {self.title}".strip()
+        """The title with its number, where only words can stand."""
+        return f"{self._numbered} {self.title}".strip()
+
+    @property
+    def label_html(self) -> str:
+        """The title with its number, for links from other pages."""
+        number = f'<span class="number">{self._numbered}</span> ' if self.number else ""
+        return f"{number}{self.title_html}"
+
+    @property
+    def _numbered(self) -> str:
+        return f"Appendix {self.number} —" if self.kind == "appendix" else self.number
 
 
-def build_site(book: Book, chapters: Sequence[Chapter], texts: Sequence[str], work: Path, site: Path) -> None:
+@dataclass(frozen=True)
+class Section:
+    """Pages that stand together in the navigation, under the title of their part if they have one."""
+
+    title: str
+    pages: Sequence[Page]
+
+
+def _sections(book: Book, pages: Sequence[Page]) -> list[Section]:
+    by_file = {page.file: page for page in pages}
+    sections: list[Section] = []
+    for item in book.contents:
+        files = item.chapters if isinstance(item, Part) else (item,)
+        sections.append(
+            Section(item.title if isinstance(item, Part) else "", [by_file[file] for file in files])
+        )
+    return sections
+
+
+def build_site(
+    book: Book, chapters: Sequence[Chapter], texts: Sequence[str], includes: Includes, work: Path, site: Path
+) -> None:
     """Writes the whole site but the PDF into the folder `site`."""
     options = [f"--to={FILTERS / 'site.lua'}", "--mathml", "--syntax-highlighting=pygments", "--wrap=none"]
     made = json.loads(run_pandoc(book, chapters, texts, work, "html", options))
-    pages = [Page(**{key: value for key, value in page.items() if key != "file"}) for page in made["pages"]]
+    pages = [Page(**page) for page in made["pages"]]
+    sections = _sections(book, pages)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -58,12 +92,21 @@ def build_site(book: Book, chapters: Sequence[Chapter], texts: Sequence[str], wo
     for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
         target = site / page.address
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(
-            template.render(book=book, pages=pages, page=page, before=before, after=after), encoding="utf-8"
+        html = template.render(
+            book=book,
+            sections=sections,
+            appendices=[other for other in pages if other.kind == "appendix"],
+            page=page,
+            before=before,
+            after=after,
+            header=from_root(includes.header, page.up),
+            body=from_root(page.body, page.up),
+            tail=from_root(includes.tail, page.up),
         )
+        target.write_text(html, encoding="utf-8")
     for name in ("site.css", "site.js", "math.woff2", "math-LICENSE.txt"):
         shutil.copy(HERE / name, site / name)
-    for file in [*made["assets"], *_resources(book)]:
+    for file in [*made["assets"], *_resources(book), *includes.files]:
         source = work / file if (work / file).is_file() else book.project / file
         (site / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, site / file)

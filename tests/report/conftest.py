@@ -22,6 +22,12 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample book in two parts, in the project's own layout."""
+    return rendered(HERE / "parts", tmp_path_factory.mktemp("parts") / "book")
+
+
+@pytest.fixture(scope="session")
 def fuller(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book with all that the press knows beside what the sample has, in the project's own layout."""
     return rendered(HERE / "fuller", tmp_path_factory.mktemp("fuller") / "book")

@@ -1,7 +1,7 @@
 """What a reader can check in a rendered site, whatever program rendered it.
 
 Per page: numbered headings, captions, alternative texts, equation numbers, references (text and target), titles of
-callouts, paragraphs without mathematics. `facts.json` holds what Quarto 1.11 gives for the book in `book/`.
+callouts, paragraphs without mathematics. `facts.json` in `book/` and `parts/` is what Quarto 1.11 gives for them.
 """
 
 from __future__ import annotations

@@ -8,14 +8,16 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pypdf
 import pytest
 from bs4 import BeautifulSoup, Tag
-from facts import site_facts
 
 from report import check
 from report.__main__ import main
+from report.press import BookError, render
+from tests.report.facts import site_facts
 
 HERE = Path(__file__).parent
 WriteBook = Callable[[dict[str, str]], Path]
@@ -45,18 +47,28 @@ def press(project: Path) -> int:
     return main(["--engine", "press", "--project", str(project)])
 
 
-# The sample book, which real Quarto has rendered as well -------------------------------------------------------------
+# The sample books, which real Quarto has rendered as well ------------------------------------------------------------
+
+QUARTOS = {
+    name: json.loads((HERE / name / "facts.json").read_text(encoding="utf-8")) for name in ("book", "parts")
+}
 
 
-def test_pages_have_quartos_addresses(sample: Path) -> None:
-    expected = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
-    assert set(site_facts(sample / "_book")) == set(expected)
+@pytest.fixture(scope="session")
+def facts(sample: Path, parts: Path) -> dict[str, dict[str, Any]]:
+    return {"book": site_facts(sample / "_book"), "parts": site_facts(parts / "_book")}
 
 
-@pytest.mark.parametrize("address", json.loads((HERE / "facts.json").read_text(encoding="utf-8")))
-def test_page_gives_quartos_facts(sample: Path, address: str) -> None:
-    expected = json.loads((HERE / "facts.json").read_text(encoding="utf-8"))
-    assert site_facts(sample / "_book")[address] == expected[address]
+@pytest.mark.parametrize("name", QUARTOS)
+def test_pages_have_quartos_addresses(facts: dict[str, dict[str, Any]], name: str) -> None:
+    assert set(facts[name]) == set(QUARTOS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "address"), [(name, address) for name, pages in QUARTOS.items() for address in pages]
+)
+def test_page_gives_quartos_facts(facts: dict[str, dict[str, Any]], name: str, address: str) -> None:
+    assert facts[name][address] == QUARTOS[name][address]
 
 
 def test_pdf_has_the_sites_numbers_contents_and_lists(sample: Path) -> None:
@@ -114,6 +126,151 @@ def test_each_page_says_its_language_and_lets_nothing_in_from_other_hosts(sample
         download = soup.select_one("a[download]")
         assert download is not None
         assert (path.parent / str(download["href"])).resolve().is_file()
+
+
+# Parts, and what a book adds to every page ----------------------------------------------------------------------------
+
+
+def test_a_part_is_a_section_of_the_sidebar_with_its_chapters(parts: Path) -> None:
+    for address in QUARTOS["parts"]:
+        listed = page(parts, address).select("nav[aria-label=Chapters] > ul:first-of-type > li")
+        sections = [item.details for item in listed if item.details]
+        assert all(section.has_attr("open") for section in sections)
+        assert [words(section) for section in sections] == [
+            "Assignment 1 1Q1 · Widths 2Q2 · Rates and η",
+            "Assignment 2 3E1 · Batches",
+        ]
+        assert [words(item) for item in listed if not item.details] == ["Summary", "References"]
+
+
+def test_previous_and_next_lead_through_the_parts(parts: Path) -> None:
+    turns = {turn["rel"][0]: turn for turn in page(parts, "report/rates.html").select(".page-navigation a")}
+    assert {rel: (turn["href"], words(turn)) for rel, turn in turns.items()} == {
+        "prev": ("../report/widths.html", "Previous1 Q1 · Widths"),
+        "next": ("../report/batches.html", "Next3 E1 · Batches"),
+    }
+    (turn,) = page(parts, "report/widths.html").select(".page-navigation [rel=next] math")
+    assert words(turn) == "η"
+
+
+def test_mathematics_of_a_title_is_tex_where_only_words_can_stand(parts: Path) -> None:
+    rates = page(parts, "report/rates.html")
+    assert words(rates.title) == "2 Q2 · Rates and \\eta – A book in parts"
+    assert words(rates.main.h1.math) == "η"
+
+
+def test_the_pdf_lists_parts_and_sets_them_above_their_first_chapter(parts: Path) -> None:
+    text = pdf_text(parts)
+    contents, body = text.split("List of figures")
+    lines = [re.sub(r"[ .\u2060]+\d+$", "", line) for line in contents.splitlines()]
+    begin = lines.index("Contents") + 1
+    assert [line.replace("  ", " ") for line in lines[begin : begin + 4]] == [
+        "Summary", "Assignment 1", "1 Q1 · Widths", "Set-up",
+    ]  # fmt: skip
+    assert re.search(r"(?m)^Assignment 1\n1\s+Q1 · Widths\nThe best width", body)
+    assert re.search(r"(?m)^Assignment 2\n3\s+E1 · Batches\n", body)
+    assert "See Chapter 1, Chapter 2, Chapter 3, Figure 1.1" in body
+    assert "Only in the PDF." in body
+    assert "Raw markup inside." not in body
+
+
+def test_a_parts_heading_keeps_with_its_chapter_wherever_the_page_ends(write_book: WriteBook) -> None:
+    numbers = range(1, 21)
+    chapter = """\
+# Chapter {{#sec-{0}}}
+
+First words of {0}.
+
+::: {{.content-visible when-format="typst"}}
+```{{=typst}}
+#pagebreak()
+#v({1}pt)
+```
+:::
+
+Last words of {0}.
+"""
+    # The next part begins farther and farther down its page.
+    files = {f"{number}.qmd": chapter.format(number, 480 + 9 * number) for number in numbers}
+    project = write_book(files)
+    settings = project / "_quarto.yml"
+    chapters = "".join(f"{{part: Division {number}, chapters: [{number}.qmd]}}, " for number in numbers)
+    settings.write_text(settings.read_text().replace("one.qmd", chapters))
+    assert press(project) == 0
+    path = check.pdf_of(project / "_book")
+    assert path is not None
+    texts = [page.extract_text().replace("\u00a0", " ") for page in pypdf.PdfReader(path).pages]
+    moved = 0
+    for number in numbers:
+        (text,) = [text for text in texts if f"First words of {number}." in text]
+        assert re.search(rf"Division {number}\n{number}\s+Chapter\nFirst words of {number}\.", text)
+        moved += f"Last words of {number - 1}." not in text
+    assert 1 < moved < len(numbers), "some parts have room on the page, some move to the next one"
+    assert all(text.startswith("T Chapter") for text in texts[2:]), "no part is in the running head"
+
+
+def test_style_sheets_and_includes_are_on_every_page(parts: Path) -> None:
+    for address in QUARTOS["parts"]:
+        soup = page(parts, address)
+        sheets = [str(link["href"]) for link in soup.select("head link[rel=stylesheet]")]
+        assert sheets[-1].endswith("report/extra.css"), "the book's own style sheet is the last"
+        assert (parts / "_book" / address).parent.joinpath(sheets[-1]).is_file()
+        assert soup.select_one("head meta[name=citation_title]")
+        assert soup.select_one("body p.after")
+    assert (parts / "_book/report/data/values.js").is_file()
+
+
+def test_includes_load_files_from_the_projects_root(write_book: WriteBook) -> None:
+    project = write_book(
+        {
+            "part/one.qmd": "# One {#sec-one}\n",
+            "head.html": '<link rel="icon" href="/dot.svg">\n<script type="application/json">{"a": 1}</script>\n',
+            "tail.html": '<script src="/data/shown.js" defer></script>\n<a href="https://example.org/">there</a>\n',
+            "data/shown.js": "1;\n",
+            "styles/book.css": '@import "more.css";\n.card { background: url(../dot.svg); }\n',
+            "styles/more.css": "p { color: red; }\n",
+        }
+    )
+    settings = project / "_quarto.yml"
+    html = "css: [styles/book.css], include-in-header: head.html, include-after-body: [tail.html], html-math"
+    text = settings.read_text().replace("html-math", html).replace("one.qmd", "part/one.qmd")
+    settings.write_text(text)
+    assert press(project) == 0
+    for address, up in (("index.html", "./"), ("part/one.html", "../")):
+        assert page(project, address).select_one(f'script[src="{up}data/shown.js"]')
+        assert page(project, address).select_one(f'link[href="{up}dot.svg"]')
+    for file in ("data/shown.js", "dot.svg", "styles/book.css", "styles/more.css"):
+        assert (project / "_book" / file).is_file()
+
+
+def test_divs_of_the_books_own_classes_keep_them(parts: Path) -> None:
+    cards = page(parts, "index.html").main.select("div.cards > div.card")
+    assert [words(card) for card in cards] == [
+        "Widths. The wider the better (more).",
+        "Rates. Neither too small nor too large (more).",
+    ]
+    assert [card.a["href"] for card in cards] == ["report/widths.html", "report/rates.html"]
+
+
+def test_links_to_chapters_files_lead_to_their_pages(write_book: WriteBook) -> None:
+    links = "[a](../index.qmd), [b](two.qmd#named), [c](two.qmd#sec-two), [d](#card)"
+    project = write_book(
+        {
+            "part/one.qmd": f"# One {{#sec-one}}\n\n{links}\n\n::: {{#card .card}}\nHere.\n:::\n",
+            "part/two.qmd": "# Two {#sec-two}\n\n## Named\n",
+        }
+    )
+    settings = project / "_quarto.yml"
+    settings.write_text(settings.read_text().replace("one.qmd", "part/one.qmd, part/two.qmd"))
+    assert press(project) == 0
+    found = {link.get_text(): link["href"] for link in page(project, "part/one.html").main.select("a")}
+    assert found == {
+        "a": "../index.html",
+        "b": "../part/two.html#named",
+        "c": "../part/two.html#sec-two",
+        "d": "#card",
+    }
+    assert "a, b, c, d" in pdf_text(project)
 
 
 # A fuller book ------------------------------------------------------------------------------------------------------
@@ -211,8 +368,20 @@ def test_a_second_render_gives_the_same_pages(fuller: Path) -> None:
 
 # Refusals -----------------------------------------------------------------------------------------------------------
 
+ONLY_SITE = '# One\n\n::: {{.content-visible when-format="html"}}\n```{{=html}}\n{}\n```\n:::\n'
+BOOK = """\
+project: {{type: book}}
+book:
+  title: T
+  author: A
+  date: "2026-01-02"
+  chapters:
+    - index.qmd
+    - {}
+format: {{html: {{toc: true}}, typst: {{toc: true}}}}
+"""
 CELL = "# One {#sec-one}\n\n```{python}\n"
-REFUSED = {
+UNREADABLE = {
     # name: (file, its text, where, what is told)
     "option": ("one.qmd", CELL + "#| echo: false\n#| layout-ncol: 2\n1\n```\n", "one.qmd:5", "unknown cell option"),
     "option value": ("one.qmd", CELL + "#| output: sometimes\n1\n```\n", "one.qmd:4", "output is 'sometimes'"),
@@ -227,52 +396,108 @@ REFUSED = {
     "shortcode": ("one.qmd", "# One\n\n{{< video a.mp4 >}}\n", "one.qmd:3", "shortcode 'video'"),
     "include": ("one.qmd", "# One\n\n{{< include _no.qmd >}}\n", "one.qmd:3", "_no.qmd does not exist"),
     "front matter": ("one.qmd", "---\ntitle: One\n---\n", "one.qmd:1", "front matter"),
-    "no title": ("one.qmd", "Words.\n", "one.qmd:1", "should begin with its title"),
-    "two titles": ("one.qmd", "# One\n\n# Two\n", "one.qmd:3", "one chapter a file"),
-    "heading class": ("one.qmd", "# One\n\n## Two {.appendix}\n", "one.qmd:3", "class 'appendix'"),
-    "numbered below": ("one.qmd", "# One\n\n## Two {.unnumbered}\n\n### Three\n", "one.qmd:5", "add {.unnumbered}"),
     "first page": ("index.qmd", "# Summary\n", "index.qmd:1", "the first page is not numbered"),
-    "reference": ("one.qmd", "# One\n\nSee @fig-none.\n", "one.qmd:3", "reference to @fig-none: nothing"),
-    "to unnumbered": ("one.qmd", "# One\n\n## Two {#sec-b .unnumbered}\n\nSee\n@sec-b.\n", "one.qmd:6", "no number"),
-    "foreign reference": ("one.qmd", "# One\n\nSee @thm-one.\n", "one.qmd:3", "fig-, tbl-, eq- and sec- only"),
-    "words in brackets": ("one.qmd", "# One {#sec-one}\n\n[see @sec-one]\n", "one.qmd:3", "write them outside"),
-    "citation": ("one.qmd", "# One\n\nAs @nobody1900 says.\n", "one.qmd:3", "not in the bibliography"),
-    "label twice": ("one.qmd", "# One {#sec-one}\n\n## Two {#sec-b}\n\n## Three {#sec-b}\n", "one.qmd:3", "twice"),
-    "label of nothing": ("one.qmd", "# One\n\nWords {#eq-none}\n", "one.qmd:3", "belongs to nothing"),
-    "missing image": ("one.qmd", "# One\n\n![A](no.svg){#fig-a fig-alt=A}\n", "one.qmd:3", "no.svg does not exist"),
-    "foreign image": ("one.qmd", "# One\n\n![](https://a.org/b.svg){fig-alt=A}\n", "one.qmd:3", "asks no other host"),
-    "no alt": ("one.qmd", "# One\n\n![A](dot.svg){#fig-a}\n", "one.qmd:3", "no words for those who cannot see it"),
-    "no alt again": (
-        "one.qmd", "# One\n\n![A](dot.svg){#fig-a fig-alt=A}\n\n![A](dot.svg){#fig-b}\n", "one.qmd:5", "no words for",
-    ),
-    "no figure label": ("one.qmd", "# One\n\n![Caption here](dot.svg){fig-alt=A}\n", "one.qmd:3", "needs a label"),
-    "no table label": ("one.qmd", "# One\n\n| a |\n|---|\n| 1 |\n\n: Capt\n", "one.qmd:7", "needs a label"),
-    "image attribute": ("one.qmd", "# One\n\n![](dot.svg){fig-alt=A fig-align=left}\n", "one.qmd:3", "'fig-align'"),
-    "layout": ("one.qmd", "# One\n\n::: {layout-ncol=2}\nA\n:::\n", "one.qmd:3", "'layout-ncol'"),
-    "div": ("one.qmd", "# One\n\n::: {.panel-tabset}\nA\n:::\n", "one.qmd:3", "'panel-tabset'"),
-    "span": ("one.qmd", "# One\n\n[A]{.aside}\n", "one.qmd:3", "span of class 'aside'"),
-    "span after its word": ("one.qmd", "# One\n\nAn aside.\n\n[A]{.aside}\n", "one.qmd:5", "span of class 'aside'"),
-    "callout": ("one.qmd", "# One\n\n::: {.callout-idea}\nA\n:::\n", "one.qmd:3", "callout of kind 'idea'"),
-    "collapsed callout": ("one.qmd", "# One\n\n::: {.callout-tip collapse=true}\nA\n:::\n", "one.qmd:3", "'collapse'"),
-    "other format": ("one.qmd", '# One\n\n::: {.content-visible when-format="docx"}\nA\n:::\n', "one.qmd:3", "needs"),
-    "float div": ("one.qmd", "# One\n\n::: {#fig-a}\nA\n:::\n", "one.qmd:3", "should hold one image"),
-    "raw html": ("one.qmd", "# One\n\n<section>A</section>\n", "one.qmd:3", "would be lost"),
-    "raw tex": ("one.qmd", "# One\n\n\\newpage\n", "one.qmd:3", "would be lost"),
-    "link": ("one.qmd", "# One\n\n[A](no.csv)\n", "one.qmd:3", "no such file"),
-    "anchor": ("one.qmd", "# One\n\n[A](#nowhere)\n", "one.qmd:3", "nothing in the book has that name"),
-    "chapter link": ("one.qmd", "# One\n\n[A](index.qmd)\n", "one.qmd:3", "refer to another chapter by its label"),
-    "code class": ("one.qmd", "# One\n\n```{.python .numberLines}\nA\n```\n", "one.qmd:3", "numberLines"),
     "key": ("_quarto.yml", "project:\n  type: book\n  pre-render: a.py\n", "_quarto.yml:3", "project: pre-render"),
     "value": ("_quarto.yml", "project: {type: website}\n", "_quarto.yml:1", "type is website"),
+    "nested part": ("_quarto.yml", BOOK.format("{part: A, chapters: [{part: B, chapters: [one.qmd]}]}"),
+                    "_quarto.yml:8", "a part inside part 'A'"),
+    "part with a page": ("_quarto.yml", BOOK.format("{part: one.qmd, chapters: [one.qmd]}"), "_quarto.yml:8",
+                         "no page of its own: give its title"),
+    "part with markup": ("_quarto.yml", BOOK.format("{part: _A_, chapters: [one.qmd]}"), "_quarto.yml:8", "plain w"),
+    "part without chapters": ("_quarto.yml", BOOK.format("{part: A}"), "_quarto.yml:8", "a title and chapters"),
+    "empty part": ("_quarto.yml", BOOK.format("{part: A, chapters: []}"), "_quarto.yml:8", "no list of chapters"),
+    "named chapter": ("_quarto.yml", BOOK.format("{file: one.qmd, text: A}"), "_quarto.yml:8", "keys file, text"),
+    "notebook": ("_quarto.yml", BOOK.format("one.ipynb"), "_quarto.yml:8", "a chapter is a .qmd file"),
+    "missing chapter": ("_quarto.yml", BOOK.format("two.qmd"), "_quarto.yml:8", "chapter two.qmd does not exist"),
+    "part of appendices": ("_quarto.yml", BOOK.format("one.qmd\n  appendices:\n    - {part: A, chapters: [one.qmd]}"),
+                           "_quarto.yml:10", "appendices have no parts"),
     "yaml": ("_quarto.yml", "project: [\n", "_quarto.yml:2", "not valid YAML"),
 }  # fmt: skip
+LABEL = re.compile(r"([#@](?:eq|fig|sec|tbl|thm)-[a-z]+)(-\d+)?")
+DOT = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+REFUSED = {
+    # name: (its text, the line, what is told)
+    "no title": ("Words.\n", 1, "should begin with its title"),
+    "two titles": ("# One\n\n# Two\n", 3, "one chapter a file"),
+    "heading class": ("# One\n\n## Two {.appendix}\n", 3, "class 'appendix'"),
+    "numbered below": ("# One\n\n## Two {.unnumbered}\n\n### Three\n", 5, "add {.unnumbered}"),
+    "reference": ("# One\n\nSee @fig-none.\n", 3, "reference to @fig-none: nothing"),
+    "to unnumbered": ("# One\n\n## Two {#sec-b .unnumbered}\n\nSee\n@sec-b.\n", 6, "no number"),
+    "foreign reference": ("# One\n\nSee @thm-one.\n", 3, "fig-, tbl-, eq- and sec- only"),
+    "words in brackets": ("# One {#sec-one}\n\n[see @sec-one]\n", 3, "write them outside"),
+    "citation": ("# One\n\nAs @nobody1900 says.\n", 3, "not in the bibliography"),
+    "label twice": ("# One {#sec-one}\n\n## Two {#sec-b}\n\n## Three {#sec-b}\n", 3, "twice"),
+    "label of nothing": ("# One\n\nWords {#eq-none}\n", 3, "belongs to nothing"),
+    "missing image": ("# One\n\n![A](no.svg){#fig-a fig-alt=A}\n", 3, "no.svg does not exist"),
+    "foreign image": ("# One\n\n![](https://a.org/b.svg){fig-alt=A}\n", 3, "asks no other host"),
+    "no alt": ("# One\n\n![A](dot.svg){#fig-a}\n", 3, "no words for those who cannot see it"),
+    "no alt again": (
+        "# One\n\n![A](dot.svg){#fig-a fig-alt=A}\n\n![A](dot.svg){#fig-b}\n", 5, "no words for",
+    ),
+    "no figure label": ("# One\n\n![Caption here](dot.svg){fig-alt=A}\n", 3, "needs a label"),
+    "no table label": ("# One\n\n| a |\n|---|\n| 1 |\n\n: Capt\n", 7, "needs a label"),
+    "image attribute": ("# One\n\n![](dot.svg){fig-alt=A fig-align=left}\n", 3, "'fig-align'"),
+    "layout": ("# One\n\n::: {layout-ncol=2}\nA\n:::\n", 3, "'layout-ncol'"),
+    "div": ("# One\n\n::: {.panel-tabset}\nA\n:::\n", 3, "'panel-tabset'"),
+    "span": ("# One\n\n[A]{.aside}\n", 3, "span of class 'aside'"),
+    "span after its word": ("# One\n\nAn aside.\n\n[A]{.aside}\n", 5, "span of class 'aside'"),
+    "callout": ("# One\n\n::: {.callout-idea}\nA\n:::\n", 3, "callout of kind 'idea'"),
+    "collapsed callout": ("# One\n\n::: {.callout-tip collapse=true}\nA\n:::\n", 3, "'collapse'"),
+    "other format": ('# One\n\n::: {.content-visible when-format="docx"}\nA\n:::\n', 3, "needs"),
+    "float div": ("# One\n\n::: {#fig-a}\nA\n:::\n", 3, "should hold one image"),
+    "raw html": ("# One\n\n<section>A</section>\n", 3, "would be lost"),
+    "raw tex": ("# One\n\n\\newpage\n", 3, "would be lost"),
+    "link": ("# One\n\n[A](no.csv)\n", 3, "no such file"),
+    "anchor": ("# One\n\n[A](#nowhere)\n", 3, "nothing in the book has that name"),
+    "chapter link": ("# One\n\n[A](two.qmd)\n", 3, "not a chapter of the book"),
+    "chapter anchor": ("# One\n\n[A](index.qmd#no)\n", 3, "has nothing of the name no"),
+    "div label": ("# One\n\n::: {#thm-a .card}\nA\n:::\n", 3, "it numbers divs"),
+    "inner div": ("# One\n\n::: {.card}\n::: {.column-margin}\nA\n:::\n:::\n", 4, "'column-mar"),
+    "inline script": (ONLY_SITE.format("<p>A</p>\n<script>alert(1)</script>"), 6, "inline script"),
+    "inline handler": (ONLY_SITE.format('<p>A</p>\n<p onclick="a()">B</p>'), 6, "onclick="),
+    "code class": ("# One\n\n```{.python .numberLines}\nA\n```\n", 3, "numberLines"),
+}  # fmt: skip
+
+
+def refused(project: Path, texts: dict[str, str]) -> dict[str, list[str]]:
+    """The problems of each chapter, by its name, of a book that has nothing but chapters to refuse."""
+    names = {name: f"{number}.qmd" for number, name in enumerate(texts)}
+    files = {
+        "_quarto.yml": BOOK.format("\n    - ".join(names.values())),
+        "index.qmd": "# Summary {.unnumbered}\n",
+        "dot.svg": DOT,
+    }
+    for number, (name, text) in enumerate(texts.items()):
+        # The same label or title in two chapters would be one more thing to refuse.
+        files[names[name]] = LABEL.sub(rf"\g<0>-{number}", text).replace("# One", f"# One{number}", 1)
+    for file, text in files.items():
+        (project / file).write_text(text, encoding="utf-8")
+    (project / "work").mkdir()
+    with pytest.raises(BookError) as error:
+        render(project, project / "site", project / "work")
+    told = [LABEL.sub(r"\1", str(problem)) for problem in error.value.problems]
+    return {name: [line for line in told if line.startswith(f"{file}:")] for name, file in names.items()}
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    return refused(tmp_path_factory.mktemp("refused"), {name: text for name, (text, _, _) in REFUSED.items()})
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_the_press_does_not_know_is_refused_with_file_and_line(
+    name: str, refusals: dict[str, list[str]]
+) -> None:
+    _, number, told = REFUSED[name]
+    (line,) = refusals[name]
+    assert re.fullmatch(rf"\d+\.qmd:{number}: .*{re.escape(told)}.*", line)
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_read_is_refused_with_file_and_line(
     name: str, write_book: WriteBook, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file, text, where, told = REFUSED[name]
+    file, text, where, told = UNREADABLE[name]
     project = write_book({file: text})
     assert press(project) == 1
     lines = capsys.readouterr().err.splitlines()
@@ -280,56 +505,99 @@ def test_what_the_press_does_not_know_is_refused_with_file_and_line(
     assert not [path for path in project.iterdir() if path.name.startswith("_book")], "nothing is left behind"
 
 
-EXECUTED = """\
-    # One {#sec-one}
-
-    ```{{python}}
-    {options}{code}
-    ```
-    """
-RAISED = {
-    "raises": ("", "x = 1\nraise ValueError('no luck')", "one.qmd:5", "the cell raised ValueError: no luck"),
-    "syntax": ("", "def f(:", "one.qmd:4", "the cell raised SyntaxError"),
-    "image without words": (
-        "",
-        "import matplotlib.pyplot as plt\nplt.plot([1]);",
-        "one.qmd:3",
-        "add '#| fig-alt",
+INCLUDED = {
+    # name: (file, its text, where, what is told)
+    "script": ("head.html", "<meta>\n<script>\n1;</script>\n", "head.html:2", "an inline script"),
+    "handler": (
+        "head.html",
+        "<p>\n  A <b onclick='a()'>B</b>\n",
+        "head.html:2",
+        "the inline handler onclick=",
     ),
-    "text beside figure": (
-        "#| label: fig-a\n#| fig-cap: A\n#| fig-alt: A\n",
-        "import matplotlib.pyplot as plt\nplt.plot([1])",
-        "one.qmd:3",
-        "should show one image and nothing else, but shows text, image",
+    "address": ("head.html", "<a href='javascript:a()'>A</a>\n", "head.html:1", "a javascript: address"),
+    "relative": (
+        "head.html",
+        "<script src='a.js'></script>\n",
+        "head.html:1",
+        "from the project's root, /a.js",
     ),
-    "html": (
-        "",
-        "from IPython.display import HTML\nHTML('<b>bold</b>')",
-        "one.qmd:3",
-        "HTML that is not one table",
+    "missing": ("head.html", "<script src='/a.js'></script>\n", "head.html:1", "/a.js does not exist"),
+    "other host": (
+        "book.css",
+        "p {}\na { background: url(//a.org/b.svg); }\n",
+        "book.css:2",
+        "on another host",
     ),
-    "made reference": (
-        "#| output: asis\n",
-        "print('See @fig-' + 'none.')",
-        "one.qmd:3",
-        "reference to @fig-none: nothing",
-    ),
-    "silent inline": ("", "1\n```\n\nA `{python} None`.\n\n```python", "one.qmd:7", "should give one value"),
+    "missing sheet": ("book.css", "@import 'no.css';\n", "book.css:1", "no.css does not exist"),
 }
 
 
-@pytest.mark.parametrize("name", RAISED)
-def test_a_cell_that_fails_is_told_with_file_and_line_and_the_last_book_stays(
+@pytest.mark.parametrize("name", INCLUDED)
+def test_what_pages_cannot_load_is_refused_with_the_line_of_the_include(
     name: str, write_book: WriteBook, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options, code, where, told = RAISED[name]
-    text = "# One {#sec-one}\n\n```{python}\n" + options + code + "\n```\n"
+    file, text, where, told = INCLUDED[name]
+    project = write_book({"head.html": "", "book.css": ""} | {file: text})
+    settings = project / "_quarto.yml"
+    html = "css: book.css, include-in-header: head.html, html-math"
+    settings.write_text(settings.read_text().replace("html-math", html))
+    assert press(project) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{where}: ")
+    assert told in line
+
+
+RAISED = {
+    # name: (options, code, the line, what is told)
+    "syntax": ("", "def f(:", 4, "the cell raised SyntaxError"),
+    "image without words": ("", "import matplotlib.pyplot as plt\nplt.plot([1]);", 3, "add '#| fig-alt"),
+    "text beside figure": (
+        "#| label: fig-a\n#| fig-cap: A\n#| fig-alt: A\n",
+        "import matplotlib.pyplot as plt\nplt.plot([1])",
+        3,
+        "should show one image and nothing else, but shows text, image",
+    ),
+    "silent inline": ("", "1\n```\n\nA `{python} None`.\n\n```python", 7, "should give one value"),
+}
+SHOWN = {
+    "html": ("", "from IPython.display import HTML\nHTML('<b>bold</b>')", 3, "HTML that is not one table"),
+    "made reference": (
+        "#| output: asis\n",
+        "print('See @fig-' + 'none.')",
+        3,
+        "reference to @fig-none: nothing",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def failures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The problems of cells that fail, and of those whose results no page can show."""
+    found = {}
+    for cells in (RAISED, SHOWN):
+        texts = {
+            name: f"# One\n\n```{{python}}\n{options}{code}\n```\n"
+            for name, (options, code, _, _) in cells.items()
+        }
+        found |= refused(tmp_path_factory.mktemp("failed"), texts)
+    return found
+
+
+@pytest.mark.parametrize("name", RAISED | SHOWN)
+def test_a_cell_that_fails_is_told_with_file_and_line(name: str, failures: dict[str, list[str]]) -> None:
+    _, _, number, told = (RAISED | SHOWN)[name]
+    (line,) = failures[name]
+    assert re.fullmatch(rf"\d+\.qmd:{number}: .*{re.escape(told)}.*", line)
+
+
+def test_the_last_book_stays_when_a_cell_fails(
+    write_book: WriteBook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "# One {#sec-one}\n\n```{python}\nx = 1\nraise ValueError('no luck')\n```\n"
     project = write_book({"one.qmd": text, "_book/index.html": "the last good book"})
     assert press(project) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1, "one line, no traceback"
-    assert lines[0].startswith(f"{where}: ")
-    assert told in lines[0]
+    assert lines == ["one.qmd:5: the cell raised ValueError: no luck"], "one line, no traceback"
     assert (project / "_book/index.html").read_text() == "the last good book"
     assert not [path for path in project.iterdir() if path.name.startswith("_book.")]
 

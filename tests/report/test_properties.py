@@ -61,6 +61,7 @@ BLOCKS = (
     ("", "::: {.callout-note}\n## …\n\n…\n:::"),
     ("", "::: {.callout-warning}\n- …\n:::"),
     ("", '::: {.content-visible when-format="html"}\n…\n:::'),
+    ("", ":::: {.cards}\n::: {.card .wide}\n…\n:::\n::::"),
     ("", "As @knuth1984 says, …"),
     ("", "![](dot.svg){fig-alt='A dot'}"),
     ("sec", "## … {#@}"),
@@ -74,14 +75,17 @@ BLOCKS = (
 )
 REFERENCES = ("@{0}", "[-@{0}]", "[words](#{0})", "(@{0})")
 
-# What it does not know; refused where the first line of the block is, or so many lines below.
+# What it does not know; refused where the first line of the block is, or so many lines below. The first are found
+# while a chapter is read, before all others.
+UNREADABLE = (
+    ("{{< video odd.mp4 >}}", 0),
+    ("```{r}\nodd\n```", 0),
+    ("```python\n{{< odd >}}\n```", 1),
+)
 UNKNOWN = (
     ("<section>odd</section>", 0),
     ("One <b>odd</b> word", 0),
     ("\\newpage", 0),
-    ("{{< video odd.mp4 >}}", 0),
-    ("```{r}\nodd\n```", 0),
-    ("```python\n{{< odd >}}\n```", 1),
     ("```{.python .odd}\n1\n```", 0),
     ("::: {.panel-tabset}\nodd\n:::", 0),
     ("::: aside\nodd\n:::", 0),
@@ -183,20 +187,41 @@ def test_what_is_known_renders_with_every_label_once_and_every_reference_there(
     assert {name: count for name, count in led.items() if name in labels} == referred
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(book=books(), unknown=st.sampled_from(UNKNOWN), file=st.sampled_from(CHAPTERS), place=st.randoms())
-def test_one_unknown_thing_anywhere_is_refused_with_its_line(
-    write_book: WriteBook,
-    book: Book,
-    unknown: tuple[str, int],
-    file: str,
-    place: Random,
+def planted(blocks: list[str], unknown: tuple[str, int], place: Random) -> tuple[list[str], int]:
+    """A chapter's blocks with an unknown thing among them, and the line that is refused."""
+    text, below = unknown
+    at = place.randint(1, len(blocks))
+    line = len("\n\n".join(blocks[:at]).splitlines()) + 2 + below
+    return [*blocks[:at], text, *blocks[at:]], line
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    book=books(),
+    unknown=st.lists(st.sampled_from(UNKNOWN), min_size=len(CHAPTERS), max_size=len(CHAPTERS)),
+    place=st.randoms(),
+)
+def test_unknown_things_anywhere_are_refused_with_their_lines(
+    write_book: WriteBook, book: Book, unknown: list[tuple[str, int]], place: Random
 ) -> None:
     chapters, _, _ = book
-    blocks = chapters[file]
-    at = place.randint(1, len(blocks))
-    text, below = unknown
-    line = len("\n\n".join(blocks[:at]).splitlines()) + 2 + below
+    lines = set()
+    for number, (file, (text, below)) in enumerate(zip(CHAPTERS, unknown, strict=True)):
+        own = text.replace("#fig-odd", f"#fig-odd{number}")  # a label given twice would be one more thing
+        chapters[file], line = planted(chapters[file], (own, below), place)
+        lines.add((file, line))
     with pytest.raises(BookError) as refused:
-        rendered(write_book, chapters | {file: [*blocks[:at], text, *blocks[at:]]})
+        rendered(write_book, chapters)
+    assert {(problem.file, problem.line) for problem in refused.value.problems} == lines
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(book=books(), unknown=st.sampled_from(UNREADABLE), file=st.sampled_from(CHAPTERS), place=st.randoms())
+def test_an_unreadable_thing_anywhere_is_refused_with_its_line(
+    write_book: WriteBook, book: Book, unknown: tuple[str, int], file: str, place: Random
+) -> None:
+    chapters, _, _ = book
+    chapters[file], line = planted(chapters[file], unknown, place)
+    with pytest.raises(BookError) as refused:
+        rendered(write_book, chapters)
     assert {(problem.file, problem.line) for problem in refused.value.problems} == {(file, line)}

@@ -14,6 +14,7 @@ local anchors = {}     -- any other identifier -> how many chapters have it
 local assets = {}      -- files of the project that the site needs: images and linked files
 local pending = {}     -- checks that need all labels
 local problems = 0
+local by_file = {}     -- every chapter by its file
 local chapter          -- the chapter being read
 local cell             -- the cell whose output is being read, as "file:line", or nil
 
@@ -55,6 +56,17 @@ local function resolve(src)
   end
 end
 
+-- A chapter's file as a link names it, relative to the project; nil where the book has no such chapter.
+local function chapter_file(src)
+  local path = pandoc.path.normalize(pandoc.path.join { chapter.folder, src })
+  local parts = {}
+  for part in path:gmatch("[^/]+") do
+    if part == ".." and #parts > 0 then parts[#parts] = nil else parts[#parts + 1] = part end
+  end
+  path = table.concat(parts, "/")
+  return by_file[path] and path
+end
+
 local function typst_string(text)
   return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"') .. '"'
 end
@@ -72,6 +84,39 @@ local function only(attributes, allowed, what)
     if not allowed[key] then
       problem({ key .. "=", key }, what .. " has the attribute '" .. key .. "', which the press does not support: take it out")
     end
+  end
+end
+
+-- Classes of divs that Quarto gives a meaning of its own; any other class is the book's, for its style sheets.
+local RESERVED = {}
+for _, name in ipairs { "aside", "cell", "column", "columns", "figure", "fragment", "grid", "hidden", "incremental", "landscape",
+  "line-block", "nonincremental", "notes", "proof", "remark", "section", "solution", "theorem", "unlisted", "unnumbered" } do
+  RESERVED[name] = true
+end
+local RESERVED_STARTS = { "callout", "cell-", "column-", "content-", "g-col", "layout", "margin-", "panel-", "press-", "quarto-",
+  "tabset" }
+
+local function reserved(class)
+  if RESERVED[class] then return true end
+  for _, start in ipairs(RESERVED_STARTS) do
+    if class:sub(1, #start) == start then return true end
+  end
+  return false
+end
+
+-- The pages' Content-Security-Policy blocks scripts that stand in the page.
+local function refuse_inline_script(text)
+  local lower = text:lower()
+  for attributes in lower:gmatch("<script([^>]*)>") do
+    if not attributes:match("%ssrc%s*=") and not attributes:match("json") then
+      problem(text:match("<[sS][cC][rR][iI][pP][tT][^>]*>"), "an inline script, which the pages' Content-Security-Policy blocks: ship it as a file "
+        .. "that project: resources lists, and load it with <script src=…>")
+    end
+  end
+  local tag, handler = lower:match("(<%a[^>]*%s(on%a+)%s*=)")
+  if handler then
+    problem({ text:sub(lower:find(tag, 1, true)), text:match("^[^\n]*") }, "the inline handler " .. handler .. "=, which the pages' "
+      .. "Content-Security-Policy blocks: add the listener in a script file")
   end
 end
 
@@ -98,6 +143,13 @@ end
 local function kind_of(label)
   local kind = label:match("^(%a+)%-")
   return kind and kind:lower()
+end
+
+-- Notes a name that links may lead to; several chapters may have it. Typst wants every name once in the PDF.
+local function anchor(id)
+  anchors[id] = (anchors[id] or 0) + 1
+  chapter.anchors[id] = true
+  return (html or anchors[id] == 1) and id or ""
 end
 
 -- Inlines --------------------------------------------------------------------------------------------------------
@@ -137,6 +189,27 @@ local function image(img)
   return raw_inline("#box(image(" .. typst_string("/" .. root) .. ", alt: " .. typst_string(alt) .. size .. "))")
 end
 
+-- A link to another chapter's file: on the site to its page, in the PDF the layout keeps the words alone.
+local function chapter_link(a, file, name)
+  local target, path = a.target, chapter_file(file)
+  if not path then
+    problem(target, "link to " .. target .. ": not a chapter of the book (paths are relative to the chapter)")
+    return nil
+  end
+  if name ~= "" then
+    pending[#pending + 1] = { chapter = chapter, cell = cell, token = target, check = function()
+      local entry = labels[name]
+      if entry and entry.chapter.file == path or by_file[path].anchors[name] then return end
+      return "link to " .. target .. ": that chapter has nothing of the name " .. name
+    end }
+  end
+  if html then
+    local up = ("../"):rep(chapter.folder == "" and 0 or select(2, chapter.folder:gsub("/", "")) + 1)
+    a.target = up .. path:gsub("%.qmd$", ".html") .. (name ~= "" and "#" .. name or "")
+    return a
+  end
+end
+
 local function link(a)
   local target = a.target
   if target:match("^https?://") or target:match("^mailto:") then return nil end
@@ -151,10 +224,8 @@ local function link(a)
     end }
     return nil
   end
-  if target:match("%.qmd") then
-    problem(target, "link to " .. target .. ": refer to another chapter by its label, @sec-… or [words](#sec-…)")
-    return nil
-  end
+  local other, name = target:match("^([^#:]+%.qmd)#?(.*)$")
+  if other then return chapter_link(a, other, name) end
   local path = not target:match("^/") and not target:match("^%a[%w+.-]*:") and resolve(target)
   if path then
     assets[path] = true
@@ -216,13 +287,16 @@ local inline_filter = {
       if class ~= "math" then problem(class_tokens(class), "span of class '" .. class .. "', which the press does not support") end
     end
     only(span.attributes, {}, "a span")
-    if span.identifier ~= "" then anchors[span.identifier] = (anchors[span.identifier] or 0) + 1 end
+    if span.identifier ~= "" then anchor(span.identifier) end
   end,
   Image = image,
   Link = link,
   Cite = cite,
   RawInline = function(el)
-    if el.format == book.format then return nil end
+    if el.format == book.format then
+      if html then refuse_inline_script(el.text) end
+      return nil
+    end
     if el.format == "html" and el.text:match("^<!%-%-") then return {} end
     problem(el.text, "raw " .. el.format .. " (" .. el.text .. ") would be lost in one of the formats: write markdown")
   end,
@@ -437,10 +511,7 @@ local function header(h)
   if kind_of(h.identifier) == "sec" then
     register(h.identifier, { text = text, title = title })
   else
-    anchors[h.identifier] = (anchors[h.identifier] or 0) + 1
-    chapter.anchors[h.identifier] = true
-    -- Typst wants every name once in the PDF.
-    if not html and anchors[h.identifier] > 1 then h.identifier = "" end
+    h.identifier = anchor(h.identifier)
   end
   h = inlines(h)
   if html and text then
@@ -560,12 +631,19 @@ local function division(div)
   local class = div.classes[1]
   if class and class:match("^callout%-") and #div.classes == 1 then return callout(div, class) end
   only(div.attributes, {}, "a div")
+  for _, name in ipairs(div.classes) do
+    if reserved(name) then
+      problem(class_tokens(name), "a div with '" .. name .. "', which has a meaning of its own in Quarto that the press "
+        .. "does not support: take it out, or name a class of the book's own style sheet otherwise")
+    end
+  end
   if div.identifier == "refs" and not class then
     book.refs = true
-  elseif not (class == "provenance" and #div.classes == 1 and div.identifier == "") then
-    local token = class or div.identifier
-    problem(class and class_tokens(class) or token, "a div with '" .. token .. "', which the press does not support: it knows callouts, provenance, "
-      .. "content-visible, content-hidden, #fig-…, #tbl-… and #refs")
+  elseif NAMES[kind or ""] or FOREIGN[kind or ""] then
+    problem(div.identifier, "a div with '" .. div.identifier .. "', which the press does not support: it numbers divs "
+      .. "#fig-… and #tbl-… only")
+  elseif div.identifier ~= "" then
+    div.identifier = anchor(div.identifier)
   end
   div.content = blocks(div.content)
   return pandoc.Blocks { div }
@@ -576,7 +654,10 @@ local function raw_block(el)
     local parsed = html_table(el.text)
     return parsed.t and tabular(parsed) or {}
   end
-  if el.format == book.format then return pandoc.Blocks { el } end
+  if el.format == book.format then
+    if html then refuse_inline_script(el.text) end
+    return pandoc.Blocks { el }
+  end
   if el.format == "html" and el.text:match("^<!%-%-.*%-%->%s*$") then return {} end
   problem(el.text:match("^[^\n]*"), "raw " .. el.format .. " would be lost in one of the formats: write markdown, or put "
     .. "it into a div .content-visible when-format=\"…\"")
@@ -643,9 +724,12 @@ function Pandoc(doc)
   for _, entry in ipairs(pandoc.utils.references(doc)) do book.references[entry.id] = true end
   local chapters = {}
   for index, div in ipairs(doc.blocks) do
-    chapter = { file = div.attributes.file, folder = div.attributes.folder, kind = div.attributes.kind, counts = {},
-      anchors = {}, seen = {} }
-    chapters[index] = chapter
+    chapters[index] = { file = div.attributes.file, folder = div.attributes.folder, kind = div.attributes.kind,
+      counts = {}, anchors = {}, seen = {} }
+    by_file[div.attributes.file] = chapters[index]
+  end
+  for index, div in ipairs(doc.blocks) do
+    chapter = chapters[index]
     div.content = blocks(div.content)
     div.attributes.title = chapter.title
     div.attributes.number = chapter.number

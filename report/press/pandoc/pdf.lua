@@ -13,7 +13,7 @@ quarto = {
       return {
         RawBlock = function(el)
           if el.format ~= "press-file" then return nil end
-          file = { bookItemType = el.text }
+          file = pandoc.json.decode(el.text, false)
           return {}
         end,
       }
@@ -28,16 +28,25 @@ quarto = {
   },
 }
 
+local function book_item(kind, depth)
+  return pandoc.RawBlock("press-file", pandoc.json.encode { bookItemType = kind, bookItemDepth = depth })
+end
+
 function Pandoc(doc)
   local blocks, appendices = pandoc.Blocks {}, false
   for _, div in ipairs(doc.blocks) do
     if div.attributes.kind == "appendix" and not appendices then
       appendices = true
       -- Quarto begins the appendices with a divider.
-      blocks:insert(pandoc.RawBlock("press-file", "appendix"))
+      blocks:insert(book_item("appendix", 0))
       blocks:insert(pandoc.Header(1, "Appendices", pandoc.Attr("", { "unnumbered" })))
     end
-    blocks:insert(pandoc.RawBlock("press-file", "chapter"))
+    if div.attributes.part ~= "" then
+      blocks:insert(book_item("part", 0))
+      local heading = pandoc.read("# " .. div.attributes.part, "markdown").blocks[1]
+      blocks:insert(pandoc.Header(1, heading.content, pandoc.Attr("", { "unnumbered" })))
+    end
+    blocks:insert(book_item(div.attributes.kind, tonumber(div.attributes.depth)))
     blocks:extend(div.content)
   end
   doc.blocks = blocks

@@ -7,7 +7,8 @@ function Reader(sources)
     local chapter = book.chapters[index]
     local doc = pandoc.read(source.text, "markdown")
     blocks:insert(pandoc.Div(doc.blocks, pandoc.Attr("", { "press-chapter" }, {
-      file = chapter.file, folder = chapter.folder, kind = chapter.kind,
+      file = chapter.file, folder = chapter.folder, kind = chapter.kind, part = chapter.part,
+      depth = tostring(chapter.depth),
     })))
   end
   return pandoc.Pandoc(blocks, pandoc.Meta(book.meta))

@@ -23,7 +23,8 @@ end
 
 local function contains(div, id)
   local yes = false
-  div:walk { Header = function(h) yes = yes or h.identifier == id end }
+  local function look(el) yes = yes or el.identifier == id end
+  div:walk { Header = look, Div = look, Span = look }
   return yes
 end
 
@@ -35,6 +36,10 @@ function Writer(doc, options)
     local content, toc, title = pandoc.Blocks {}, {}, nil
     local write = function(list)
       return pandoc.write(pandoc.Pandoc(list), { format = "html", extensions = {} }, options)
+    end
+    -- A heading's words without links and notes, for contents and navigation.
+    local function words(h)
+      return write { pandoc.Plain(h.content:walk { Link = function(a) return a.content end, Note = function() return {} end }) }
     end
     local linked = div:walk {
       Link = function(a)
@@ -54,15 +59,14 @@ function Writer(doc, options)
     end
     content:walk {
       Header = function(h)
-        local words = h.content:walk { Link = function(a) return a.content end, Note = function() return {} end }
-        toc[#toc + 1] = { level = h.level, id = h.identifier, words = write { pandoc.Plain(words) } }
+        toc[#toc + 1] = { level = h.level, id = h.identifier, words = words(h) }
       end,
     }
     local body = write(content)
     pages[#pages + 1] = {
       file = div.attributes.file, address = page, up = up, kind = div.attributes.kind,
       number = div.attributes.number, id = title.identifier, title = div.attributes.title,
-      heading = write { pandoc.Plain(title.content) }, body = body, toc = toc,
+      title_html = words(title), heading = write { pandoc.Plain(title.content) }, body = body, toc = toc,
     }
   end
   local assets = {}
