@@ -14,7 +14,8 @@ PAGES = ("index.html", "report/parts.html", "report/references.html", "report/mo
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(fuller: Path, parts: Path) -> Iterator[Browser]:
+    """Chromium, once the books are rendered: Playwright keeps an event loop of its own in this thread."""
     with chromium() as browser:
         yield browser
 
@@ -114,6 +115,18 @@ def test_pages_open_as_files(watched: Watched, fuller: Path) -> None:
     page.get_by_role("button", name="Switch to dark").click()
     page.get_by_role("link", name="References", exact=True).first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("References")
+
+
+def test_a_part_folds_without_scripts(browser: Browser, parts: Path) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport=WIDE)
+    page = context.new_page()
+    page.goto((parts / "_book" / "report" / "rates.html").as_uri())
+    chapters = page.get_by_role("navigation", name="Chapters")
+    expect(chapters.get_by_role("link", name="Widths")).to_be_visible()
+    chapters.get_by_text("Assignment 1").click()
+    expect(chapters.get_by_role("link", name="Widths")).to_be_hidden()
+    expect(chapters.get_by_role("link", name="Batches")).to_be_visible()
+    context.close()
 
 
 def test_pages_read_without_scripts(browser: Browser, site: str) -> None:

@@ -61,6 +61,7 @@ BLOCKS = (
     ("", "::: {.callout-note}\n## …\n\n…\n:::"),
     ("", "::: {.callout-warning}\n- …\n:::"),
     ("", '::: {.content-visible when-format="html"}\n…\n:::'),
+    ("", ":::: {.cards}\n::: {.card .wide}\n…\n:::\n::::"),
     ("", "As @knuth1984 says, …"),
     ("", "![](dot.svg){fig-alt='A dot'}"),
     ("sec", "## … {#@}"),
