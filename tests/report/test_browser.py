@@ -14,7 +14,8 @@ PAGES = ("index.html", "report/parts.html", "report/references.html", "report/mo
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(fuller: Path, parts: Path) -> Iterator[Browser]:
+    """Chromium, once the books are rendered: Playwright keeps an event loop of its own in this thread."""
     with chromium() as browser:
         yield browser
 
