@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from analysis.exhibits import Content, Exhibit, Table
 from analysis.files import write_atomically
 from analysis.findings import Finding, Statement, Verdict, evaluate, of_kind, seed_support
 from analysis.formatting import escape_markdown, join_english, markdown_table
-from analysis.question import Question
+from analysis.question import Preset, Question
 from analysis.questions import QUESTIONS
 from analysis.results import cached
 from analysis.setup import describe_setup
@@ -44,6 +44,12 @@ class Page:
     question: Question
     verdicts: dict[str, Verdict]
     exhibits: dict[str, Exhibit]
+    _told: set[str] = field(default_factory=set)  # experiments whose provenance stands on the page
+
+    @property
+    def preset(self) -> Preset:
+        """Of the results that are shown."""
+        return cached(self.question.name).preset
 
     def finding(self, name: str) -> Markdown:
         """Return a finding's sentence; where results contradict it, say which condition fails."""
@@ -55,13 +61,17 @@ class Page:
         for name, content in exhibit.contents().items():
             show(name, content)
         lines = " ".join(provenance_line(name) for name in exhibit.results)
-        print(f"::: {{.provenance}}\n{lines}\n:::\n")
+        box = f"::: {{.provenance}}\n{lines}\n:::\n"
+        if self._told.issuperset(exhibit.results):  # the PDF says it once a page
+            box = f':::: {{.content-visible when-format="html"}}\n{box}::::\n'
+        self._told.update(exhibit.results)
+        print(box)
 
     def setup(self) -> None:
         """Print the box that says what the page's runs have in common and how they differ."""
-        jobs = self.question.jobs(cached(self.question.name).preset)
-        items = "\n".join(f"- **{name}:** {text}" for name, text in describe_setup(jobs))
-        print(f"::: {{.callout-note}}\n## Set-up\n\n{items}\n:::\n")
+        jobs = self.question.jobs(self.preset)
+        lines = "\\\n".join(f"*{name}:* {text}." for name, text in describe_setup(jobs))
+        print(f"::: {{.setup}}\n**Set-up**\\\n{lines}\n:::\n")
 
     def banner(self) -> Markdown:
         """Return a warning if the page shows quick results."""

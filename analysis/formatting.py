@@ -25,21 +25,10 @@ LABELS: dict[str, str] = {
     "one_hot_quadratic_sigmoid": "one-hot, quadratic",
     "scaled_label_quadratic_sigmoid": "single output, quadratic",
 }
-_WORDS = (
-    "no",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+_WORDS = {
+    **dict(enumerate("no one two three four five six seven eight nine ten eleven twelve".split())),
+    20: "twenty",
+}
 
 
 def label(name: str) -> str:
@@ -49,7 +38,7 @@ def label(name: str) -> str:
 
 def count_words(count: int, noun: str = "", plural: str = "") -> str:
     """Return a small number in words, with its noun in the right number: "three seeds"."""
-    number = _WORDS[count] if count < len(_WORDS) else f"{count:,}"
+    number = _WORDS.get(count, f"{count:,}")
     return f"{number} {noun if count == 1 else plural or noun + 's'}" if noun else number
 
 

@@ -30,7 +30,7 @@ def digits(found: Results) -> Picture:
         axes.set_title(str(image["label"].iloc[0]), fontsize=9, pad=2, loc="center")
     return Picture(
         figure,
-        f"The first {format_count(len(images), 'training digit')} with their labels.",
+        f"The first {count_words(len(images), 'training digit')} with their labels.",
         f"{count_words(rows, 'row').capitalize()} of {count_words(COLUMNS)} small images of handwritten digits, dark "
         "on white, each with its label above.",
     )
