@@ -13,8 +13,8 @@ report: $(VENV)/report  ## render the report from the committed cache into _book
 check: $(VENV)/report  ## check the rendered report
 	$(PY) -m report.check
 
-test: $(VENV)/test  ## run all tests
-	$(PY) -m pytest
+test: $(VENV)/test  ## run the tests; SLOW=1 runs those as well that take long, as CI does
+	$(PY) -m pytest $(if $(SLOW),-m "")
 
 results: $(VENV)/train  ## compute missing and stale results; options: DEVICE=auto|cpu|cuda|mps, PRESET=full|quick
 	$(PY) -m analysis.run_all --device $(DEVICE) --preset $(PRESET)
