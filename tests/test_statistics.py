@@ -18,12 +18,12 @@ def test_the_interval_is_students() -> None:
     values = [1.0, 2.0, 4.0]
     found = statistics.t_interval(values)
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
-    assert (found.mean - found.half, found.mean + found.half) == pytest.approx((low, high))
+    assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high))
     assert found.n == 3
 
 
 def test_a_single_value_has_no_finite_interval() -> None:
-    assert statistics.t_interval([0.5]).half == math.inf
+    assert statistics.t_interval([0.5]).half_width == math.inf
 
 
 def test_the_paired_test_takes_out_what_seeds_share() -> None:
@@ -49,7 +49,7 @@ def test_holms_adjustment() -> None:
 def test_compared_tests_are_adjusted_together() -> None:
     base = pd.Series([0.0, 0.1, 0.2, 0.3], SEEDS)
     near = base + pd.Series([0.1, 0.2, 0.1, 0.3], SEEDS)
-    found = statistics.compared({"one": (near, base), "other": (near, base)})
+    found = statistics.paired_tests_holm({"one": (near, base), "other": (near, base)})
     assert found["one"].p == pytest.approx(2 * statistics.paired_t(near, base).p)
 
 
@@ -95,4 +95,4 @@ def test_a_rate_that_diverges_for_one_seed_is_not_the_best() -> None:
 
 def test_the_last_value_is_that_of_the_last_update() -> None:
     rows = measured({(0.1, 0): (0.5, 0.4)}).sort_values("update", ascending=False)
-    assert statistics.last(rows, "test_accuracy", ["seed"]).tolist() == [0.4]
+    assert statistics.final_values(rows, "test_accuracy", ["seed"]).tolist() == [0.4]

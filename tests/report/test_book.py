@@ -65,7 +65,7 @@ def test_exhibits_come_with_their_data_and_the_command_that_recomputes_them(book
     for question in QUESTIONS:
         page = pages(book)[question.page.replace(".qmd", ".html")]
         lines = page.select(".provenance")
-        assert len(lines) == len(page.select("figure img, table caption")), question.name
+        assert len(lines) == len(page.select("figure figcaption")), question.name
         for line in lines:
             assert "python -m analysis.run_all --only" in line.get_text()
             links = [str(link["href"]) for link in line.select("a[href$='.csv']")]
