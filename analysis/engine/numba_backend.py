@@ -42,7 +42,9 @@ class NumbaBackend:
         self._images = {split: sparse_rows(images) for split, images in chunks.items()}
         one_batch = run.batch_size is None and stack.train.indices is None
         self._transposed = sparse_rows(
-            [images.mT for images in chunks[stack.train]] if one_batch else [torch.empty(0, 0, dtype=stack.dtype)]
+            [images.mT for images in chunks[stack.train]]
+            if one_batch
+            else [torch.empty(0, 0, dtype=stack.dtype)]
         )
         self._copy_from_torch()
         self._advance(0, 0)  # compiles, so that no clock counts it
