@@ -124,9 +124,8 @@ def _use_threads_of_torch() -> None:
     """Let numba use as many threads as torch, so that one setting counts for both."""
     threads = torch.get_num_threads()
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    if (
-        torch.get_num_threads() != threads
-    ):  # the first call starts numba's threads, which resets OpenMP's number
+    # the first call starts numba's threads, which resets OpenMP's number
+    if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
 
 
