@@ -212,7 +212,7 @@ def floor(table: pd.DataFrame, examples: Mapping[str, int]) -> pd.Series[float]:
     relative to the value or to 1, whichever is larger. Accuracies and counts: `FLIPS` examples. Sharpness: twice the
     relative residual at which its iteration stops, as each value may be off by one such residual.
     """
-    from analysis.engine.evaluation import SHARPNESS_TOLERANCE
+    from analysis.engine.sharpness import TOLERANCE
 
     size = table["single"].abs().replace(np.inf, np.nan).fillna(0.0)
     limits = ROUNDING * size
@@ -225,7 +225,7 @@ def floor(table: pd.DataFrame, examples: Mapping[str, int]) -> pd.Series[float]:
         elif metric == "confusion":
             limits[here] = FLIPS
         elif metric == "sharpness":
-            limits[here] = 2 * SHARPNESS_TOLERANCE * size[here]
+            limits[here] = 2 * TOLERANCE * size[here]
         elif metric in ("gradient_cosine", "unit_distance"):
             limits[here] = ROUNDING * size[here].clip(lower=1.0)
     return limits

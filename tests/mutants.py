@@ -97,20 +97,22 @@ class _Replacer(ast.NodeTransformer):
 
 
 def parity(back_end: str, optimizer: str, batch: str) -> tuple[str, ...]:
-    """The test that a back end trains as plain PyTorch does; numba compiles anew for every mutant."""
-    case = f"{back_end}-float64-{optimizer}-cross_entropy-{batch}-sigmoid"
-    return (f"{TRAINS}::test_one_hidden_layer_trains_as_in_plain_pytorch[{case}]",)
+    """The test that a back end trains as torch.optim does; numba compiles anew for every mutant."""
+    case = f"{back_end}-float64-{optimizer}-{batch}"
+    return (f"{OPTIMIZERS}::test_one_hidden_layer_trains_as_in_torch_optim[{case}]",)
 
 
 def metrics(batch_size: int | None) -> tuple[str, ...]:
     """The test that losses and accuracies are those of plain PyTorch's networks."""
-    return (f"{TRAINS}::test_losses_and_accuracies[torch-{batch_size}-cross_entropy]",)
+    return (f"{EVALUATION}::test_losses_and_accuracies[torch-{batch_size}-cross_entropy]",)
 
 
 ENGINE = "analysis.engine"
-TRAINS = "tests/engine/test_training.py"
+KERNELS = f"{ENGINE}.numba_kernels"
+TRAINING = "tests/engine/test_training.py"
+OPTIMIZERS = "tests/engine/test_optimizers.py"
+EVALUATION = "tests/engine/test_evaluation.py"
 
-DEEPER = (f"{TRAINS}::test_deeper_networks_train_as_in_plain_pytorch",)
 LOAD = ("tests/test_data.py::test_load_reads_through_torchvision",)
 NETWORK = ("tests/engine/test_network.py",)
 KEYS = ("tests/engine/test_run.py::test_every_field_is_part_of_the_key",)
@@ -126,12 +128,12 @@ MUTANTS = (
     Mutant(
         "rate-doubled-torch", "η is twice what the run says, in torch's minibatches",
         f"{ENGINE}.torch_backend.TorchBackend._descend",
-        "rate / -len(part)", "2 * rate / -len(part)",
+        "rate / -len(split)", "2 * rate / -len(split)",
         parity("torch", "sgd", "minibatch"),
     ),
     Mutant(
-        "rate-doubled-numba", "η is twice what the run says, in the sparse kernel", f"{ENGINE}.numba_backend._descend",
-        "number(-rates[update] * share)", "number(-2 * rates[update] * share)",
+        "rate-doubled-numba", "η is twice what the run says, in the sparse kernel", f"{KERNELS}._advance",
+        "number(-factors[update, 0] * share)", "number(-2 * factors[update, 0] * share)",
         parity("numba", "sgd", "minibatch"),
     ),
     Mutant(
@@ -153,17 +155,17 @@ MUTANTS = (
     ),
     Mutant(
         "bias-output-numba", "output biases are not trained, in the sparse kernel",
-        f"{ENGINE}.numba_backend._descend",
-        "into.bias[j] += error[i]", "into.bias[j] += 0 * error[i]",
+        f"{KERNELS}.backpropagate",
+        "into.bias[j] += column[i]", "into.bias[j] += 0 * column[i]",
         parity("numba", "sgd", "minibatch"),
     ),
     Mutant(
-        "sigmoid-slope-torch", "σ′ = σ, by torch", f"{ENGINE}.torch_backend.TorchBackend._slope",
+        "sigmoid-slope-torch", "σ′ = σ, by torch", f"{ENGINE}.torch_backend",
         "phi - phi * phi", "phi",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
-        "sigmoid-slope-numba", "σ′ = σ, in the sparse kernel", f"{ENGINE}.numba_backend.through_activation",
+        "sigmoid-slope-numba", "σ′ = σ, in the sparse kernel", f"{KERNELS}.backpropagate_activation",
         "a[j] - a[j] * a[j]", "a[j]",
         parity("numba", "sgd", "minibatch"),
     ),
@@ -171,49 +173,46 @@ MUTANTS = (
         "skip-slope", "no gradient flows through skip connections",
         f"{ENGINE}.torch_backend.TorchBackend._backward",
         "below += skipped", "below += 0 * skipped",
-        (f"{DEEPER[0]}[float64-sgd-cross_entropy-full-{{'hidden': (8, 8, 8), 'skip': True}}]",),
+        (f"{TRAINING}::test_deeper_networks_train_as_in_plain_pytorch[float64-full-cross_entropy-skip]",),
     ),
     Mutant(
         "last-batch-torch", "the last, smaller batch counts less, in torch's descent",
         f"{ENGINE}.torch_backend.TorchBackend._descend",
-        "rate / -len(part)", "rate / -self.stack.batch",
+        "rate / -len(split)", "rate / -self.stack.batch",
         parity("torch", "sgd", "minibatch"),
     ),
     Mutant(
         "last-batch-adam", "the last, smaller batch counts less, in torch's Adam",
         f"{ENGINE}.torch_backend.TorchBackend._gradient",
-        "layer /= len(part)", "layer /= self.stack.batch",
+        "layer /= len(split)", "layer /= self.stack.batch",
         parity("torch", "adam", "minibatch"),
     ),
     Mutant(
         "last-batch-numba", "the last, smaller batch counts less, in the sparse kernel",
-        f"{ENGINE}.numba_backend._descend",
+        f"{KERNELS}._advance",
         "1 / (stop - start)", "1 / batch",
         parity("numba", "sgd", "minibatch"),
     ),
     # Adam
     Mutant(
-        "adam-uncorrected-torch", "no correction of Adam's mean, by torch",
-        f"{ENGINE}.torch_backend.TorchBackend.advance",
-        "1 - stack.each('beta1') ** times", "1",
+        "adam-mean-uncorrected", "no correction of Adam's mean", f"{ENGINE}.optimizers._adam_factors",
+        "rates / (1 - beta1**times)", "rates",
         parity("torch", "adam", "minibatch"),
     ),
     Mutant(
-        "adam-uncorrected-numba", "no correction of Adam's mean, in the sparse kernel",
-        f"{ENGINE}.numba_backend._descend",
-        "number(rates[update] / past1)", "number(rates[update])",
+        "adam-square-uncorrected", "no correction of Adam's mean square", f"{ENGINE}.optimizers._adam_factors",
+        "1 - beta2**times", "1 - 0 * times",
         parity("numba", "adam", "minibatch"),
     ),
     Mutant(
-        "adam-swapped-torch", "Adam's β₁ and β₂ are swapped, by torch",
-        f"{ENGINE}.torch_backend.TorchBackend.__init__",
-        "(1 - beta1, 1 - beta2, epsilon)", "(1 - beta2, 1 - beta1, epsilon)",
+        "adam-swapped-torch", "Adam's β₁ and β₂ are swapped, by torch", f"{ENGINE}.optimizers._update_adam",
+        "step, root, rest1, rest2, epsilon = factors", "step, root, rest2, rest1, epsilon = factors",
         parity("torch", "adam", "full"),
     ),
     Mutant(
-        "adam-swapped-numba", "Adam's β₁ and β₂ are swapped, in the sparse kernel",
-        f"{ENGINE}.numba_backend._descend",
-        "beta1, beta2, epsilon = constants", "beta2, beta1, epsilon = constants",
+        "adam-swapped-numba", "Adam's β₁ and β₂ are swapped, in the sparse kernel", f"{KERNELS}.update_weights",
+        "(number(factors[2]), number(factors[3]), number(factors[4]))",
+        "(number(factors[3]), number(factors[2]), number(factors[4]))",
         parity("numba", "adam", "minibatch"),
     ),
     # Data and labels
@@ -284,7 +283,7 @@ MUTANTS = (
     # Seeds and initializations
     Mutant(
         "seed-of-start-shared", "all seeds give the same initialization", f"{ENGINE}.network.initial_weights",
-        "(run.seed, _START)", "(0, _START)",
+        "(run.seed, _INITIALIZATION)", "(0, _INITIALIZATION)",
         NETWORK,
     ),
     Mutant(
@@ -293,7 +292,7 @@ MUTANTS = (
         NETWORK,
     ),
     Mutant(
-        "start-shared", "all runs of a stack start as its first", f"{ENGINE}.stack.Stack.start",
+        "start-shared", "all runs of a stack start as its first", f"{ENGINE}.stack.Stack.initial_weights",
         "initial_weights(run, self.dtype)", "initial_weights(self.run, self.dtype)",
         parity("torch", "sgd", "full"),
     ),
@@ -327,21 +326,21 @@ MUTANTS = (
     ),
     Mutant(
         "measured-late", "a loss is reported one update after its own", f"{ENGINE}.training.train",
-        "log.add(update, seconds, {name: by_name[name] for name in by_step})",
-        "log.add(stop, seconds, {name: by_name[name] for name in by_step})",
+        "history.add(update, seconds, {name: values[name] for name in in_forward_pass})",
+        "history.add(stop, seconds, {name: values[name] for name in in_forward_pass})",
         metrics(None),
     ),
     Mutant(
         "confusion-transposed", "true and predicted classes are mixed up",
         f"{ENGINE}.torch_backend.TorchBackend.evaluate",
-        "chunk.labels * CLASSES + self._answers(logits)", "chunk.labels + CLASSES * self._answers(logits)",
-        (f"{TRAINS}::test_confusion_and_class_accuracy[torch]",),
+        "chunk.labels * CLASSES + self._predictions(logits)", "chunk.labels + CLASSES * self._predictions(logits)",
+        (f"{EVALUATION}::test_confusion_and_class_accuracy[torch]",),
     ),
     Mutant(
         "cropped-too-much", "torch's full batch leaves out pixels that some images of a chunk use",
         f"{ENGINE}.torch_backend.TorchBackend._crop",
-        "used[rows].any(0)", "used[rows].all(0)",
-        (f"{TRAINS}::test_batches_of_several_chunks_train_as_in_plain_pytorch[torch-float64-None-hidden1]",),
+        "used[indices].any(0)", "used[indices].all(0)",
+        (f"{TRAINING}::test_batches_of_several_chunks_train_as_in_plain_pytorch[torch-float64-None-hidden1]",),
     ),
     # What becomes of results
     Mutant(

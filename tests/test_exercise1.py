@@ -13,8 +13,8 @@ from analysis import exercise1
 from analysis.data import Data
 from analysis.engine.run import Measure, Run
 from analysis.engine.training import train
-from analysis.question import exercise1 as experiment
-from analysis.question import gradient_descent
+from analysis.questions.exercise1 import runs as experiment
+from analysis.questions.gradient_descent import runs as gradient_descent
 
 CPU = torch.device("cpu")
 
@@ -81,7 +81,7 @@ def test_the_digits_are_those_of_the_files(on_disk: Data) -> None:
 
 
 def test_the_engine_follows_the_program(on_disk: Data) -> None:
-    """The engine's losses are those of exercise 1's own loop, from the engine's start."""
+    """The engine's losses are those of exercise 1's own loop, from the engine's initialization."""
     from analysis.engine.network import reference_model
 
     epochs = 30

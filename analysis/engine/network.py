@@ -1,11 +1,11 @@
-"""The multi-layer perceptron of a run: its size, its start, its data and the order in which it sees them.
+"""The multi-layer perceptron of a run: its size, initialization, training set and sample order.
 
 Symbols used throughout: layers l = 1 … L of h_l units, h_0 inputs, h_L outputs.
 Layer l has the matrix W_l of shape (h_l, h_{l-1} + 1): its last column is the bias, so that with a row of ones
 below the activations a_{l-1} the pre-activation is z_l = W_l [a_{l-1}; 1].
 
 Random numbers come from NumPy generators seeded with (seed, purpose, …): they are the same on every device, and
-the order of any epoch is known without drawing those before it, so that resuming needs no generator's state.
+the sample order of any epoch follows without drawing those before it, so that resuming needs no generator's state.
 """
 
 from __future__ import annotations
@@ -20,30 +20,31 @@ from torch import Tensor, nn
 
 from analysis.engine.run import Run
 
-_START, _ORDER, _SPLIT = range(3)  # purposes of random numbers: each has a stream of its own
+_INITIALIZATION, _ORDER, _SPLIT = range(3)  # purposes of random numbers: each has a stream of its own
 
 
 def num_parameters(sizes: Sequence[int]) -> int:
-    """β(h_0, …, h_L) = Σ_l h_l (h_{l-1} + 1), the number of weights and biases."""
+    """Return β(h_0, …, h_L) = Σ_l h_l (h_{l-1} + 1), the number of weights and biases."""
     return sum(units * (inputs + 1) for inputs, units in itertools.pairwise(sizes))
 
 
 def initial_weights(run: Run, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """The start of a run: W_1 … W_L, each of shape (h_l, h_{l-1} + 1) with the bias as last column.
+    """Return a run's initial W_1 … W_L, each of shape (h_l, h_{l-1} + 1) with the bias as last column.
 
-    Drawn in float64 and then rounded, so that runs of either precision start from the same numbers.
+    They are drawn in float64 and then rounded, so that runs of either precision start from the same numbers.
     """
-    random = np.random.default_rng((run.seed, _START))
+    random = np.random.default_rng((run.seed, _INITIALIZATION))
     weights = []
     for inputs, units in itertools.pairwise(run.sizes):
         shape = units, inputs + 1
-        if run.init == "constant":
-            layer = np.full(shape, run.init_scale)
-        elif run.init == "normal":
-            layer = random.normal(0, run.init_scale, shape)
-        else:
-            bound = (1.0 if run.init == "biased_output" else run.init_scale) / math.sqrt(inputs)
-            layer = random.uniform(-bound, bound, shape)
+        match run.init:
+            case "constant":
+                layer = np.full(shape, run.init_scale)
+            case "normal":
+                layer = random.normal(0, run.init_scale, shape)
+            case "uniform_fan_in" | "biased_output":
+                bound = (1.0 if run.init == "biased_output" else run.init_scale) / math.sqrt(inputs)
+                layer = random.uniform(-bound, bound, shape)
         weights.append(torch.from_numpy(layer))
     if run.init == "biased_output":
         weights[-1][0, -1] += run.init_scale
@@ -63,7 +64,7 @@ class _Residual(nn.Module):
 
 
 def reference_model(run: Run, dtype: torch.dtype = torch.float32) -> nn.Sequential:
-    """The run's network in plain PyTorch, logits as output, with the run's start: what the engine is tested against."""
+    """Return the run's network in plain PyTorch, initialized, with logits as output: the engine's reference."""
     activation = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[run.activation]
     net = nn.Sequential()
     for number, layer in enumerate(initial_weights(run, dtype)):
@@ -81,9 +82,16 @@ def reference_model(run: Run, dtype: torch.dtype = torch.float32) -> nn.Sequenti
 
 
 def training_indices(run: Run, examples: int) -> Tensor:
-    """Which of the data's training examples the run is trained on, ascending.
+    """Return the indices (n,) of the data's training examples that the run is trained on, ascending.
 
     All runs cut one fixed permutation: validation examples at its end, disjoint training sets from its beginning.
+
+    Args:
+        run: Its sizes and number of the training set.
+        examples: Number of the data's training examples.
+
+    Raises:
+        ValueError: There are not enough examples for that training set.
     """
     available = examples - run.validation_examples
     size = available if run.train_examples is None else run.train_examples
@@ -94,7 +102,7 @@ def training_indices(run: Run, examples: int) -> Tensor:
 
 
 def validation_indices(run: Run, examples: int) -> Tensor:
-    """Which of the data's training examples the run holds out, ascending."""
+    """Return the indices of the data's training examples that the run holds out for validation, ascending."""
     return torch.from_numpy(np.sort(_split(examples)[examples - run.validation_examples :]))
 
 
@@ -103,12 +111,12 @@ def _split(examples: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def sample_order(run: Run, epoch: int, digits: Tensor) -> Tensor:
-    """In which order an epoch visits the run's training examples: a permutation of 0 … n-1.
+    """Return the order in which an epoch uses the run's training examples: a permutation (n,) of 0 … n-1.
 
     Args:
-        run: Its seed, with the epoch, decides the permutation.
+        run: Its seed determines the permutation, with the epoch.
         epoch: Number of the epoch, from 0.
-        digits: The digits shown by the run's training examples, shape (n,).
+        digits: The digits that the run's training examples show, (n,).
     """
     if run.batch_size is None:
         return torch.arange(len(digits))

@@ -1,15 +1,16 @@
-"""What to train: a run is a frozen, hashable description of all that decides its result.
+"""What to train: a run is a frozen, hashable description of everything that determines its result.
 
-No torch here: the report reads cached results by the keys of these descriptions.
+This module needs no torch: the report looks up cached results by the keys of these descriptions.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+import functools
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-ENGINE_VERSION = 1  # raise when a change of the engine alters results by more than rounding
+ENGINE_VERSION = 1  # increase when a change of the engine alters results by more than rounding
 
 INPUTS = 784
 CLASSES = 10
@@ -41,10 +42,13 @@ METRICS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Which metrics are taken, and when, counted in updates.
+    """Which metrics are measured, and when, counted in updates.
 
-    They are taken at update 0, at every update up to `dense_until`, at every multiple of `every`, and at the
-    last update.
+    They are measured at update 0, at every update up to `dense_until`, at every multiple of `every`, and at the last
+    update.
+
+    Raises:
+        ValueError: A metric is unknown or a number out of range.
     """
 
     metrics: tuple[str, ...]
@@ -55,11 +59,14 @@ class Measure:
         if unknown := [name for name in self.metrics if name not in METRICS]:
             raise ValueError(f"unknown metrics {unknown}: choose from {', '.join(METRICS)}")
         if self.every < 1 or self.dense_until < 0:
-            raise ValueError(f"{self}: every is at least 1 update, dense_until at least 0")
+            raise ValueError(f"{self}: every must be at least 1 update, dense_until at least 0")
 
     def due(self, update: int, last: int) -> bool:
-        """Whether the metrics are taken after `update` of `last` updates."""
+        """Return whether the metrics are measured after `update` of `last` updates."""
         return update <= self.dense_until or update % self.every == 0 or update == last
+
+
+PER_RUN = {"per_run": True}  # metadata of the fields in which the runs of one stack may differ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,61 +76,70 @@ class Run:
     Attributes:
         hidden: Numbers of hidden units h_1 … h_{L-1}; the network is 784-h_1-…-10 (or -1, see `target`).
         activation: Of the hidden units.
-        skip: Each hidden layer after the first adds its input to its activation (equal widths needed).
-        init: Start of weights and biases. `uniform_fan_in`: U(-s/√fan_in, s/√fan_in); `normal`: N(0, s²);
+        skip: Each hidden layer after the first adds its input to its activation (needs equal widths).
+        init: Initialization of weights and biases. `uniform_fan_in`: U(-s/√fan_in, s/√fan_in); `normal`: N(0, s²);
             `constant`: all equal s; `biased_output`: `uniform_fan_in` with s = 1, then s is added to the
             output bias of class 0, so that the network is confidently wrong on every other class.
         init_scale: The s of `init`.
         loss: `cross_entropy`: -log of the softmax probability of the label; `quadratic`: ½‖output - target‖²;
             both averaged over examples.
-        output: What turns logits into outputs.
+        output: Function from logits to outputs.
         target: `one_hot`: ten outputs; `scaled_label`: one output, target label / 9, read as the nearest digit.
         labels: `labels[d]` is the class as which digit d is trained and tested (Q5 permutes them).
-        optimizer: `sgd` (plain) or `adam` (Kingma & Ba 2015, with bias correction, as torch.optim.Adam).
+        optimizer: One of `analysis.engine.optimizers.OPTIMIZERS`: `sgd` (plain) or `adam` (Kingma & Ba 2015, with
+            bias correction, as torch.optim.Adam).
         learning_rate: η at the first update.
         decay: η at update t (from 0) is learning_rate / (1 + decay · t / updates per epoch).
-        beta1, beta2, epsilon: Adam's constants; without effect for `sgd`.
+        beta1, beta2, epsilon: Adam's constants; without effect for other optimizers.
         batch_size: Examples per update; None is the whole training set (then an epoch is one update). The
             last batch of an epoch is smaller where the size does not divide the training set.
         order: `shuffled`: a new permutation every epoch; `label_sorted`: all zeros first, …, nines last, in
             the data's order within a label, the same every epoch. Without effect for the full batch.
         train_examples: Size of the training set, None for all that validation leaves.
-        train_subset: Which of the disjoint training sets of that size.
+        train_subset: Number of the training set among the disjoint ones of that size.
         validation_examples: Examples held out of training, the same for all runs.
         epochs: Passes over the training set.
-        measures: What is measured, when.
-        seed: Decides the start and the order of examples, nothing else.
+        measures: Which metrics are measured, and when.
+        seed: Determines initialization and sample order, nothing else.
+
+    Raises:
+        ValueError: A name is unknown, a number out of range, or fields do not go together.
     """
 
     hidden: tuple[int, ...] = (300,)
     activation: Activation = "sigmoid"
     skip: bool = False
-    init: Init = "uniform_fan_in"
-    init_scale: float = 1.0
+    init: Init = field(default="uniform_fan_in", metadata=PER_RUN)
+    init_scale: float = field(default=1.0, metadata=PER_RUN)
     loss: Loss = "cross_entropy"
     output: Output = "softmax"
     target: Target = "one_hot"
-    labels: tuple[int, ...] = tuple(range(CLASSES))
+    labels: tuple[int, ...] = field(default=tuple(range(CLASSES)), metadata=PER_RUN)
     optimizer: Optimizer = "sgd"
-    learning_rate: float
-    decay: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
+    learning_rate: float = field(metadata=PER_RUN)
+    decay: float = field(default=0.0, metadata=PER_RUN)
+    beta1: float = field(default=0.9, metadata=PER_RUN)
+    beta2: float = field(default=0.999, metadata=PER_RUN)
+    epsilon: float = field(default=1e-8, metadata=PER_RUN)
     batch_size: int | None = None
-    order: Order = "shuffled"
+    order: Order = field(default="shuffled", metadata=PER_RUN)
     train_examples: int | None = None
-    train_subset: int = 0
+    train_subset: int = field(default=0, metadata=PER_RUN)  # not for full batches: see `per_run_fields`
     validation_examples: int = 0
     epochs: int
     measures: tuple[Measure, ...]
-    seed: int = 0
+    seed: int = field(default=0, metadata=PER_RUN)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if field.type == "float":  # 2 and 2.0 are the same rate and must have the same key
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        for each in dataclasses.fields(self):
+            if each.type == "float":  # 2 and 2.0 are the same rate and must have the same key
+                object.__setattr__(self, each.name, float(getattr(self, each.name)))
         problems = [
+            f"unknown {name} {getattr(self, name)!r}: choose from {', '.join(known)}"
+            for name, known in choices().items()
+            if getattr(self, name) not in known
+        ]
+        problems += [
             text
             for wrong, text in (
                 (
@@ -131,19 +147,19 @@ class Run:
                     "hidden needs at least one layer of at least one unit",
                 ),
                 (self.skip and len(set(self.hidden)) > 1, "skip connections need equal hidden widths"),
-                (sorted(self.labels) != list(range(CLASSES)), "labels is not a permutation of 0 … 9"),
+                (sorted(self.labels) != list(range(CLASSES)), "labels must be a permutation of 0 … 9"),
                 (
                     self.loss == "cross_entropy" and (self.output, self.target) != ("softmax", "one_hot"),
-                    "cross entropy goes with softmax and one-hot targets",
+                    "cross entropy needs softmax and one-hot targets",
                 ),
                 (
                     self.target == "scaled_label" and self.output != "sigmoid",
-                    "a single output goes with a sigmoid",
+                    "a single output needs a sigmoid",
                 ),
-                (self.learning_rate <= 0, "the learning rate is positive"),
-                (self.decay < 0, "decay is not negative"),
-                (self.epochs < 1, "at least one epoch"),
-                (self.batch_size is not None and self.batch_size < 1, "a batch has at least one example"),
+                (self.learning_rate <= 0, "the learning rate must be positive"),
+                (self.decay < 0, "decay must not be negative"),
+                (self.epochs < 1, "epochs must be at least 1"),
+                (self.batch_size is not None and self.batch_size < 1, "batch_size must be at least 1"),
                 (
                     not 0 <= self.validation_examples < TRAIN_EXAMPLES,
                     "validation leaves no training examples",
@@ -156,7 +172,7 @@ class Run:
 
     @property
     def version(self) -> int:
-        """Version of the code that computes a run."""
+        """Version of the engine, part of the keys of results."""
         return ENGINE_VERSION
 
     @property
@@ -168,3 +184,24 @@ class Run:
     def sizes(self) -> tuple[int, ...]:
         """Layer sizes h_0, h_1, …, h_L, inputs and outputs included."""
         return (INPUTS, *self.hidden, self.outputs)
+
+
+@functools.cache
+def choices() -> dict[str, tuple[str, ...]]:
+    """Return the names that may be chosen, by field of Run."""
+    hints = get_type_hints(Run)
+    return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
+
+
+def per_run_fields(run: Run) -> tuple[str, ...]:
+    """Return the names of the fields in which a run may differ from others of its stack."""
+    names = (each.name for each in dataclasses.fields(run) if each.metadata.get("per_run"))
+    # runs with full batches share their images, hence their training set
+    return tuple(name for name in names if name != "train_subset" or run.batch_size is not None)
+
+
+def batch_key(run: Run) -> Run:
+    """Return what runs must have in common to form one stack: the run with a fixed value in all other fields."""
+    fixed: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(run)}
+    fixed["learning_rate"] = 1.0  # has no default
+    return dataclasses.replace(run, **{name: fixed[name] for name in per_run_fields(run)})

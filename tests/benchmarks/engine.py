@@ -4,7 +4,7 @@ A model-step is one update of one network; a stack of R runs makes R of them at 
 The peer is what one would write: nn.Sequential, torch.optim and autograd, one network at a time, minibatches from
 DataLoader(TensorDataset(...)).
 Peer and engine take turns in the same process; figures are medians over the turns.
-WorkerConfig up (loading, compiling, the first epoch) is not timed on either side.
+Warm-up (loading, compiling, the first epoch) is not timed on either side.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from torch.utils.data import DataLoader, TensorDataset
 from analysis import data as mnist
 from analysis.data import Data
 from analysis.engine.network import reference_model
+from analysis.engine.optimizers import update_rule
 from analysis.engine.run import Measure, Run
-from analysis.engine.stack import Part, Stack
+from analysis.engine.stack import Split, Stack
 from analysis.engine.torch_backend import TorchBackend
 from analysis.engine.training import backend_name, train
 
@@ -43,7 +44,7 @@ RATES = (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 2.0, 5.0, 8.0)
 
 @dataclass(frozen=True)
 class Work:
-    """What is compared.
+    """A piece of work on which engine and peer are compared.
 
     Attributes:
         name: For the table.
@@ -59,7 +60,7 @@ class Work:
 
     @property
     def stack(self) -> list[Run]:
-        """Runs with rates and seeds of their own."""
+        """The runs, each with its own learning rate and seed."""
         rates = RATES if self.run.batch_size is None else (self.run.learning_rate,)
         return [replace(self.run, learning_rate=rates[i % len(rates)], seed=i) for i in range(self.runs)]
 
@@ -93,7 +94,7 @@ WORKS = (
 
 
 def engine_step(work: Work, data: Data) -> float:
-    """Seconds per model-step of a stack, its measurements included."""
+    """Return seconds per model-step of a stack, its measurements included."""
     times: list[tuple[int, float]] = []
     train(work.stack, data, CPU, progress=lambda done, _: times.append((done, time.perf_counter())))
     (first, begin), (last, end) = times[0], times[-1]
@@ -101,11 +102,10 @@ def engine_step(work: Work, data: Data) -> float:
 
 
 def plain_step(work: Work, data: Data) -> float:
-    """Seconds per step of one network in plain PyTorch, with the same measurements."""
+    """Return seconds per step of one network in plain PyTorch, with the same measurements."""
     run = work.run
     net = reference_model(run)
-    kind = torch.optim.SGD if run.optimizer == "sgd" else torch.optim.Adam
-    optimizer = kind(net.parameters(), lr=run.learning_rate)
+    optimizer = update_rule(run.optimizer).reference(net.parameters(), run)
     begin = 0.0
     for step, (images, labels) in zip(range(work.peer_steps + 1), batches(run, data), strict=False):
         if step == 1:
@@ -121,7 +121,7 @@ def plain_step(work: Work, data: Data) -> float:
 
 
 def batches(run: Run, data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches without end, as one would write them."""
+    """Yield batches without end, as one would write them."""
     if run.batch_size is None:
         while True:
             yield data.train_images, data.train_labels
@@ -131,14 +131,14 @@ def batches(run: Run, data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def operations(work: Work, data: Data) -> float:
-    """Floating-point operations that the engine does for one model-step: it skips zeros, or pixels that are zero."""
+    """Return the engine's floating-point operations for one model-step: it skips zeros, or pixels that are zero."""
     run = work.run
     full = run.batch_size is None
     if backend_name([run], CPU).startswith("numba"):
         train_inputs = test_inputs = int(data.train_images[:1000].count_nonzero()) / 1000
     else:
         stack = Stack(work.stack, data, CPU, torch.float32)
-        train_inputs, test_inputs = (inputs_per_example(stack, part) for part in (stack.train, stack.test))
+        train_inputs, test_inputs = (inputs_per_example(stack, split) for split in (stack.train, stack.test))
     upper = sum((below + 1) * units for below, units in zip(run.sizes[1:], run.sizes[2:], strict=False))
     train = 2 * (train_inputs + 1) * run.hidden[0] + 3 * upper
     test = (test_inputs + 1) * run.hidden[0] + upper
@@ -147,21 +147,21 @@ def operations(work: Work, data: Data) -> float:
     )
 
 
-def inputs_per_example(stack: Stack, part: Part) -> float:
-    """How many inputs the torch back end multiplies with, on average."""
-    chunks = list(TorchBackend(stack).chunks(part))
-    return sum(chunk.inputs.shape[-2] * chunk.inputs.shape[-1] for chunk in chunks) / len(part)
+def inputs_per_example(stack: Stack, split: Split) -> float:
+    """Return the mean number of inputs that the torch back end multiplies with."""
+    chunks = list(TorchBackend(stack).chunks(split))
+    return sum(chunk.inputs.shape[-2] * chunk.inputs.shape[-1] for chunk in chunks) / len(split)
 
 
 def sgemm() -> float:
-    """This machine's floating-point operations per second in a large product of single-precision matrices."""
+    """Return this machine's floating-point operations per second in a large product of float32 matrices."""
     a, b = torch.rand(2, 2048, 2048)
     a @ b
     return 2 * 2048**3 / statistics.median(timed(lambda: a @ b) for _ in range(5))
 
 
 def bandwidth() -> float:
-    """Bytes per second that this machine reads and writes when it copies memory."""
+    """Return the bytes per second that this machine reads and writes when it copies memory."""
     source = torch.rand(2**26)
     target = torch.empty_like(source)
     target.copy_(source)
@@ -169,14 +169,14 @@ def bandwidth() -> float:
 
 
 def timed(function: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
+    """Return the seconds that a call takes."""
     begin = time.perf_counter()
     function()
     return time.perf_counter() - begin
 
 
 def peak_memory(side: str, index: int) -> float:
-    """Peak memory in MB of a process that does one piece of work on one side."""
+    """Return the peak memory, in MB, of a process that does one piece of work on one side."""
     work, data = WORKS[index], mnist.load()
     {"plain": plain_step, "engine": engine_step}[side](work, data)
     kilo = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
@@ -184,13 +184,13 @@ def peak_memory(side: str, index: int) -> float:
 
 
 def in_own_process(side: str, index: int) -> float:
-    """`peak_memory`, measured in a fresh process."""
+    """Return `peak_memory`, measured in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(peak_memory, side, index).result()
 
 
 def compare() -> list[dict[str, object]]:
-    """One row per piece of work."""
+    """Return one row per piece of work."""
     # first, while this process is small: a child's peak begins with its parent's
     memory = [[in_own_process(side, index) for side in ("plain", "engine")] for index in range(len(WORKS))]
     data = mnist.load()
@@ -226,7 +226,7 @@ def compare() -> list[dict[str, object]]:
 
 
 def growth() -> list[dict[str, object]]:
-    """Time of one update of a stack against its size, the number of examples and the width, with its exponent."""
+    """Return the time of a stack's update against its size, number of examples and width, with the exponents."""
     data = mnist.load()
     full = replace(FULL, measures=AT_THE_ENDS, epochs=4)
     axes: dict[str, list[tuple[int, Work]]] = {
@@ -257,7 +257,7 @@ def growth() -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Prints both tables, and writes the comparison as JSON if asked to."""
+    """Print both tables, and write the comparison as JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparison as a JSON list")
     file = parser.parse_args().json

@@ -1,4 +1,4 @@
-"""The network of a run: β, start, order, subsets."""
+"""The network of a run: number of parameters, initialization, sample order, training sets."""
 
 import math
 from dataclasses import replace
@@ -28,7 +28,7 @@ def test_parameters_are_those_of_the_source_report(sizes, beta):
 
 @pytest.mark.parametrize("hidden", [(300,), (7, 7, 7)])
 @pytest.mark.parametrize("skip", [False, True])
-def test_the_plain_network_has_beta_parameters_and_the_runs_start(hidden, skip):
+def test_the_reference_model_has_beta_parameters_and_the_runs_initialization(hidden, skip):
     run = replace(RUN, hidden=hidden, skip=skip)
     net = reference_model(run, torch.float64)
     assert sum(tensor.numel() for tensor in net.parameters()) == num_parameters(run.sizes)
@@ -38,19 +38,19 @@ def test_the_plain_network_has_beta_parameters_and_the_runs_start(hidden, skip):
     assert torch.equal(torch.nn.utils.parameters_to_vector(net.parameters()), flat)
 
 
-def test_the_start_is_the_same_in_either_precision():
+def test_the_initialization_is_the_same_in_either_precision():
     for single, double in zip(initial_weights(RUN), initial_weights(RUN, torch.float64), strict=True):
         assert torch.equal(single, double.float())
 
 
-def test_uniform_start_has_the_bounds_of_nn_linear():
+def test_the_uniform_initialization_has_the_bounds_of_nn_linear():
     for layer, inputs in zip(initial_weights(RUN), (784, 300), strict=True):
         bound = 1 / math.sqrt(inputs)
         assert 0.99 * bound < layer.abs().max() <= bound
         assert layer.std() == pytest.approx(bound / math.sqrt(3), rel=0.02)
 
 
-def test_other_starts():
+def test_other_initializations():
     assert initial_weights(replace(RUN, init="normal", init_scale=0.5))[0].std() == pytest.approx(
         0.5, rel=0.01
     )
@@ -63,11 +63,11 @@ def test_other_starts():
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(usual, biased, strict=True))
 
 
-def test_seeds_decide_the_start():
+def test_seeds_determine_the_initialization():
     assert not torch.equal(initial_weights(RUN)[0], initial_weights(replace(RUN, seed=1))[0])
 
 
-def test_an_epoch_is_a_permutation_of_its_own():
+def test_every_epoch_has_its_own_permutation():
     digits = torch.arange(100) % 10
     epochs = [sample_order(RUN, epoch, digits) for epoch in (0, 1, 0)]
     assert torch.equal(epochs[0].sort().values, torch.arange(100))
@@ -76,12 +76,12 @@ def test_an_epoch_is_a_permutation_of_its_own():
     assert not torch.equal(epochs[0], sample_order(replace(RUN, seed=1), 0, digits))
 
 
-def test_sorted_order_keeps_the_datas_order_within_a_label():
+def test_examples_sorted_by_label_keep_the_datas_order_within_a_label():
     digits = torch.tensor([1, 0, 2, 0, 1])
     assert sample_order(replace(RUN, order="label_sorted"), 3, digits).tolist() == [1, 3, 0, 4, 2]
 
 
-def test_training_sets_are_disjoint_and_leave_the_validation_examples_out():
+def test_training_sets_are_disjoint_and_exclude_the_validation_examples():
     run = replace(RUN, train_examples=30, validation_examples=10)
     sets = [training_indices(replace(run, train_subset=subset), 100) for subset in range(3)]
     held_out = validation_indices(run, 100)

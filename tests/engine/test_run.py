@@ -1,4 +1,4 @@
-"""A description's key is the same everywhere, and another for every other description."""
+"""A job's key is the same everywhere and different for every other job; impossible runs are refused."""
 
 from __future__ import annotations
 
@@ -10,44 +10,40 @@ import subprocess
 import sys
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from analysis.campaign.keys import Job, Program, canonical_json, identity, key
-from analysis.engine.run import METRICS, Measure, Run
+from analysis.engine.run import METRICS, Measure, Run, choices
 
 DATA = "5" * 64
 MEASURES = (Measure(metrics=("train_loss", "test_loss"), every=10, dense_until=5),)
 RUN = Run(learning_rate=0.5, epochs=20, measures=MEASURES)
-PROGRAM = Program(function="somewhere:something", arguments=(("epochs", 3),))
+PROGRAM = Program(
+    name="capacity.decomposition",
+    function=pd.DataFrame,
+    arguments=(("epochs", 40), ("examples", 5_000), ("hidden", (300,)), ("subsets", 10)),
+)
 
-# One other value for every field of a description.
-OTHERS: dict[str, Any] = {
-    "hidden": (10, 10),
-    "activation": "tanh",
-    "skip": True,
-    "init": "normal",
-    "init_scale": 0.1,
-    "loss": "quadratic",
-    "output": "sigmoid",
-    "target": "scaled_label",
-    "labels": (1, 0, 2, 3, 4, 5, 6, 7, 8, 9),
-    "optimizer": "adam",
-    "learning_rate": 0.6,
-    "decay": 0.1,
-    "beta1": 0.8,
-    "beta2": 0.99,
-    "epsilon": 1e-7,
-    "batch_size": 128,
-    "order": "label_sorted",
-    "train_examples": 1_000,
-    "train_subset": 1,
-    "validation_examples": 5_000,
-    "epochs": 21,
-    "measures": (Measure(metrics=("train_loss",), every=10, dense_until=5),),
-    "seed": 1,
-}
+# One other value for every field of a run.
+OTHERS: dict[str, Any] = (
+    {field.name: 0.7 for field in dataclasses.fields(Run) if field.type == "float"}
+    | {name: names[-1] for name, names in choices().items()}
+    | {
+        "hidden": (10, 10),
+        "skip": True,
+        "labels": (1, 0, 2, 3, 4, 5, 6, 7, 8, 9),
+        "batch_size": 128,
+        "train_examples": 1_000,
+        "train_subset": 1,
+        "validation_examples": 5_000,
+        "epochs": 21,
+        "measures": (Measure(metrics=("train_loss",), every=10, dense_until=5),),
+        "seed": 1,
+    }
+)
 
 
 measures = st.builds(
@@ -74,18 +70,24 @@ runs = st.builds(
 
 
 def test_known_keys_stay() -> None:
-    """Cached results are found by these: the same text, hence key, on every machine and Python version."""
+    """Cached results are looked up by these: the same text, hence key, on every machine and Python version."""
     assert canonical_json(RUN) == (
         '{"epochs":20,"kind":"Run","learning_rate":0.5,'
         '"measures":[{"dense_until":5,"every":10,"metrics":["train_loss","test_loss"]}]}'
     )
     assert identity(RUN) == "612093e2f9902091"
-    assert identity(PROGRAM) == "19ddc23032153479"
+    assert identity(PROGRAM) == "6cfb3e06bc0c0c84"
 
 
 @pytest.mark.parametrize("job", [RUN, PROGRAM])
 def test_the_key_is_the_same_in_other_processes(job: Job) -> None:
-    code = f"from analysis.engine.run import *\nprint(key({job!r}, {DATA!r}))"
+    described = {name: value for name, value in vars(job).items() if name != "function"}
+    function = "" if isinstance(job, Run) else "function=print, "
+    code = f"""
+from analysis.campaign.keys import Program, key
+from analysis.engine.run import Measure, Run
+print(key({type(job).__name__}({function}**{described!r}), {DATA!r}))
+"""
     for hash_seed in ("0", "1"):
         printed = subprocess.run(
             [sys.executable, "-c", code],
@@ -133,10 +135,10 @@ def test_every_field_is_part_of_the_key() -> None:
     assert len(keys) == 1 + len(OTHERS)
 
 
-def test_a_program_is_its_function_and_arguments() -> None:
+def test_a_program_is_its_name_and_arguments() -> None:
     changed = [
-        dataclasses.replace(PROGRAM, function="somewhere:other"),
-        dataclasses.replace(PROGRAM, arguments=(("epochs", 4),)),
+        dataclasses.replace(PROGRAM, name="some.other"),
+        dataclasses.replace(PROGRAM, arguments=(("epochs", 41),)),
         dataclasses.replace(PROGRAM, arguments=()),
     ]
     assert len({identity(each) for each in (PROGRAM, *changed)}) == 4
@@ -163,6 +165,7 @@ def test_a_rate_given_as_an_integer_is_the_same_rate() -> None:
         {"hidden": (10, 20), "skip": True},
         {"labels": (0,) * 10},
         {"output": "sigmoid"},
+        {"activation": "sine"},
         {"target": "scaled_label", "loss": "quadratic"},
         {"learning_rate": 0.0},
         {"decay": -1.0},
