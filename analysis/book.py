@@ -80,11 +80,11 @@ class Page:
 
 def open_page(name: str) -> Page:
     """Open a question's page: evaluate its findings, know its exhibits."""
-    (question,) = (question for question in QUESTIONS if question.name == name)
+    question = next(each for each in QUESTIONS if each.name == name)
     return Page(
         question,
         {name: evaluate(claim) for name, claim in of_kind(question, Finding).items()},
-        {exhibit.label: exhibit for exhibit in of_kind(question, Exhibit).values()},
+        {each.label: each for each in of_kind(question, Exhibit).values()},
     )
 
 

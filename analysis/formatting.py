@@ -26,7 +26,9 @@ LABELS: dict[str, str] = {
     "scaled_label_quadratic_sigmoid": "single output, quadratic",
 }
 _WORDS = {
-    **dict(enumerate("no one two three four five six seven eight nine ten eleven twelve".split())),
+    **dict(enumerate(("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))),
+    11: "eleven",
+    12: "twelve",
     20: "twenty",
 }
 

@@ -59,7 +59,7 @@ def test_an_interval_needs_several_values() -> None:
 def test_counts_names_and_enumerations_in_words() -> None:
     assert count_words(1, "seed") == "one seed"
     assert count_words(3, "seed") == "three seeds"
-    assert count_words(20, "pass", "passes") == "20 passes"
+    assert count_words(30, "pass", "passes") == "30 passes"
     assert format_count(1, "pass", "passes") == "1 pass"
     assert format_count(1_000, "seed") == "1,000 seeds"
     assert join_english(["a", "b", "c"]) == "a, b and c"
