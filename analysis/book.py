@@ -7,8 +7,8 @@ Files that a page shows or links to (figures, CSV) are written to `report/genera
 
 from __future__ import annotations
 
-import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,11 +23,13 @@ from analysis.exhibits import Content, Exhibit, Table
 from analysis.files import write_atomically
 from analysis.findings import Finding, Statement, Verdict, evaluate, of_kind, seed_support
 from analysis.formatting import escape_markdown, join_english, markdown_table
+from analysis.plotting import svg
 from analysis.question import Preset, Question
 from analysis.questions import QUESTIONS
 from analysis.results import cached
 from analysis.setup import describe_setup
 
+NAMES = [question.name for question in QUESTIONS]
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
 
 
@@ -83,12 +85,12 @@ def open_page(name: str) -> Page:
     question = next(each for each in QUESTIONS if each.name == name)
     return Page(
         question,
-        {name: evaluate(claim) for name, claim in of_kind(question, Finding).items()},
+        {key: evaluate(claim) for key, claim in of_kind(question, Finding).items()},
         {each.label: each for each in of_kind(question, Exhibit).values()},
     )
 
 
-def provisional_banner(names: tuple[str, ...] = tuple(question.name for question in QUESTIONS)) -> Markdown:
+def provisional_banner(names: Sequence[str] = NAMES) -> Markdown:
     """Return a warning that some of these experiments show quick results; a comment where all are full.
 
     (Quarto shows the source of an inline value that is empty.)
@@ -124,10 +126,8 @@ def show(label: str, content: Content) -> None:
     if isinstance(content, Table):
         print(f"{markdown_table(content.frame, content.widths)}\n\n: {content.caption} {{#{label}}}\n")
         return
-    file = io.BytesIO()
-    content.figure.savefig(file, format="svg", metadata={"Date": None})
+    write_atomically(GENERATED / f"{label}.svg", svg(content.figure))
     plt.close(content.figure)
-    write_atomically(GENERATED / f"{label}.svg", file.getvalue())
     alt = content.alt.replace('"', "&quot;")
     print(f'![{content.caption}](generated/{label}.svg){{#{label} fig-alt="{alt}"}}\n')
 

@@ -6,7 +6,9 @@ ends.
 
 from __future__ import annotations
 
+import io
 import math
+import re
 from typing import Any
 
 import matplotlib as mpl
@@ -16,6 +18,7 @@ import matplotlib.ticker
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 
 # Okabe & Ito's colours, told apart by the colour-blind; train and test also differ in grey.
 TRAIN, TEST = "#0072b2", "#d55e00"
@@ -125,6 +128,26 @@ def train_test_legend(axes: Axes) -> None:
     axes.legend(
         handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in TRAIN_TEST.items()]
     )
+
+
+def svg(figure: Figure) -> bytes:
+    """Return a figure as SVG, the same bytes for the same figure.
+
+    The last digits of where the layout puts axes vary: they are rounded. Matplotlib names clip paths and markers by
+    hashes of such digits: here they are numbered.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        x, y, width, height = (round(side, 6) for side in axes.get_position(original=True).bounds)
+        axes.set_position((x, y, width, height))
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue().decode()
+    names = dict.fromkeys(re.findall(r'id="([a-zA-Z]*[0-9a-f]{10})"', text))
+    for number, name in enumerate(names):
+        text = text.replace(name, f"e{number}")
+    return text.encode()
 
 
 def loss_panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:

@@ -406,7 +406,7 @@ def first_failure(tree: Path, tests: Iterable[str]) -> str:
         UnjudgedError: It fails otherwise than by an assertion: code that only crashes is no wrong engine.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests],
+        [sys.executable, "-m", "pytest", "-x", "-n", "0", "-p", "no:cacheprovider", *tests],
         cwd=tree,
         env=os.environ | {"COLUMNS": "1000"},  # so that pytest cuts no name short
         capture_output=True,

@@ -31,6 +31,7 @@ def test_mutants_have_names_of_their_own() -> None:
     assert len(BY_NAME) == len(MUTANTS)
 
 
+@pytest.mark.slow
 def test_the_table_tells_what_is_caught_and_what_survives(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

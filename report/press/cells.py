@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import v4
+from traitlets.config import Config
 
 from report.press.chapters import Cell, Chapter, Inline, Text
 from report.press.config import Book
@@ -50,13 +52,23 @@ async def execute(book: Book, chapter: Chapter, work: Path) -> str:
 async def _run(book: Book, cells: list[Inline | Cell]) -> list[list[dict[str, Any]]]:
     sources = [_SETUP, *(cell.source for cell in cells)]
     notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])  # type: ignore[no-untyped-call]
-    client = NotebookClient(
-        notebook,
-        kernel_name="python3",
-        timeout=_PATIENCE,
-        extra_arguments=["--log-level=ERROR"],  # ipykernel warns that its local sockets are not encrypted
-        resources={"metadata": {"path": str(book.project)}},
-    )
+    with tempfile.TemporaryDirectory() as sockets:
+        # Files, not TCP ports: of two kernels that start at once, both may choose the same port.
+        transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        client = NotebookClient(
+            notebook,
+            kernel_name="python3",
+            config=transport,
+            timeout=_PATIENCE,
+            resources={"metadata": {"path": str(book.project)}},
+        )
+        await _execute(client, cells)
+    return [cell.outputs for cell in notebook.cells[1:]]
+
+
+async def _execute(client: NotebookClient, cells: list[Inline | Cell]) -> None:
+    """Run all cells of a notebook, whose first one is ours."""
+    notebook = client.nb
     async with client.async_setup_kernel():
         for index, cell in enumerate(notebook.cells):
             at = cells[max(index - 1, 0)]
@@ -70,7 +82,6 @@ async def _run(book: Book, cells: list[Inline | Cell]) -> list[list[dict[str, An
             except CellTimeoutError:
                 message = f"the cell ran longer than {_PATIENCE} s: chapters draw, they do not compute"
                 raise refuse(at.file, at.line, message) from None
-    return [cell.outputs for cell in notebook.cells[1:]]
 
 
 def _raised_at(cell: Inline | Cell, error: CellExecutionError) -> int:

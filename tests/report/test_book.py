@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from bs4 import BeautifulSoup
 
 from analysis.findings import Finding, of_kind
 from analysis.questions import QUESTIONS
 from analysis.questions.learning_rate.runs import LEARNING_RATES
 from report.check import check
+
+pytestmark = pytest.mark.xdist_group("book")  # one worker renders what they share
 
 
 def pages(book: Path) -> dict[str, BeautifulSoup]:

@@ -195,6 +195,7 @@ def planted(blocks: list[str], unknown: tuple[str, int], place: Random) -> tuple
     return [*blocks[:at], text, *blocks[at:]], line
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     book=books(),

@@ -10,6 +10,8 @@ from playwright.sync_api import Browser
 
 from tests.helpers.browsing import PHONE, WIDE, assert_pages_fit, chromium, served, watch
 
+pytestmark = pytest.mark.xdist_group("book")  # one worker renders what they share
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -33,7 +33,7 @@ local function count(token)
   return chapter.seen[token]
 end
 
-local function class_tokens(class) return { "." .. class, class } end
+local function class_tokens(class) return { "." .. class, "::: " .. class, ":::" .. class, class } end
 
 -- What a heading or caption begins with in the source: a mark, then words that may have markup among them.
 local function begins(mark, words)
