@@ -22,8 +22,6 @@ from tests.helpers.digits import DIGEST
 pytest.importorskip("torch")
 distributed = pytest.importorskip("distributed")
 dask_executor = pytest.importorskip("analysis.campaign.dask_executor")
-
-pytestmark = pytest.mark.xdist_group("dask")  # they share a cluster, in their order
 ROOT = Path(__file__).parents[2]
 # Workers under test cannot write results or checkpoints.
 READ_ONLY = """

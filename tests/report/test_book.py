@@ -13,8 +13,6 @@ from analysis.questions import QUESTIONS
 from analysis.questions.learning_rate.runs import LEARNING_RATES
 from report.check import check
 
-pytestmark = pytest.mark.xdist_group("book")  # one worker renders what they share
-
 
 def pages(book: Path) -> dict[str, BeautifulSoup]:
     return {
@@ -88,3 +86,19 @@ def test_the_body_is_concise(book: Path) -> None:
         if re.search(r"^Appendix A", page.extract_text(), re.MULTILINE) and number > 2
     )
     assert appendix <= 25
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["WIDE", "PHONE"])
+def test_every_page_fits_a_real_browser(book: Path, size: str, scheme: str) -> None:
+    from tests.helpers import browsing  # here: without Chromium, only this is skipped
+
+    addresses = [
+        path.relative_to(book).as_posix() for path in book.rglob("*.html") if "pagefind" not in path.parts
+    ]
+    with (
+        browsing.chromium() as browser,
+        browsing.served(book) as site,
+        browsing.watch(browser, site) as watched,
+    ):
+        browsing.assert_pages_fit(watched, site, addresses, getattr(browsing, size), scheme)

@@ -10,8 +10,6 @@ from playwright.sync_api import Browser, expect
 
 from tests.helpers.browsing import PHONE, WIDE, Watched, assert_pages_fit, chromium, served, watch
 
-pytestmark = pytest.mark.xdist_group("press")  # one worker renders what they share
-
 PAGES = ("index.html", "report/parts.html", "report/references.html", "report/more.html", "report/last.html")
 
 

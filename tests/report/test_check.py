@@ -10,8 +10,6 @@ import pytest
 
 from report.check import check, main
 
-pytestmark = pytest.mark.xdist_group("press")  # one worker renders what they share
-
 Damage = Callable[[Path], None]
 ONE = "report/one.html"
 

@@ -19,8 +19,6 @@ from report.__main__ import main
 from report.press import BookError, render
 from tests.report.facts import site_facts
 
-pytestmark = pytest.mark.xdist_group("press")  # one worker renders what they share
-
 HERE = Path(__file__).parent
 WriteBook = Callable[[dict[str, str]], Path]
 
