@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pandas as pd
@@ -39,12 +39,35 @@ def assert_refuted(question: str, name: str, alter: Alter) -> None:
     assert evaluate(claim(question, name), lambda asked: altered(cached(asked), alter)).failed
 
 
+def assert_refutable(question: str, name: str) -> None:
+    """Assert that the results at hand support a finding, and that some standard alteration of them refutes it."""
+    finding = claim(question, name)
+    genuine = evaluate(finding)
+    assert genuine.supported or "quick" in {cached(each).preset for each in finding.results}, genuine
+    for alter in standard_alterations(cached(finding.results[0])):
+        if evaluate(finding, lambda asked, alter=alter: altered(cached(asked), alter)).failed:
+            return
+    raise AssertionError(
+        f"no standard alteration refutes {name}: test it in tests/questions/test_{question}.py"
+    )
+
+
 def assert_follows_results(question: str, name: str, alter: Alter) -> None:
     """Assert that the verdict on a statement by others is the opposite one on altered results."""
     before = evaluate(claim(question, name))
     after = evaluate(claim(question, name), lambda asked: altered(cached(asked), alter))
     assert before.failed is not None
     assert after.supported is not before.supported
+
+
+def standard_alterations(found: Results) -> Iterator[Alter]:
+    """Give the ways in which results are altered where a question has no contradictions of its own."""
+    yield reverse_values
+    for metric in found.rows["metric"].unique():
+        for value in (0.0, 0.1, 1.0):
+            yield constant(value, metric)
+        for factor in (0.1, 10.0):
+            yield times(factor, metric)
 
 
 def reverse_values(rows: pd.DataFrame) -> pd.DataFrame:
