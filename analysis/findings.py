@@ -93,7 +93,7 @@ def finding(*results: str, headline: bool = False) -> Callable[[Callable[..., Ev
 
 
 def statement(*results: str, said: str) -> Callable[[Callable[..., Evidence]], Statement]:
-    """Make a function over these experiments' results the judge of what others state."""
+    """Make a function over these experiments' results a check of what others state."""
     return lambda function: Statement(function.__name__, results, function, said)
 
 

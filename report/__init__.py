@@ -1,1 +1,1 @@
-"""The report: its chapters, the press that renders them where Quarto is not installed, and the check."""
+"""The report: its chapters, the offline renderer that renders them where Quarto is not installed, and the check."""

@@ -1,4 +1,4 @@
-"""`python -m report`: renders the book into `_book/`, with Quarto where it is installed, else with the press.
+"""`python -m report`: renders the book into `_book/`, with Quarto where it is installed, else by itself.
 
 The book that was there stays until the new one is whole. Exit codes: 0 rendered and checked, 1 the book cannot be
 rendered or its check failed, 2 usage.

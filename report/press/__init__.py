@@ -1,4 +1,4 @@
-"""The press renders a Quarto book into an HTML site and one PDF where the Quarto program is not installed.
+"""The offline renderer renders a Quarto book into an HTML site and one PDF where the Quarto program is not installed.
 
 It knows exactly these features, gives what Quarto gives for them, and refuses anything else with file and line:
 

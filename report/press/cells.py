@@ -156,7 +156,7 @@ def _output(
         raise refuse(
             cell.file,
             cell.line,
-            f"the cell shows {', '.join(data)}: the press knows SVG, PNG, markdown, HTML tables and text",
+            f"the cell shows {', '.join(data)}: the offline renderer knows SVG, PNG, markdown, HTML tables and text",
         )
 
 

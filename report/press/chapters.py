@@ -173,7 +173,8 @@ def _refuse_shortcode(line: Line) -> None:
         raise refuse(
             line.file,
             line.number,
-            f"shortcode {found.group(1)!r}: the press knows only {{{{< include FILE >}}}}, alone on its line",
+            f"shortcode {found.group(1)!r}: the offline renderer knows only {{{{< include FILE >}}}}, "
+            "alone on its line",
         )
 
 
@@ -220,7 +221,7 @@ def _check_option(line: Line, key: str, value: object) -> None:
     expected = OPTIONS.get(key)
     if expected is None:
         known = ", ".join(OPTIONS)
-        raise refuse(line.file, line.number, f"unknown cell option {key}: the press knows {known}")
+        raise refuse(line.file, line.number, f"unknown cell option {key}: the offline renderer knows {known}")
     if isinstance(expected, tuple):
         if value not in expected:
             allowed = ", ".join(str(option).lower() for option in expected)

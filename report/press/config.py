@@ -1,4 +1,4 @@
-"""`_quarto.yml`: the keys that the press knows, and the book that they describe."""
+"""`_quarto.yml`: the keys that the offline renderer knows, and the book that they describe."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import yaml
 from report.press.problems import BookError, Problem, refuse
 
 CONFIG = "_quarto.yml"
-HOME = Path(__file__).resolve().parents[2]  # where the press lies, with the layout that it brings along
+HOME = (
+    Path(__file__).resolve().parents[2]
+)  # where the offline renderer lies, with the layout that it brings along
 LAYOUT = "article"
 
 Schema = dict[str, Any]
 
 # A value is a type, a tuple of allowed values, or a schema of its own. Keys marked with QUARTO say how Quarto's own
-# pages look; the press has its own look and passes them over.
+# pages look; the offline renderer has its own look and passes them over.
 QUARTO = object()
 # One file of the project or a list of them.
 FILES = object()
@@ -164,7 +166,9 @@ def _problems(node: yaml.Node | None, value: Any, schema: Schema, where: str) ->
         expected = schema.get(key)
         if expected is None:
             known = ", ".join(sorted(schema))
-            yield Problem(CONFIG, line, f"unknown key {name}: the press knows {known}; take it out")
+            yield Problem(
+                CONFIG, line, f"unknown key {name}: the offline renderer knows {known}; take it out"
+            )
         elif expected is QUARTO:
             continue
         elif expected is FILES:
@@ -175,7 +179,9 @@ def _problems(node: yaml.Node | None, value: Any, schema: Schema, where: str) ->
         elif isinstance(expected, tuple):
             if found not in expected:
                 allowed = " or ".join(str(option) for option in expected)
-                yield Problem(CONFIG, line, f"{name} is {found}: the press supports {allowed} only")
+                yield Problem(
+                    CONFIG, line, f"{name} is {found}: the offline renderer supports {allowed} only"
+                )
         elif not isinstance(found, expected):
             yield Problem(CONFIG, line, f"{name} should be a {expected.__name__}, not {found!r}")
 

@@ -1,4 +1,4 @@
-"""Books for the tests of the press, rendered once a session."""
+"""Books for the tests of the offline renderer, rendered once a session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = HERE.parents[1]
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample book, rendered by the press."""
+    """The sample book, rendered by the offline renderer."""
     return rendered(HERE / "book", tmp_path_factory.mktemp("sample") / "book")
 
 
@@ -29,7 +29,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fuller(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A book with all that the press knows beside what the sample has, in the project's own layout."""
+    """A book with all that the offline renderer knows beside what the sample has, in the project's own layout."""
     return rendered(HERE / "fuller", tmp_path_factory.mktemp("fuller") / "book")
 
 

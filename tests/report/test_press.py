@@ -1,4 +1,4 @@
-"""The press gives what real Quarto gives, and refuses what it does not know with file and line."""
+"""The offline renderer gives what real Quarto gives, and refuses what it does not know with file and line."""
 
 from __future__ import annotations
 
@@ -683,7 +683,7 @@ def test_an_old_quarto_is_passed_over_and_refused_when_asked_for(
     fake_quarto("1.8.25", "exit 3")
     project = write_book({"one.qmd": "# One\n\n@tbl-none\n"})
     assert main(["--project", str(project)]) == 1
-    assert "one.qmd:3" in capsys.readouterr().err, "the press was at work"
+    assert "one.qmd:3" in capsys.readouterr().err, "the offline renderer was at work"
     with pytest.raises(SystemExit) as stopped:
         main(["--engine", "quarto", "--project", str(project)])
     assert stopped.value.code == 2

@@ -1,4 +1,4 @@
-"""Books made of whatever the press knows render, each label once; with anything else in them it says where."""
+"""Books of whatever the offline renderer knows render, each label once; anything else in them is refused with its line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WORDS = (
     "odd", "aside", "collapse", "Odd words", "`@fig-odder`",
 )  # fmt: skip
 
-# What the press knows; `…` becomes words, `@` a label, and the kind of label that it gives comes first.
+# What the offline renderer knows; `…` becomes words, `@` a label, and the kind of label that it gives comes first.
 BLOCKS = (
     ("", "…"),
     ("", "> …"),

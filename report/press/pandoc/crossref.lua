@@ -1,5 +1,5 @@
 -- Numbers figures, tables, equations and sections by chapter, resolves references to them, and writes floats,
--- equations, callouts and code in the way of the output format. What the press does not know is a problem: all
+-- equations, callouts and code in the way of the output format. What the offline renderer does not know is a problem: all
 -- problems are told on stderr, one JSON object a line, and nothing is rendered.
 local book = pandoc.json.decode(io.open(os.getenv("PRESS_BOOK")):read("a"))
 local html = book.format == "html"
@@ -82,7 +82,7 @@ local function raw_inline(text) return pandoc.RawInline(book.format, text) end
 local function only(attributes, allowed, what)
   for key in pairs(attributes) do
     if not allowed[key] then
-      problem({ key .. "=", key }, what .. " has the attribute '" .. key .. "', which the press does not support: take it out")
+      problem({ key .. "=", key }, what .. " has the attribute '" .. key .. "', which the offline renderer does not support: take it out")
     end
   end
 end
@@ -253,7 +253,7 @@ local function cite(c)
         end
       end }
     elseif FOREIGN[kind or ""] then
-      problem(token, "reference to @" .. item.id .. ": the press numbers fig-, tbl-, eq- and sec- only")
+      problem(token, "reference to @" .. item.id .. ": the offline renderer numbers fig-, tbl-, eq- and sec- only")
     elseif not book.references[item.id] then
       problem(token, "citation of @" .. item.id .. ", which is not in the bibliography")
     end
@@ -284,7 +284,7 @@ local inline_filter = {
     if show == false then return {}, false end
     if span.classes:includes "content-visible" then return nil end
     for _, class in ipairs(span.classes) do
-      if class ~= "math" then problem(class_tokens(class), "span of class '" .. class .. "', which the press does not support") end
+      if class ~= "math" then problem(class_tokens(class), "span of class '" .. class .. "', which the offline renderer does not support") end
     end
     only(span.attributes, {}, "a span")
     if span.identifier ~= "" then anchor(span.identifier) end
@@ -396,7 +396,7 @@ local function html_table(text)
     end
   end
   if not found then
-    problem("", "the cell shows HTML that is not one table: the press knows tables only")
+    problem("", "the cell shows HTML that is not one table: the offline renderer knows tables only")
     return {}
   end
   found.attr = pandoc.Attr()
@@ -557,7 +557,7 @@ local function paragraph(para)
       end
     else
       if item.t == "Str" and item.text:match("{#%a+%-") then
-        problem(item.text, "label " .. item.text .. " belongs to nothing: the press knows it after an equation $$ … $$, "
+        problem(item.text, "label " .. item.text .. " belongs to nothing: the offline renderer knows it after an equation $$ … $$, "
           .. "an image, a table's caption or a heading")
       end
       rest:insert(item)
@@ -587,11 +587,11 @@ end
 local function callout(div, class)
   local kind = class:match("^callout%-(.*)$")
   if not CALLOUTS[kind] then
-    problem(class_tokens(class), "callout of kind '" .. kind .. "': the press knows note, tip, warning, caution and important")
+    problem(class_tokens(class), "callout of kind '" .. kind .. "': the offline renderer knows note, tip, warning, caution and important")
     return {}
   end
   only(div.attributes, {}, "a callout")
-  if div.identifier ~= "" then problem(div.identifier, "a callout with a label: the press does not number callouts") end
+  if div.identifier ~= "" then problem(div.identifier, "a callout with a label: the offline renderer does not number callouts") end
   local content, name = div.content:clone(), kind:sub(1, 1):upper() .. kind:sub(2)
   local title = pandoc.Inlines { pandoc.Str(name) }
   local titled = content[1] and content[1].t == "Header"
@@ -633,14 +633,14 @@ local function division(div)
   only(div.attributes, {}, "a div")
   for _, name in ipairs(div.classes) do
     if reserved(name) then
-      problem(class_tokens(name), "a div with '" .. name .. "', which has a meaning of its own in Quarto that the press "
+      problem(class_tokens(name), "a div with '" .. name .. "', which has a meaning of its own in Quarto that the offline renderer "
         .. "does not support: take it out, or name a class of the book's own style sheet otherwise")
     end
   end
   if div.identifier == "refs" and not class then
     book.refs = true
   elseif NAMES[kind or ""] or FOREIGN[kind or ""] then
-    problem(div.identifier, "a div with '" .. div.identifier .. "', which the press does not support: it numbers divs "
+    problem(div.identifier, "a div with '" .. div.identifier .. "', which the offline renderer does not support: it numbers divs "
       .. "#fig-… and #tbl-… only")
   elseif div.identifier ~= "" then
     div.identifier = anchor(div.identifier)
