@@ -1,4 +1,4 @@
-"""Books of whatever the offline renderer knows render, each label once; anything else in them is refused with its line."""
+"""Books of what the offline renderer knows render, each label once; anything else is refused with its line."""
 
 from __future__ import annotations
 
