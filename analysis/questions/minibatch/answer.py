@@ -182,7 +182,7 @@ def losses_by_batch_size(found: Results) -> Picture:
         "batch, the more progress an epoch makes, and the less an update. Lines are means; the bands on the left "
         f"span the {count_words(found.rows['seed'].nunique(), 'seed')}.",
         "Three panels of falling loss curves, one line per batch size. Against epochs the small batches are lowest "
-        "and the full batch far above; against updates the order is reversed; against time the order is that of the epochs.",
+        "and the full batch far above; against updates the order is reversed; against time it is that of the epochs.",
     )
 
 
