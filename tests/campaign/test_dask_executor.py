@@ -52,10 +52,17 @@ class Cluster:
         self.processes = [
             dask(folder, "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", "file")
         ]
-        wait_until(lambda: (folder / "file").exists() or self.processes[0].poll() is not None)
+        wait_until(lambda: self._address() or self.processes[0].poll() is not None)
         assert self.processes[0].returncode is None, (folder / "log").read_text()
-        self.address = json.loads((folder / "file").read_text())["address"]
+        self.address = self._address()
         self.client = distributed.Client(self.address, set_as_default=False)
+
+    def _address(self) -> str:
+        """Return the scheduler's address; empty before it has written all of its file."""
+        try:
+            return str(json.loads((self.folder / "file").read_text())["address"])
+        except (FileNotFoundError, json.JSONDecodeError):
+            return ""
 
     def scale(self, count: int, path: str = "") -> None:
         """Start workers until there are that many; they import from `path` first."""
