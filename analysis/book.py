@@ -8,10 +8,11 @@ Files that a page shows or links to (figures, CSV) are written to `report/genera
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -28,6 +29,8 @@ from analysis.question import Preset, Question
 from analysis.questions import QUESTIONS
 from analysis.results import cached
 from analysis.setup import describe_setup
+
+Kind = TypeVar("Kind")
 
 NAMES = [question.name for question in QUESTIONS]
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
@@ -55,11 +58,14 @@ class Page:
 
     def finding(self, name: str) -> Markdown:
         """Return a finding's sentence; where results contradict it, say which condition fails."""
-        return Markdown(sentence(self.verdicts[name]))
+        return Markdown(sentence(_known(name, self.verdicts, "finding")))
 
-    def show(self, label: str) -> None:
-        """Print an exhibit with what it shows and how to compute that again."""
-        exhibit = self.exhibits[label]
+    def show(self, *labels: str) -> None:
+        """Print exhibits, each with what it shows and how to compute that again."""
+        for label in labels:
+            self._show(_known(label, self.exhibits, "exhibit"))
+
+    def _show(self, exhibit: Exhibit) -> None:
         for name, content in exhibit.contents().items():
             show(name, content)
         lines = " ".join(provenance_line(name) for name in exhibit.results)
@@ -82,12 +88,24 @@ class Page:
 
 def open_page(name: str) -> Page:
     """Open a question's page: evaluate its findings, know its exhibits."""
-    question = next(each for each in QUESTIONS if each.name == name)
+    questions = {each.name: each for each in QUESTIONS}
+    question = _known(name, questions, "question")
     return Page(
         question,
         {key: evaluate(claim) for key, claim in of_kind(question, Finding).items()},
         {each.label: each for each in of_kind(question, Exhibit).values()},
     )
+
+
+def _known(name: str, known: Mapping[str, Kind], what: str) -> Kind:
+    """Return what has that name.
+
+    Raises:
+        KeyError: Nothing has it; the message lists the names.
+    """
+    if name not in known:
+        raise KeyError(f"no {what} is called {name!r}: choose from {', '.join(known)}")
+    return known[name]
 
 
 def provisional_banner(names: Sequence[str] = NAMES) -> Markdown:
@@ -144,9 +162,10 @@ def provenance_line(name: str) -> str:
         text = frame.to_csv(index=False, columns=columns, float_format="%.6g")
         write_atomically(GENERATED / file, text.encode())  # pages that render at once may write the same
     links = ", ".join(f"[{file}](generated/{file})" for file in named)
+    preset = "" if found.preset == "full" else f" --preset {found.preset}"
     return (
         f"Experiment `{name}` ({found.preset}); data: {links}; "
-        f"recompute: `python -m analysis.run_all --only {name} --force`; {escape_markdown(found.summary())}."
+        f"recompute: `python -m analysis.run_all --only {name}{preset} --force`; {escape_markdown(found.summary())}."
     )
 
 

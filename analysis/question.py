@@ -8,14 +8,15 @@ No torch here, and no files.
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from analysis.campaign.keys import Job
-from analysis.engine.run import TRAIN_EXAMPLES
+from analysis.engine.run import TRAIN_EXAMPLES, Measure, Run
 
 Preset: TypeAlias = Literal["full", "quick"]
 PRESETS: tuple[Preset, ...] = get_args(Preset)
@@ -42,6 +43,24 @@ class Budget:
     def updates(self, batch_size: int | None) -> int:
         """Updates per epoch."""
         return math.ceil(self.train_examples / (batch_size or self.train_examples))
+
+    def grid(
+        self, batch_size: int | None, metrics: tuple[str, ...], **fields: Sequence[Any]
+    ) -> tuple[Run, ...]:
+        """Return a run for every combination of the fields' values and every seed, measured after every epoch."""
+        measures = (Measure(metrics=metrics, every=self.updates(batch_size)),)
+        return tuple(
+            Run(
+                **dict(zip(fields, values, strict=True)),
+                batch_size=batch_size,
+                train_examples=self.train_examples,
+                validation_examples=VALIDATION_EXAMPLES,
+                epochs=self.epochs,
+                measures=measures,
+                seed=seed,
+            )
+            for *values, seed in itertools.product(*fields.values(), self.seeds)
+        )
 
 
 @dataclass(frozen=True)

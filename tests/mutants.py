@@ -260,7 +260,7 @@ MUTANTS = (
     ),
     Mutant(
         "validation-of-nothing", "a question holds no validation examples out",
-        "analysis.questions.adam_vs_sgd.runs.jobs",
+        "analysis.question.Budget.grid",
         "VALIDATION_EXAMPLES", "0",
         (f"{JOBS}::test_validation_examples_are_held_out_where_they_are_measured",),
     ),
@@ -302,7 +302,7 @@ MUTANTS = (
         parity("torch", "sgd", "minibatch"),
     ),
     Mutant(
-        "seeds-shared", "a question trains one seed over and over", "analysis.questions.adam_vs_sgd.runs.jobs",
+        "seeds-shared", "a question trains one seed over and over", "analysis.question.Budget.grid",
         "seed", "0",
         (f"{JOBS}::test_no_job_counts_twice",),
     ),

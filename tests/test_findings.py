@@ -80,13 +80,24 @@ def test_a_statement_that_results_cannot_decide_is_neither_confirmed_nor_refuted
 def test_the_tables_list_every_finding_and_statement_with_its_verdict() -> None:
     findings, statements = book.findings_table().frame, book.statements_table().frame
     assert set(findings["Section"]) == {f"@{question.section}" for question in QUESTIONS}
-    assert set(findings["Verdict"]) == {"supported"}
+    full = all(cached(question.name).preset == "full" for question in QUESTIONS)
+    assert set(findings["Verdict"]) == {"supported"} or not full
     assert findings["Seeds"].str.fullmatch(r"\d+ of \d+|–").all()
     assert set(statements["Verdict"]) <= {"confirmed", "refuted", "not testable"}
 
 
+def test_a_wrong_name_is_answered_with_the_right_ones() -> None:
+    with pytest.raises(KeyError, match=r"no question is called 'adam-vs-sgd'.*adam_vs_sgd"):
+        book.open_page("adam-vs-sgd")
+    page = book.open_page("gradient_descent")
+    with pytest.raises(KeyError, match=r"no finding is called 'full'.*gradient_descent_is_full"):
+        page.finding("full")
+    with pytest.raises(KeyError, match=r"no exhibit is called 'tbl'.*tbl-gradient-descent"):
+        page.show("tbl")
+
+
 def test_quick_results_are_announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert book.provisional_banner().data.startswith("<!--")
+    assert book.provisional_banner([]).data.startswith("<!--")
     monkeypatch.setattr(book, "cached", lambda name: replace(cached(name), preset="quick"))
     assert "Provisional" in book.provisional_banner().data
     assert "`losses`" in book.provisional_banner(("losses",)).data

@@ -37,8 +37,12 @@ def page(question: Question) -> str:
 
 
 def quoted(text: str, call: str) -> list[str]:
-    """Names with which a page calls `page.<call>("name")`."""
-    return re.findall(rf'page\.{call}\("([^"]+)"\)', text)
+    """Names with which a page calls `page.<call>("name", …)`."""
+    return [
+        name
+        for names in re.findall(rf"page\.{call}\(([^)]*)\)", text)
+        for name in re.findall(r'"([^"]+)"', names)
+    ]
 
 
 @questions

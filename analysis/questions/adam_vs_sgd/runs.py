@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.engine.run import Measure, Optimizer, Run
-from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
+from analysis.engine.run import Optimizer, Run
+from analysis.question import Budget, Preset
 
 OPTIMIZERS: tuple[Optimizer, ...] = ("sgd", "adam")
 LEARNING_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -15,20 +15,4 @@ METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
     """Return all optimizers at the same rates, from the same initializations, on the same batches."""
-    budget = BUDGETS[preset]
-    measures = (Measure(metrics=METRICS, every=budget.updates(BATCH_SIZE)),)
-    return tuple(
-        Run(
-            optimizer=optimizer,
-            learning_rate=rate,
-            batch_size=BATCH_SIZE,
-            train_examples=budget.train_examples,
-            validation_examples=VALIDATION_EXAMPLES,
-            epochs=budget.epochs,
-            measures=measures,
-            seed=seed,
-        )
-        for optimizer in OPTIMIZERS
-        for rate in LEARNING_RATES
-        for seed in budget.seeds
-    )
+    return BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=OPTIMIZERS, learning_rate=LEARNING_RATES)
