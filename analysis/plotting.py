@@ -20,6 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
+from analysis.formatting import label
+
 # Okabe & Ito's colours, told apart by the colour-blind; train and test also differ in grey.
 TRAIN, TEST = "#0072b2", "#d55e00"
 INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
@@ -78,9 +80,9 @@ STYLE: dict[str, Any] = {
 plt.style.use(STYLE)
 
 
-def line_style(name: str) -> dict[str, Any]:
-    """Return colour and marker of what is called so; the same ones whenever it is asked for."""
-    color, marker = _FREE[sum(name.encode()) % len(_FREE)]
+def line_style(name: str, position: int | None = None) -> dict[str, Any]:
+    """Return colour and marker of what is called so; what has none of its own gets those of its position, if given."""
+    color, marker = _FREE[(sum(name.encode()) if position is None else position) % len(_FREE)]
     return dict(LINE_STYLES.get(name, {"color": color, "marker": marker}))
 
 
@@ -97,6 +99,31 @@ def draw_line(axes: Axes, summary: pd.DataFrame, color: Any, **style: Any) -> No
         axes.fill_between(summary.index, summary["min"], summary["max"], color=color, alpha=0.2, linewidth=0)
 
 
+def draw_courses(axes: Axes, rows: pd.DataFrame, metric: str, by: str, error: bool = False) -> None:
+    """Draw a share in percent along training, a line per value of a column, labelled at its end.
+
+    Call it when the axes have their scales and limits.
+
+    Args:
+        axes: Where to draw.
+        rows: Of runs, as `results` gives them.
+        metric: A share, such as an accuracy.
+        by: The column.
+        error: Draw what is missing to 100 %.
+    """
+    ends = []
+    for position, value in enumerate(rows[by].unique()):
+        shares = mean_and_range(rows[rows[by] == value], metric)
+        means = 100 * (1 - shares if error else shares)
+        if error:
+            means = means.rename(columns={"min": "max", "max": "min"})
+        means, style = means[means.index > 0], line_style(str(value), position)
+        draw_line(axes, means, markersize=MARKER, **style)
+        ends.append((means.index[-1], means["mean"].iloc[-1], label(str(value)), style["color"]))
+    axes.set_xlabel("epoch")
+    label_ends(axes, ends)
+
+
 def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
     """Write labels (x, y, text, colour) beside the ends of lines, moved apart where they would overlap.
 
@@ -107,9 +134,7 @@ def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
     figure.draw_without_rendering()  # places are known only then
     height = plt.rcParams["font.size"] * figure.dpi / 72
     lowest = -math.inf
-    for x, y, text, colour in sorted(
-        (label for label in labels if math.isfinite(label[1])), key=lambda e: e[1]
-    ):
+    for x, y, text, colour in sorted((each for each in labels if math.isfinite(each[1])), key=lambda e: e[1]):
         place = axes.transData.transform((x, y))[1]
         lowest = max(place, lowest + height)
         offset = 4, (lowest - place) * 72 / figure.dpi

@@ -126,6 +126,25 @@ def at_best_rates(rows: pd.DataFrame, by: Sequence[str], metric: str = "validati
     return rows.merge(best, on=[*by, "learning_rate"])
 
 
+def runs_at_best(rows: pd.DataFrame, by: Sequence[str], thresholds: Sequence[float]) -> pd.DataFrame:
+    """Return one row per run, every setting at its best rate; see `best_rates`.
+
+    Args:
+        rows: Of runs over learning rates and seeds.
+        by: Columns that tell the settings apart.
+        thresholds: Of test accuracy.
+
+    Returns:
+        Columns `by`, seed, learning_rate, test_accuracy (at the end), and for each threshold the first epoch with it.
+    """
+    chosen, run = at_best_rates(rows, by), [*by, "seed", "learning_rate"]
+    numbers: dict[str | float, pd.Series[float]] = {
+        "test_accuracy": final_values(chosen, "test_accuracy", run),
+        **{threshold: first_epochs(chosen, threshold, run) for threshold in thresholds},
+    }
+    return pd.DataFrame(numbers).reset_index()
+
+
 def first_epochs(rows: pd.DataFrame, threshold: float, by: Sequence[str]) -> pd.Series[float]:
     """Return each run's first epoch with that test accuracy, infinite if there is none; index: the columns `by`."""
     accuracy = rows[rows["metric"] == "test_accuracy"]

@@ -60,3 +60,15 @@ def test_labels_of_lines_that_end_together_do_not_overlap(axes: Axes) -> None:
 def test_what_has_no_style_of_its_own_gets_one_that_stays() -> None:
     assert plotting.line_style("sgd")["color"] == plotting.INK
     assert plotting.line_style("heavy_ball") == plotting.line_style("heavy_ball")
+
+
+@pytest.mark.parametrize(("error", "shown"), [(False, [85.0, 91.0]), (True, [15.0, 9.0])])
+def test_courses_are_a_line_for_every_value_from_the_first_epoch_on(
+    axes: Axes, error: bool, shown: list[float]
+) -> None:
+    rows = pd.concat([curves(rate, FALLING, LEARNT) for rate in (0.1, 0.2, 0.3)])
+    plotting.draw_courses(axes, rows, "test_accuracy", "learning_rate", error)
+    assert [text.get_text() for text in axes.texts] == ["0.1", "0.2", "0.3"]
+    assert len({line.get_color() for line in axes.lines}) == 3
+    assert list(axes.lines[0].get_ydata()[:2]) == pytest.approx(shown)
+    assert list(axes.lines[0].get_xdata()[:2]) == [1, 2]

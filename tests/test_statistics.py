@@ -96,3 +96,19 @@ def test_a_rate_that_diverges_for_one_seed_is_not_the_best() -> None:
 def test_the_last_value_is_that_of_the_last_update() -> None:
     rows = measured({(0.1, 0): (0.5, 0.4)}).sort_values("update", ascending=False)
     assert statistics.final_values(rows, "test_accuracy", ["seed"]).tolist() == [0.4]
+
+
+def test_runs_at_the_best_rate_tell_when_they_reach_an_accuracy() -> None:
+    rows = pd.concat(
+        pd.DataFrame(
+            {
+                "hidden": "30", "learning_rate": rate, "seed": 0, "key": str(rate), "metric": metric,
+                "epoch": [1.0, 2.0], "update": [10, 20], "value": values,
+            }
+        )
+        for rate, values in ((0.1, [0.5, 0.6]), (1.0, [0.8, 0.96]))
+        for metric in ("validation_accuracy", "test_accuracy")
+    )  # fmt: skip
+    (run,) = statistics.runs_at_best(rows, ["hidden"], (0.75, 0.95, 0.99)).to_dict("records")
+    assert (run["learning_rate"], run["test_accuracy"]) == (1.0, 0.96)
+    assert (run[0.75], run[0.95], run[0.99]) == (1.0, 2.0, float("inf"))

@@ -22,24 +22,16 @@ from analysis.formatting import (
     join_english,
     label,
 )
-from analysis.plotting import (
-    MARKER,
-    WIDTH,
-    draw_line,
-    label_ends,
-    line_style,
-    mean_and_range,
-    plain_ticks,
-)
+from analysis.plotting import MARKER, WIDTH, draw_courses, line_style, plain_ticks
 from analysis.results import Results
 from analysis.statistics import (
     PairedTest,
     at_best_rates,
     best_rates,
     final_values,
-    first_epochs,
     paired_t,
     paired_tests_holm,
+    runs_at_best,
     t_interval,
 )
 
@@ -88,15 +80,8 @@ def best_runs(rows: pd.DataFrame) -> pd.DataFrame:
         Columns optimizer, seed, learning_rate, test_accuracy (at the end), first (after one epoch), and a column for
         each of THRESHOLDS: the first epoch that reaches it.
     """
-    chosen = at_best_rates(rows, ["optimizer"])
-    by = ["optimizer", "seed", "learning_rate"]
-    numbers: dict[str | float, pd.Series[float]] = {
-        "test_accuracy": final_values(chosen, "test_accuracy", by),
-        "first": final_values(chosen[chosen["epoch"] == 1], "test_accuracy", by),
-    }
-    for threshold in THRESHOLDS:
-        numbers[threshold] = first_epochs(chosen, threshold, by)
-    return pd.DataFrame(numbers).reset_index()
+    first = final_values(rows[rows["epoch"] == 1], "test_accuracy", ["optimizer", "seed", "learning_rate"])
+    return runs_at_best(rows, ["optimizer"], THRESHOLDS).merge(first.rename("first").reset_index())
 
 
 def mean_epochs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +114,6 @@ def test_errors(found: Results) -> Picture:
     """Draw final test error over the learning rate, and test error over epochs at the best rates."""
     rows = found.rows
     figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), width_ratios=(1.4, 1), sharey=True)
-    course, labels = at_best_rates(rows, ["optimizer"]), []
     for optimizer in rows["optimizer"].unique():
         style = line_style(optimizer)
         final = accuracies(rows)[optimizer].groupby("learning_rate").agg(t_interval)
@@ -141,18 +125,13 @@ def test_errors(found: Results) -> Picture:
             capsize=2,
             **style,
         )
-        means = _error(mean_and_range(course[course["optimizer"] == optimizer], "test_accuracy"))
-        means = means[means.index > 0].rename(columns={"min": "max", "max": "min"})
-        draw_line(epochs, means, markersize=MARKER, **style)
-        labels.append((means.index[-1], means["mean"].iloc[-1], label(optimizer), style["color"]))
     rates.set_xscale("log")
     rates.set_xlabel("learning rate η")
     rates.set_ylabel("test error in %")
-    epochs.set_xlabel("epoch")
     rates.set_yscale("log")
     plain_ticks(rates.yaxis)
     rates.set_ylim(1.5, 100)
-    label_ends(epochs, labels)
+    draw_courses(epochs, at_best_rates(rows, ["optimizer"]), "test_accuracy", "optimizer", error=True)
     return Picture(
         figure,
         "SGD and Adam. Left: final test error over the learning rate, with 95 % t intervals over "
