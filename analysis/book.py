@@ -49,7 +49,7 @@ class Page:
     question: Question
     verdicts: dict[str, Verdict]
     exhibits: dict[str, Exhibit]
-    _told: set[str] = field(default_factory=set)  # experiments whose provenance stands on the page
+    _traced: set[str] = field(default_factory=set)  # experiments whose provenance is on the page already
 
     @property
     def preset(self) -> Preset:
@@ -70,9 +70,9 @@ class Page:
             show(name, content)
         lines = " ".join(provenance_line(name) for name in exhibit.results)
         box = f"::: {{.provenance}}\n{lines}\n:::\n"
-        if self._told.issuperset(exhibit.results):  # the PDF says it once a page
+        if self._traced.issuperset(exhibit.results):  # the PDF has it once a page
             box = f':::: {{.content-visible when-format="html"}}\n{box}::::\n'
-        self._told.update(exhibit.results)
+        self._traced.update(exhibit.results)
         print(box)
 
     def setup(self) -> None:

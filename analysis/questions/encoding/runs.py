@@ -25,7 +25,7 @@ METRICS = ("train_loss", "validation_accuracy", "test_accuracy")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Every encoding under every label permutation at every rate; the confusions at the end."""
+    """Return every encoding under every label permutation at every rate; the confusions at the end."""
     budget = BUDGETS[preset]
     updates = budget.updates(BATCH_SIZE)
     measures = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.engine.run import Activation, Measure, Run
-from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
+from analysis.engine.run import Activation, Run
+from analysis.question import Budget, Preset
 
 ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 DEPTHS = (1, 2, 3, 4, 6, 8)  # hidden layers
@@ -17,25 +17,16 @@ METRICS = ("gradient_norm", "train_loss", "validation_accuracy", "test_accuracy"
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Networks of equal hidden layers; a skip connection needs at least two of them."""
-    budget = BUDGETS[preset]
-    measures = (Measure(metrics=METRICS, every=budget.updates(BATCH_SIZE)),)
+    """Return networks of equal hidden layers; a skip connection needs at least two of them."""
     return tuple(
-        Run(
-            hidden=(WIDTH,) * depth,
-            activation=activation,
-            skip=skip,
-            learning_rate=rate,
-            batch_size=BATCH_SIZE,
-            train_examples=budget.train_examples,
-            validation_examples=VALIDATION_EXAMPLES,
-            epochs=budget.epochs,
-            measures=measures,
-            seed=seed,
-        )
+        run
         for depth in DEPTHS
-        for skip in ((False, True) if depth > 1 else (False,))
-        for activation in ACTIVATIONS
-        for rate in LEARNING_RATES
-        for seed in budget.seeds
+        for run in BUDGETS[preset].grid(
+            BATCH_SIZE,
+            METRICS,
+            hidden=((WIDTH,) * depth,),
+            skip=(False, True) if depth > 1 else (False,),
+            activation=ACTIVATIONS,
+            learning_rate=LEARNING_RATES,
+        )
     )
