@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numba
 import numpy as np
+from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
@@ -47,6 +48,12 @@ LOSSES = {"cross_entropy": CROSS_ENTROPY, "quadratic": QUADRATIC}
 SOFTMAX, LOGISTIC = range(2)
 OUTPUTS = {"softmax": SOFTMAX, "sigmoid": LOGISTIC}
 SGD, ADAM = range(2)  # UpdateRule.kernel
+
+
+# Threads have floating-point environments of their own: that of the caller, who may flush denormals, goes to all.
+_get_environment = types.ExternalFunction("fegetenv", types.intc(types.voidptr))
+_set_environment = types.ExternalFunction("fesetenv", types.intc(types.voidptr))
+_ENVIRONMENT_BYTES = 64  # at least the size of C's fenv_t
 
 
 class SparseRows(NamedTuple):
@@ -432,7 +439,10 @@ def advance(
         totals: (R, updates, 2); the summed loss and number of correct predictions of every batch before its update are
             added to them.
     """
+    environment = np.empty(_ENVIRONMENT_BYTES, np.uint8)
+    _get_environment(environment.ctypes)
     for r in numba.prange(len(factors)):
+        _set_environment(environment.ctypes)
         _advance(
             _layers_of(layers, r), _layers_of(states, r), images, transposed, indices[r], labels[r],
             batch, factors[r], kind, totals[r],
@@ -469,5 +479,8 @@ def evaluate(
     confusion: Array,
 ) -> None:
     """Add the summed losses (R,) and confusion (R, 100) of every run on the images `indices` (R, count)."""
+    environment = np.empty(_ENVIRONMENT_BYTES, np.uint8)
+    _get_environment(environment.ctypes)
     for r in numba.prange(len(losses)):
+        _set_environment(environment.ctypes)
         losses[r] += _evaluate(_layers_of(layers, r), images, indices[r], labels[r], kind, confusion[r])
