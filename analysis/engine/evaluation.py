@@ -64,6 +64,13 @@ class Evaluator:
         if {"gradient_norm", "gradient_cosine"} & metrics:
             full = backend.as_torch().gradient(stack.train)
             values["gradient_norm"] = torch.stack([layer.flatten(1).norm(dim=1) for layer in full], 1)
+        if "weight_norm" in metrics:
+            layers = stack.with_all_inputs(backend.as_torch().weights)
+            values["weight_norm"] = torch.stack([layer.flatten(1).norm(dim=1) for layer in layers], 1)
+        if "error_norm" in metrics:
+            values["error_norm"] = backend.as_torch().error_norms(stack.train)
+        if "mean_slope" in metrics:
+            values["mean_slope"] = backend.as_torch().mean_slopes(stack.train)
         if "gradient_cosine" in metrics:
             batch = replace(stack.train, indices=stack.examples(update, update + 1))
             values["gradient_cosine"] = _cosine(backend.as_torch().gradient(batch), full)

@@ -42,12 +42,13 @@ def initial_weights(run: Run, dtype: torch.dtype = torch.float32) -> list[Tensor
                 layer = np.full(shape, run.init_scale)
             case "normal":
                 layer = random.normal(0, run.init_scale, shape)
-            case "uniform_fan_in" | "biased_output":
-                bound = (1.0 if run.init == "biased_output" else run.init_scale) / math.sqrt(inputs)
+            case "uniform_fan_in" | "saturated_output":
+                bound = (1.0 if run.init == "saturated_output" else run.init_scale) / math.sqrt(inputs)
                 layer = random.uniform(-bound, bound, shape)
         weights.append(torch.from_numpy(layer))
-    if run.init == "biased_output":
-        weights[-1][0, -1] += run.init_scale
+    if run.init == "saturated_output":
+        weights[-1][:, -1] -= run.init_scale
+        weights[-1][0, -1] += 2 * run.init_scale
     return [layer.to(dtype) for layer in weights]
 
 

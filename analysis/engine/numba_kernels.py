@@ -45,8 +45,8 @@ SIGMOID, TANH, RELU = range(3)
 ACTIVATIONS = {"sigmoid": SIGMOID, "tanh": TANH, "relu": RELU}
 CROSS_ENTROPY, QUADRATIC = range(2)
 LOSSES = {"cross_entropy": CROSS_ENTROPY, "quadratic": QUADRATIC}
-SOFTMAX, LOGISTIC = range(2)
-OUTPUTS = {"softmax": SOFTMAX, "sigmoid": LOGISTIC}
+SOFTMAX, LOGISTIC, IDENTITY = range(3)
+OUTPUTS = {"softmax": SOFTMAX, "sigmoid": LOGISTIC, "identity": IDENTITY}
 SGD, ADAM = range(2)  # UpdateRule.kernel
 
 
@@ -221,14 +221,19 @@ def predict_and_loss(logits: Array, label: int, loss: int, output: int) -> tuple
         if logits[j] > logits[best]:
             best = j
     value = 0.0
-    if output == LOGISTIC:
+    if output != SOFTMAX:
         for j in range(classes):
             target = label / 9.0 if classes == 1 else (1.0 if j == label else 0.0)
-            p = 1.0 / (1.0 + exp(-logits[j]))
+            z = logits[j]
+            p = 1.0 / (1.0 + exp(-z)) if output == LOGISTIC else z
             if classes == 1 and p == p:
-                best = round(9.0 * p)
-            value += 0.5 * (p - target) ** 2
-            logits[j] = (p - target) * p * (1.0 - p)
+                best = round(9.0 * min(max(p, 0.0), 1.0))
+            if loss == CROSS_ENTROPY:  # log(1 + eᶻ) - target · z
+                value += max(z, 0.0) + math.log1p(math.exp(-abs(z))) - target * z
+                logits[j] = p - target
+            else:
+                value += 0.5 * (p - target) ** 2
+                logits[j] = (p - target) * (p * (1.0 - p) if output == LOGISTIC else 1.0)
         return best, value
     top, own, total, inner = logits[best], logits[label], 0.0, 0.0
     for j in range(classes):

@@ -17,9 +17,9 @@ CLASSES = 10
 TRAIN_EXAMPLES = 60_000
 
 Activation: TypeAlias = Literal["sigmoid", "tanh", "relu"]
-Init: TypeAlias = Literal["uniform_fan_in", "normal", "constant", "biased_output"]
+Init: TypeAlias = Literal["uniform_fan_in", "normal", "constant", "saturated_output"]
 Loss: TypeAlias = Literal["cross_entropy", "quadratic"]
-Output: TypeAlias = Literal["softmax", "sigmoid"]
+Output: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 Target: TypeAlias = Literal["one_hot", "scaled_label"]
 Optimizer: TypeAlias = Literal["sgd", "adam"]
 Order: TypeAlias = Literal["shuffled", "label_sorted"]
@@ -34,6 +34,9 @@ METRICS = {
     "class_accuracy": "test accuracy of one class; index: the class",
     "confusion": "number of test examples; index: 10 · true class + predicted class",
     "gradient_norm": "Euclidean norm of the training loss's gradient, one layer; index: layer 1 … L",
+    "weight_norm": "Euclidean norm of the weights and biases, one layer; index: layer 1 … L",
+    "error_norm": "root mean square, over training examples, of ‖∂loss/∂z_l‖ of one example; index: layer 1 … L",
+    "mean_slope": "mean of φ′(z_l) over training examples and units; index: hidden layer 1 … L-1",
     "unit_distance": "largest distance between two units' rows (bias, weights); index: hidden layer 1 … L-1",
     "gradient_cosine": "cosine between the next update's batch gradient and the full training gradient",
     "sharpness": "largest eigenvalue of the Hessian of the loss on a fixed sample of the training examples",
@@ -78,11 +81,12 @@ class Run:
         activation: Of the hidden units.
         skip: Each hidden layer after the first adds its input to its activation (needs equal widths).
         init: Initialization of weights and biases. `uniform_fan_in`: U(-s/√fan_in, s/√fan_in); `normal`: N(0, s²);
-            `constant`: all equal s; `biased_output`: `uniform_fan_in` with s = 1, then s is added to the
-            output bias of class 0, so that the network is confidently wrong on every other class.
+            `constant`: all equal s; `saturated_output`: `uniform_fan_in` with s = 1, then s is added to the
+            output bias of class 0 and subtracted from all others, so that the network confidently sees a zero in every
+            image, whether its outputs compete (softmax) or not (sigmoid).
         init_scale: The s of `init`.
-        loss: `cross_entropy`: -log of the softmax probability of the label; `quadratic`: ½‖output - target‖²;
-            both averaged over examples.
+        loss: `cross_entropy`: -log of the softmax probability of the label, or with a single sigmoid output q and
+            target t, -t log q - (1 - t) log(1 - q); `quadratic`: ½‖output - target‖²; all averaged over examples.
         output: Function from logits to outputs.
         target: `one_hot`: ten outputs; `scaled_label`: one output, target label / 9, read as the nearest digit.
         labels: `labels[d]` is the class as which digit d is trained and tested (Q5 permutes them).
@@ -149,12 +153,13 @@ class Run:
                 (self.skip and len(set(self.hidden)) > 1, "skip connections need equal hidden widths"),
                 (sorted(self.labels) != list(range(CLASSES)), "labels must be a permutation of 0 … 9"),
                 (
-                    self.loss == "cross_entropy" and (self.output, self.target) != ("softmax", "one_hot"),
-                    "cross entropy needs softmax and one-hot targets",
+                    self.loss == "cross_entropy"
+                    and (self.output, self.target) not in (("softmax", "one_hot"), ("sigmoid", "scaled_label")),
+                    "cross entropy needs softmax and one-hot targets, or a sigmoid and a single output",
                 ),
                 (
-                    self.target == "scaled_label" and self.output != "sigmoid",
-                    "a single output needs a sigmoid",
+                    self.target == "scaled_label" and self.output == "softmax",
+                    "the softmax of a single output is always 1",
                 ),
                 (self.learning_rate <= 0, "the learning rate must be positive"),
                 (self.decay < 0, "decay must not be negative"),

@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from analysis.engine.run import CLASSES
 from analysis.engine.stack import Split, Stack, mean_and_confusion
@@ -57,7 +58,11 @@ ACTIVATIONS = {
     "relu": Activation(torch.relu_, lambda phi: (phi > 0).to(phi.dtype)),
 }
 
-OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {"softmax": lambda z: z.softmax(1), "sigmoid": torch.sigmoid}
+OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda z: z.softmax(1),
+    "sigmoid": torch.sigmoid,
+    "identity": lambda z: z,
+}
 
 
 def crops(device: torch.device) -> bool:
@@ -130,6 +135,27 @@ class TorchBackend:
     def gradient(self, split: Split) -> list[Tensor]:
         """Return the gradient of the mean loss on a split, like the weights."""
         return self._gradient(split)[0]
+
+    def error_norms(self, split: Split) -> Tensor:
+        """Return the root mean square of ‖δ_l‖ over the examples of a split, (R, L)."""
+        squares = torch.zeros(
+            len(self.stack.runs), len(self.weights), dtype=self._sums, device=self.stack.device
+        )
+        for chunk in self.chunks(split):
+            logits, hidden = self.forward(self.weights, chunk)
+            _, error = self._losses_and_error(logits, chunk.labels)
+            for layer, (_, each) in enumerate(self._errors(error, hidden)):
+                squares[:, -1 - layer] += each.square().sum((1, 2))
+        return (squares / len(split)).sqrt()
+
+    def mean_slopes(self, split: Split) -> Tensor:
+        """Return the mean of φ′(z_l) over units and the examples of a split, (R, L - 1)."""
+        hidden_layers = len(self.weights) - 1
+        sums = torch.zeros(len(self.stack.runs), hidden_layers, dtype=self._sums, device=self.stack.device)
+        for chunk in self.chunks(split):
+            _, hidden = self.forward(self.weights, chunk)
+            sums += torch.stack([self._activation.slope(phi).mean(1).sum(1) for phi, _ in hidden], 1)
+        return sums / len(split)
 
     def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return mean loss (R,) and confusion (R, 100): at 10 i + j, the examples of class i predicted as j."""
@@ -219,15 +245,11 @@ class TorchBackend:
             hidden: As returned by `forward`.
             into: Like the weights.
         """
-        skipped = None
-        for layer, total, (phi, a) in zip(self.weights[:0:-1], into[:0:-1], hidden[::-1], strict=True):
-            below = layer[:, :, :-1].mT @ error  # ∂loss/∂a_{l-1}
-            if skipped is not None:
-                below += skipped
-            total[:, :, :-1].baddbmm_(error, a.mT)
-            total[:, :, -1] += error.sum(2)
-            skipped = below if self.stack.run.skip else None
-            error = below * self._activation.slope(phi)
+        # layer by layer, as `into` may be the weights, which the errors below need unchanged
+        for total, (a, error) in zip(into[::-1], self._errors(error, hidden), strict=True):
+            if a is not None:
+                total[:, :, :-1].baddbmm_(error, a.mT)
+                total[:, :, -1] += error.sum(2)
         inputs, first = chunk.inputs, into[0].view(-1, into[0].shape[2])
         if chunk.pixels is not None:
             first.index_add_(1, chunk.pixels, error.flatten(0, 1) @ inputs.T)
@@ -235,6 +257,20 @@ class TorchBackend:
             first.addmm_(error.flatten(0, 1), inputs.T)
         else:
             into[0].baddbmm_(error, inputs.mT)
+
+    def _errors(
+        self, error: Tensor, hidden: list[tuple[Tensor, Tensor]]
+    ) -> Iterator[tuple[Tensor | None, Tensor]]:
+        """Yield a_{l-1} (None for the inputs) and δ_l, (R, h_l, n), from δ_L down to δ_1."""
+        skipped = None
+        for layer, (phi, a) in zip(self.weights[:0:-1], hidden[::-1], strict=True):
+            below = layer[:, :, :-1].mT @ error  # ∂loss/∂a_{l-1}
+            if skipped is not None:
+                below += skipped
+            yield a, error
+            skipped = below if self.stack.run.skip else None
+            error = below * self._activation.slope(phi)
+        yield None, error
 
     def _outputs(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return outputs and targets, (R, h_L, n) each."""
@@ -246,31 +282,37 @@ class TorchBackend:
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of every example, (R, n)."""
-        match self.stack.run.loss:
-            case "cross_entropy":
+        match self.stack.run.loss, self.stack.run.output:
+            case "cross_entropy", "softmax":
                 return -logits.log_softmax(1).gather(1, labels[:, None])[:, 0]
-            case "quadratic":
+            case "cross_entropy", _:
+                _, targets = self._outputs(logits, labels)
+                return (softplus(logits) - targets * logits).sum(1)
+            case _:
                 outputs, targets = self._outputs(logits, labels)
                 return (outputs - targets).square().sum(1) / 2
 
     def _losses_and_error(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return loss (R, n) and δ_L = ∂loss/∂z_L (R, h_L, n) of every example."""
-        if self.stack.run.loss == "cross_entropy":
+        run = self.stack.run
+        if (run.loss, run.output) == ("cross_entropy", "softmax"):
             logarithms = logits.log_softmax(1)
             losses = -logarithms.gather(1, labels[:, None])[:, 0]
             minus_one = logits.new_full((1, 1, 1), -1).expand(len(labels), 1, labels.shape[1])
             return losses, logarithms.exp_().scatter_add_(1, labels[:, None], minus_one)
         outputs, targets = self._outputs(logits, labels)
-        difference = outputs - targets
-        losses = difference.square().sum(1) / 2
-        if self.stack.run.output == "softmax":
+        difference, losses = outputs - targets, self.losses(logits, labels)
+        if run.loss == "cross_entropy" or run.output == "identity":
+            return losses, difference
+        if run.output == "softmax":
             return losses, outputs * (difference - (outputs * difference).sum(1, keepdim=True))
         return losses, difference * outputs * (1 - outputs)
 
     def _predictions(self, logits: Tensor) -> Tensor:
         """Return the predicted class of every example, (R, n): of equal logits the first, like argmax."""
         if self.stack.run.target == "scaled_label":
-            return ((CLASSES - 1) * logits[:, 0].sigmoid()).round().nan_to_num().long()
+            outputs = OUTPUTS[self.stack.run.output](logits[:, 0])
+            return ((CLASSES - 1) * outputs).round().clamp(0, CLASSES - 1).nan_to_num().long()
         # several times faster than torch.argmax along this axis
         places = torch.arange(CLASSES, 0, -1, dtype=logits.dtype, device=logits.device)[:, None]
         largest = logits == logits.amax(1, keepdim=True)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from analysis.data import Data
 from analysis.engine.network import reference_model, sample_order, training_indices
@@ -28,6 +28,9 @@ LOSSES = {
     "quadratic_softmax": {"loss": "quadratic"},
     "quadratic_sigmoid": {"loss": "quadratic", "output": "sigmoid"},
     "scaled_label": {"loss": "quadratic", "output": "sigmoid", "target": "scaled_label"},
+    "scaled_label_linear": {"loss": "quadratic", "output": "identity", "target": "scaled_label"},
+    "scaled_label_cross_entropy": {"loss": "cross_entropy", "output": "sigmoid", "target": "scaled_label"},
+    "quadratic_linear": {"loss": "quadratic", "output": "identity"},
 }
 BATCHES = {
     "full": {"batch_size": None, "epochs": 24},
@@ -55,10 +58,12 @@ def training_set(run: Run, data: Data) -> tuple[Tensor, Tensor]:
 def loss_of(run: Run, logits: Tensor, digits: Tensor) -> Tensor:
     """Return the run's mean loss by its definition."""
     labels = torch.tensor(run.labels)[digits]
-    if run.loss == "cross_entropy":
+    if run.target == "one_hot" and run.loss == "cross_entropy":
         return cross_entropy(logits, labels)
-    outputs = logits.softmax(1) if run.output == "softmax" else logits.sigmoid()
     targets = one_hot(labels, 10).double() if run.target == "one_hot" else labels[:, None].double() / 9
+    if run.loss == "cross_entropy":
+        return binary_cross_entropy_with_logits(logits, targets)
+    outputs = {"softmax": logits.softmax(1), "sigmoid": logits.sigmoid(), "identity": logits}[run.output]
     return (outputs - targets).square().sum(1).mean() / 2
 
 

@@ -37,7 +37,9 @@ def test_losses_and_accuracies(small, back_end, kind, batch_size):
         assert list(now.index) == names
         for part, (images, digits) in parts.items():
             logits = net(images)
-            answers = (9 * logits[:, 0].sigmoid()).round() if logits.shape[1] == 1 else logits.argmax(1)
+            outputs = logits if run.output == "identity" else logits.sigmoid()
+            single = (9 * outputs[:, 0]).round().clamp(0, 9)
+            answers = single if logits.shape[1] == 1 else logits.argmax(1)
             right = (answers == (digits + 1) % 10).double().mean()
             assert now[f"{part}_loss"] == pytest.approx(loss_of(run, logits, digits).item(), rel=1e-10)
             assert now[f"{part}_accuracy"] == pytest.approx(right.item(), rel=1e-12)
@@ -72,6 +74,34 @@ def test_gradient_norm_and_cosine(small, hidden, batch_size):
         assert norms.value.tolist() == pytest.approx([layer.norm().item() for layer in full], rel=1e-10)
         cosine = torch.cosine_similarity(torch.cat(full), torch.cat(part), dim=0).item()
         assert now.query("metric == 'gradient_cosine'").value.item() == pytest.approx(cosine, rel=1e-10)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_weight_and_error_norms(small, skip):
+    run, rows = measured(
+        replace(RUN, hidden=(8, 8, 8), epochs=2, skip=skip, activation="tanh"),
+        small,
+        "weight_norm",
+        "error_norm",
+        "mean_slope",
+    )
+    for update, (net, images, digits, _) in enumerate(reference(run, small)):
+        now = rows[rows["update"] == update]
+        linear = [module for module in net.modules() if isinstance(module, torch.nn.Linear)]
+        norms = [torch.cat([each.weight, each.bias[:, None]], 1).norm().item() for each in linear]
+        assert now.query("metric == 'weight_norm'").value.tolist() == pytest.approx(norms, rel=1e-10)
+        z = []
+        hooks = [each.register_forward_hook(lambda _, __, out: z.append(out)) for each in linear]
+        loss = loss_of(run, net(images), digits) * len(digits)
+        errors = torch.autograd.grad(loss, z)
+        for hook in hooks:
+            hook.remove()
+        expected = [each.square().sum(1).mean().sqrt().item() for each in errors]
+        slopes = [(1 - each.tanh().square()).mean().item() for each in z[:-1]]
+        assert now.query("metric == 'mean_slope'").value.tolist() == pytest.approx(slopes, rel=1e-10)
+        found = now.query("metric == 'error_norm'")
+        assert found["index"].tolist() == [1, 2, 3, 4]
+        assert found.value.tolist() == pytest.approx(expected, rel=1e-10)
 
 
 def test_unit_distance(small):

@@ -58,9 +58,12 @@ def test_other_initializations():
         (layer == 0.1).all()
         for layer in initial_weights(replace(RUN, init="constant", init_scale=0.1), torch.float64)
     )
-    usual, biased = initial_weights(RUN), initial_weights(replace(RUN, init="biased_output", init_scale=10))
-    biased[-1][0, -1] -= 10
-    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(usual, biased, strict=True))
+    saturated = initial_weights(replace(RUN, init="saturated_output", init_scale=10))
+    usual = initial_weights(RUN)
+    assert all(torch.equal(a, b) for a, b in zip(usual[:-1], saturated[:-1], strict=True))
+    raised = saturated[-1] - usual[-1]
+    assert torch.allclose(raised[:, -1], torch.tensor([10.0, *[-10.0] * 9]), atol=1e-6)
+    assert (raised[:, :-1] == 0).all()
 
 
 def test_seeds_determine_the_initialization():

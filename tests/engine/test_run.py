@@ -167,6 +167,8 @@ def test_a_rate_given_as_an_integer_is_the_same_rate() -> None:
         {"output": "sigmoid"},
         {"activation": "sine"},
         {"target": "scaled_label", "loss": "quadratic"},
+        {"target": "scaled_label", "output": "identity"},
+        {"output": "identity"},
         {"learning_rate": 0.0},
         {"decay": -1.0},
         {"epochs": 0},
