@@ -46,7 +46,7 @@ METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Nielsen's two networks with square error; LeCun's with square error and Simard's with cross entropy."""
+    """Nielsen's two networks with square error; LeCun's with square error, and cross entropy too; Simard's."""
     nielsen, others = NIELSEN[preset], OTHERS[preset]
     theirs = tuple(
         Run(
@@ -86,14 +86,17 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
                 measures=measures,
                 seed=seed,
             ),
-            Run(
-                hidden=(800,),
-                learning_rate=0.3,
-                batch_size=OTHERS_BATCH_SIZE,
-                train_examples=others.train_examples,
-                epochs=others.epochs,
-                measures=measures,
-                seed=seed,
+            *(
+                Run(
+                    hidden=hidden,
+                    learning_rate=0.3,
+                    batch_size=OTHERS_BATCH_SIZE,
+                    train_examples=others.train_examples,
+                    epochs=others.epochs,
+                    measures=measures,
+                    seed=seed,
+                )
+                for hidden in ((300,), (800,))
             ),
         )
     ]
