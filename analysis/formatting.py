@@ -23,7 +23,9 @@ LABELS: dict[str, str] = {
     "quadratic_sigmoid": "quadratic, sigmoid",
     "one_hot_cross_entropy_softmax": "one-hot, cross entropy",
     "one_hot_quadratic_sigmoid": "one-hot, quadratic",
-    "scaled_label_quadratic_sigmoid": "single output, quadratic",
+    "scaled_label_quadratic_sigmoid": "single sigmoid, quadratic",
+    "scaled_label_quadratic_identity": "single linear, quadratic",
+    "scaled_label_cross_entropy_sigmoid": "single sigmoid, cross entropy",
 }
 _WORDS = {
     **dict(enumerate(("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"))),

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from analysis.engine.run import METRICS
 
-_PER_LAYER = ("gradient_norm", "weight_norm", "error_norm", "mean_slope", "unit_distance")  # their index counts from 1, all others' from 0
+# their index counts from 1, all others' from 0
+_PER_LAYER = ("gradient_norm", "weight_norm", "error_norm", "mean_slope", "unit_distance")
 
 
 class History:

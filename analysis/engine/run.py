@@ -154,7 +154,8 @@ class Run:
                 (sorted(self.labels) != list(range(CLASSES)), "labels must be a permutation of 0 … 9"),
                 (
                     self.loss == "cross_entropy"
-                    and (self.output, self.target) not in (("softmax", "one_hot"), ("sigmoid", "scaled_label")),
+                    and (self.output, self.target)
+                    not in (("softmax", "one_hot"), ("sigmoid", "scaled_label")),
                     "cross entropy needs softmax and one-hot targets, or a sigmoid and a single output",
                 ),
                 (

@@ -246,17 +246,17 @@ class TorchBackend:
             into: Like the weights.
         """
         # layer by layer, as `into` may be the weights, which the errors below need unchanged
-        for total, (a, error) in zip(into[::-1], self._errors(error, hidden), strict=True):
+        for total, (a, own) in zip(into[::-1], self._errors(error, hidden), strict=True):
             if a is not None:
-                total[:, :, :-1].baddbmm_(error, a.mT)
-                total[:, :, -1] += error.sum(2)
+                total[:, :, :-1].baddbmm_(own, a.mT)
+                total[:, :, -1] += own.sum(2)
         inputs, first = chunk.inputs, into[0].view(-1, into[0].shape[2])
         if chunk.pixels is not None:
-            first.index_add_(1, chunk.pixels, error.flatten(0, 1) @ inputs.T)
+            first.index_add_(1, chunk.pixels, own.flatten(0, 1) @ inputs.T)
         elif inputs.ndim == 2:
-            first.addmm_(error.flatten(0, 1), inputs.T)
+            first.addmm_(own.flatten(0, 1), inputs.T)
         else:
-            into[0].baddbmm_(error, inputs.mT)
+            into[0].baddbmm_(own, inputs.mT)
 
     def _errors(
         self, error: Tensor, hidden: list[tuple[Tensor, Tensor]]

@@ -90,8 +90,8 @@ def test_weight_and_error_norms(small, skip):
         linear = [module for module in net.modules() if isinstance(module, torch.nn.Linear)]
         norms = [torch.cat([each.weight, each.bias[:, None]], 1).norm().item() for each in linear]
         assert now.query("metric == 'weight_norm'").value.tolist() == pytest.approx(norms, rel=1e-10)
-        z = []
-        hooks = [each.register_forward_hook(lambda _, __, out: z.append(out)) for each in linear]
+        z: list[torch.Tensor] = []
+        hooks = [each.register_forward_hook(lambda _, __, out, into=z: into.append(out)) for each in linear]
         loss = loss_of(run, net(images), digits) * len(digits)
         errors = torch.autograd.grad(loss, z)
         for hook in hooks:

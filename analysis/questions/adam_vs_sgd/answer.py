@@ -38,21 +38,38 @@ from analysis.statistics import (
 THRESHOLDS = (0.95, 0.97)  # of test accuracy: the first epoch that reaches it is counted
 MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
 USABLE = 0.9  # test accuracy of a usable rate
-LATE_EPOCHS = 5  # the last ones, for what an optimizer still gains
+PLATEAU = 0.001  # test accuracy that the last third of the long runs does not gain
 SIGNIFICANCE = 0.05  # of p-values
 RULE_OF_THUMB = 3e-4  # said to be Adam's best learning rate
 SAID_FACTOR = 10  # "an order of magnitude"
 
 
+def window(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the runs at all rates."""
+    return rows[rows["epochs"] == rows["epochs"].min()]
+
+
+def long_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the runs that go on to a plateau, each optimizer at its best rate by then."""
+    return at_best_rates(rows[rows["epochs"] == rows["epochs"].max()], ["optimizer"])
+
+
+def long_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return test accuracies of the long runs, means over seeds: index epoch, a column per optimizer."""
+    chosen = long_runs(rows)
+    accuracy = chosen[chosen["metric"] == "test_accuracy"]
+    return accuracy.groupby(["epoch", "optimizer"])["value"].mean().unstack()
+
+
 def accuracies(rows: pd.DataFrame) -> pd.Series[float]:
     """Return final test accuracies; index: optimizer, learning_rate, seed."""
-    return final_values(rows, "test_accuracy", ["optimizer", "learning_rate", "seed"])
+    return final_values(window(rows), "test_accuracy", ["optimizer", "learning_rate", "seed"])
 
 
 def mean_accuracies(rows: pd.DataFrame) -> dict[str, pd.Series[float]]:
     """Return an optimizer's final test accuracies, means over seeds, by learning rate."""
     means = accuracies(rows).groupby(["optimizer", "learning_rate"]).mean()
-    return {optimizer: means[optimizer] for optimizer in rows["optimizer"].unique()}
+    return {str(optimizer): means[optimizer] for optimizer in rows["optimizer"].unique()}
 
 
 def near_best(means: pd.Series[float]) -> pd.Series[float]:
@@ -80,6 +97,7 @@ def best_runs(rows: pd.DataFrame) -> pd.DataFrame:
         Columns optimizer, seed, learning_rate, test_accuracy (at the end), first (after one epoch), and a column for
         each of THRESHOLDS: the first epoch that reaches it.
     """
+    rows = window(rows)
     first = final_values(rows[rows["epoch"] == 1], "test_accuracy", ["optimizer", "seed", "learning_rate"])
     return runs_at_best(rows, ["optimizer"], THRESHOLDS).merge(first.rename("first").reset_index())
 
@@ -131,14 +149,16 @@ def test_errors(found: Results) -> Picture:
     rates.set_yscale("log")
     plain_ticks(rates.yaxis)
     rates.set_ylim(1.5, 100)
-    draw_courses(epochs, at_best_rates(rows, ["optimizer"]), "test_accuracy", "optimizer", error=True)
+    long = long_runs(rows)
+    epochs.set_xscale("log")
+    draw_courses(epochs, long, "test_accuracy", "optimizer", error=True)
     return Picture(
         figure,
         "SGD and Adam. Left: final test error over the learning rate, with 95 % t intervals over "
-        f"{count_words(rows['seed'].nunique(), 'seed')}: the valley of Adam is wider. Right: test error along "
-        "training, both at their best rates; bands span the seeds.",
-        "Left: two valleys on logarithmic axes, the one of Adam about three decades to the left, wider and slightly "
-        "deeper. Right: Adam's error lies below that of SGD at every epoch.",
+        f"{count_words(rows['seed'].nunique(), 'seed')}. Right: test error along {long['epochs'].max():.0f} epochs, "
+        "both at their best rates; bands span the seeds.",
+        "Left: two valleys on logarithmic axes, the one of Adam about three decades to the left and wider. Right: "
+        "Adam's error falls earlier, then the two curves run level.",
     )
 
 
@@ -180,14 +200,11 @@ def optimizers_table(found: Results) -> Table:
 @finding("adam_vs_sgd", headline=True)
 def adam_is_ahead(found: Results) -> Evidence:
     test = paired_tests(found.rows)["sgd"]
-    rate, accuracy = best_rates(found.rows, ["optimizer"]), by_seed(found.rows).mean()
-    seeds = f"paired over {format_count(test.difference.n, 'seed')}, " if test.difference.n > 1 else ""
+    width = _usable_decades(mean_accuracies(found.rows))
     return Evidence(
-        "Adam is less sensitive to the learning rate, faster and slightly more accurate: each at its best rate "
-        f"({rate['adam']:g} for Adam, {rate['sgd']:g} for SGD), it reaches {format_percent(accuracy['adam'], 2)} "
-        f"test accuracy after {format_count(round(found.rows['epoch'].max()), 'epoch')} and SGD "
-        f"{format_percent(accuracy['sgd'], 2)}, a difference of {format_interval(test.difference, 2, '')} points "
-        f"({seeds}{format_p(test)}).",
+        f"Adam is less sensitive to the learning rate, with {width['adam']:.1f} decades of usable rates against "
+        f"{width['sgd']:.1f}, and faster; after {format_count(round(window(found.rows)['epoch'].max()), 'epoch')} its "
+        f"test accuracy is {format_fixed(100 * test.difference.mean, 2)} points ahead, each at its best rate.",
         {
             "Adam is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,
@@ -200,16 +217,10 @@ def adam_is_ahead(found: Results) -> Evidence:
 @finding("adam_vs_sgd")
 def adam_is_less_sensitive(found: Results) -> Evidence:
     means = mean_accuracies(found.rows)
-    rates = means["adam"].index
-    near = {
-        optimizer: join_english(map(format_rate, near_best(each).index)) for optimizer, each in means.items()
-    }
-    width = _usable_decades(means)
+    near = {optimizer: len(near_best(each)) for optimizer, each in means.items()}
     return Evidence(
-        f"Of the {len(rates)} rates from {format_rate(rates.min())} to {format_rate(rates.max())}, test accuracy "
-        f"lies within one point of the best at {near['adam']} for Adam and at {near['sgd']} for SGD; it exceeds "
-        f"{format_percent(USABLE, 0)} over {width['adam']:.1f} decades of rates for Adam and {width['sgd']:.1f} for "
-        "SGD.",
+        f"Of the {len(means['adam'])} rates, {count_words(near['adam'])} of Adam and {count_words(near['sgd'])} of SGD "
+        "end within one point of their best.",
         _sensitivity_conditions(found.rows),
     )
 
@@ -253,26 +264,18 @@ def _speed_conditions(rows: pd.DataFrame) -> dict[str, bool]:
 
 
 @finding("adam_vs_sgd")
-def adams_lead_shrinks(found: Results) -> Evidence:
-    best = best_runs(found.rows).pivot(index="seed", columns="optimizer")
-    final, first = best["test_accuracy"], best["first"]
-    lead, early = final["adam"] - final["sgd"], first["adam"] - first["sgd"]
-    rows = at_best_rates(found.rows, ["optimizer"])
-    end = rows["epoch"].max()
-    late = min(LATE_EPOCHS, round(end))
-    before = final_values(rows[rows["epoch"] <= end - late], "test_accuracy", ["optimizer", "seed"])
-    gained = final.mean() - before.groupby("optimizer").mean()
+def plateau(found: Results) -> Evidence:
+    means = long_accuracies(found.rows)
+    late = means[means.index >= 2 / 3 * means.index.max()]
+    chosen = final_values(long_runs(found.rows), "test_accuracy", ["optimizer", "seed"])
+    difference = paired_t(chosen["adam"], chosen["sgd"]).difference
+    gained = late.iloc[-1] - late.iloc[0]
+    lead = "within noise of nothing" if abs(difference.mean) < difference.half_width else "still there"
     return Evidence(
-        f"The lead has the same sign for every seed ({format_fixed(100 * lead.min(), 2)} to "
-        f"{format_fixed(100 * lead.max(), 2)} points) and shrinks, from {format_fixed(100 * early.mean(), 2)} "
-        f"points after one epoch to {format_fixed(100 * lead.mean(), 2)} in the end; over the last "
-        f"{count_words(late, 'epoch') if late > 1 else 'epoch'} SGD's error still falls by "
-        f"{format_fixed(100 * gained['sgd'], 2)} points, Adam's by {format_fixed(100 * gained['adam'], 2)}: the "
-        "lead is partly one of speed.",
+        f"Trained on to {format_count(round(means.index.max()), 'epoch')}, both are on a plateau, and Adam's lead is "
+        f"{format_interval(difference, 2, '')} points: {lead}.",
         {
-            "Adam leads with every seed": bool((lead > 0).all()),
-            "its lead is smaller in the end than after one epoch": bool(lead.mean() < early.mean()),
-            "SGD gains more in the last epochs": bool(gained["sgd"] > gained["adam"]),
+            "neither gains a tenth of a point in the last third": bool((gained < PLATEAU).all()),
         },
     )
 
@@ -280,10 +283,10 @@ def adams_lead_shrinks(found: Results) -> Evidence:
 @finding("adam_vs_sgd")
 def rule_of_thumb_is_not_best(found: Results) -> Evidence:
     test = paired_tests(found.rows)["rule"]
-    accuracy, behind = _rule_of_thumb(found.rows, test)
+    best = best_rates(window(found.rows), ["optimizer"])["adam"]
     return Evidence(
-        f"That {format_rate(RULE_OF_THUMB)} is Adam's best rate is refuted here: it ends at {accuracy}, {behind} "
-        f"({format_p(test)}).",
+        f"Adam's best rate is not {format_rate(RULE_OF_THUMB)}, as a rule of thumb says: it ends "
+        f"{format_interval(test.difference, 2, '')} points behind {best:g}.",
         {
             "the best rate is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,
@@ -293,7 +296,10 @@ def rule_of_thumb_is_not_best(found: Results) -> Evidence:
 
 def _rule_of_thumb(rows: pd.DataFrame, test: PairedTest) -> tuple[str, str]:
     """How accurate Adam is at the rule of thumb, and how far behind its best rate."""
-    accuracy, best = mean_accuracies(rows)["adam"][RULE_OF_THUMB], best_rates(rows, ["optimizer"])["adam"]
+    accuracy, best = (
+        mean_accuracies(rows)["adam"][RULE_OF_THUMB],
+        best_rates(window(rows), ["optimizer"])["adam"],
+    )
     return format_percent(accuracy, 2), f"{format_interval(test.difference, 2, '')} points behind {best:g}"
 
 

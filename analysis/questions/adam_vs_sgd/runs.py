@@ -23,8 +23,6 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
     long = [
         run
         for optimizer, rates in LONG_RATES.items()
-        for run in LONG_BUDGETS[preset].grid(
-            BATCH_SIZE, METRICS, optimizer=(optimizer,), learning_rate=rates
-        )
+        for run in LONG_BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=(optimizer,), learning_rate=rates)
     ]
     return (*window, *long)

@@ -47,7 +47,9 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for rate in LEARNING_RATES
         for seed in budget.seeds
     )
-    first_gradient = Measure(metrics=("error_norm", "gradient_norm", "train_loss"), every=budget.updates(BATCH_SIZE))
+    first_gradient = Measure(
+        metrics=("error_norm", "gradient_norm", "train_loss"), every=budget.updates(BATCH_SIZE)
+    )
     probed = tuple(
         run(loss, output, LEARNING_RATES[0], seed, shift, first_gradient)
         for loss, output in LOSSES
