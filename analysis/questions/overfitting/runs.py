@@ -7,7 +7,11 @@ from analysis.question import Preset
 
 SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
 EPOCHS: dict[Preset, dict[tuple[int, ...], int]] = {
-    "full": {(300,): 2_000, (10, 10): 20_000, (20, 20): 20_000},  # of the small ones as many as in the source report
+    "full": {
+        (300,): 2_000,
+        (10, 10): 20_000,
+        (20, 20): 20_000,
+    },  # of the small ones as many as in the source report
     "quick": {(300,): 4, (10, 10): 10, (20, 20): 10},
 }
 SOURCE_RATE = 0.1  # the only one that the source report names; the others train the networks further
