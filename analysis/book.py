@@ -7,6 +7,7 @@ Files that a page shows or links to (figures, CSV) are written to `report/genera
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -169,9 +170,19 @@ def provenance_line(name: str) -> str:
     )
 
 
-def listing(path: str) -> None:
-    """Print a source file as a code block."""
-    print(f"```python\n{(GENERATED.parents[1] / path).read_text(encoding='utf-8')}```")
+def listing(path: str, step: int | None = None) -> None:
+    """Print a source file as a code block, or of a file in numbered steps ("# 1. …") one step without its comment.
+
+    Raises:
+        ValueError: The file has no such step.
+    """
+    source = (GENERATED.parents[1] / path).read_text(encoding="utf-8")
+    if step is not None:
+        found = re.search(rf"^# {step}\. .*\n(?:#.*\n)*((?:(?!# \d\.|def main).*\n)*)", source, re.MULTILINE)
+        if not found:
+            raise ValueError(f"{path} has no step {step}: steps begin with a comment such as # 1.")
+        source = re.sub(r"^#.*\n", "", found[1], flags=re.MULTILINE).strip() + "\n"
+    print(f"```python\n{source}```")
 
 
 # The tables of the appendices

@@ -4,7 +4,9 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn, optim
 from torchvision.datasets import MNIST
 
@@ -39,6 +41,15 @@ def reconcile(folder: Path, prefix: str, inputs: Tensor, labels: Tensor) -> None
 def digits(folder: Path, count: int) -> tuple[Tensor, Tensor]:
     inputs, labels = from_torchvision(folder, train=True)
     return (255 * inputs[:count]).byte(), labels[:count]
+
+
+def show(images: Tensor, labels: Tensor) -> Figure:
+    figure, grid = plt.subplots(1, len(images), squeeze=False)
+    for axes, image, label in zip(grid[0], images, labels, strict=True):
+        axes.imshow(image.reshape(28, 28).numpy(), cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(str(label.item()))
+        axes.set_axis_off()
+    return figure
 
 
 # 4. The network 784-300-10 and its one-hot targets.

@@ -73,6 +73,13 @@ def test_the_accuracy_is_that_on_the_test_set(small: Data, tmp_path: Path) -> No
     assert accuracy < 0.05
 
 
+def test_digits_are_shown_with_their_labels(on_disk: Data) -> None:
+    images, labels = exercise1.digits(on_disk.folder, 3)
+    figure = exercise1.show(images, labels)
+    assert [axes.get_title() for axes in figure.axes] == [str(label) for label in labels.tolist()]
+    assert [int(axes.images[0].get_array().sum()) for axes in figure.axes] == images.sum(1).tolist()
+
+
 def test_the_digits_are_those_of_the_files(on_disk: Data) -> None:
     rows = experiment.digits(on_disk, CPU)
     third = rows[rows["example"] == 2].sort_values("pixel")

@@ -138,7 +138,8 @@ def generalisation_gap(found: Results) -> Picture:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return Picture(
         figure,
-        "Two signs of over-fitting, a line per run (running medians of 21 measurements, which leave single spikes out). Left: how far the test loss lies "
+        "Two signs of over-fitting, a line per run (running medians of 21 measurements, without "
+        "single spikes). Left: how far the test loss lies "
         "above its least value so far. Right: generalisation gap, test loss − train loss.",
         "Left: the lines of the wide network stay at zero, those of 20-20 and of the few examples climb late. Right: "
         "the gap of the few examples is largest, that of 20-20 next.",
