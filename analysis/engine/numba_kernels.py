@@ -51,8 +51,8 @@ SGD, ADAM = range(2)  # UpdateRule.kernel
 
 
 # Threads have floating-point environments of their own: that of the caller, who may flush denormals, goes to all.
-_get_environment = types.ExternalFunction("fegetenv", types.intc(types.voidptr))
-_set_environment = types.ExternalFunction("fesetenv", types.intc(types.voidptr))
+_get_environment: Any = types.ExternalFunction("fegetenv", types.intc(types.voidptr))
+_set_environment: Any = types.ExternalFunction("fesetenv", types.intc(types.voidptr))
 _ENVIRONMENT_BYTES = 64  # at least the size of C's fenv_t
 
 
