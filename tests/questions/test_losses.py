@@ -7,13 +7,19 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.questions.losses.answer import first_gradients, quadratic_losses_are_stuck, usual_start
+from analysis.questions.losses.answer import (
+    first_errors,
+    quadratic_losses_are_stuck,
+    usual_start,
+    wrong_start,
+)
 from analysis.results import cached
 from tests.helpers.altered import Alter, altered, assert_refuted, constant, times
 
 CONTRADICTIONS: dict[str, Alter] = {
     "cross_entropy_trains_better": times(0.5, "test_accuracy", loss="cross_entropy"),
-    "quadratic_gradient_vanishes_when_wrong": times(1e4, "gradient_norm", loss="quadratic"),
+    "cross_entropy_leaves_a_wrong_start": constant(0.9, "test_accuracy"),
+    "quadratic_gradient_vanishes_when_wrong": times(1e4, "error_norm", loss="quadratic"),
     "quadratic_losses_are_stuck": constant(0.9, "test_accuracy"),
     "quadratic_comes_close": times(0.9, "test_accuracy"),
 }
@@ -62,14 +68,34 @@ def test_a_loss_stands_at_its_best_rate_by_validation() -> None:
     }
 
 
-def test_the_first_gradient_is_that_of_all_layers_together() -> None:
+def test_the_first_error_is_that_at_the_logits() -> None:
     rows = pd.concat(
         [
-            measured({"gradient_norm": [norm, 9.0]}, learning_rate=0.1, index=layer)
+            measured({"error_norm": [norm, 9.0]}, learning_rate=0.1, index=layer)
             for layer, norm in ((1, 3.0), (2, 4.0))
         ]
     )
-    assert first_gradients(rows)["norm"].tolist() == [5.0]
+    assert first_errors(rows)["norm"].tolist() == [4.0]
+
+
+def test_the_wrong_start_has_a_best_rate_of_its_own() -> None:
+    rows = pd.concat(
+        [
+            measured(
+                {"validation_accuracy": [0.1, last], "test_accuracy": [0.1, last]},
+                learning_rate=rate,
+                init=init,
+                init_scale=5.0 if init == "saturated_output" else 1.0,
+            )
+            for init, rate, last in (
+                ("uniform_fan_in", 0.1, 0.9),
+                ("uniform_fan_in", 1.0, 0.8),
+                ("saturated_output", 0.1, 0.3),
+                ("saturated_output", 1.0, 0.5),
+            )
+        ]
+    )
+    assert wrong_start(rows)["value"].tolist() == [0.1, 0.5]
 
 
 def test_without_larger_rates_the_finding_says_so() -> None:

@@ -8,19 +8,22 @@ from analysis.questions.overfitting.answer import overfitting
 from tests.helpers.altered import (
     assert_follows_results,
     assert_refuted,
-    changed,
     curves,
-    times,
 )
 
 CONTRADICTIONS = {
-    "no_overfitting": times(2, "test_loss"),
+    "small_networks_overfit": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "wide_network_is_not_done": lambda rows: rows.assign(value=rows["epoch"]),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
 }
 REVERSALS = {
-    "wide_network_overfits_mildly": changed(lambda values: values[::-1].to_numpy(), "test_loss"),
+    "wide_network_overfits_mildly": lambda rows: rows.assign(
+        value=rows["value"].where(rows["metric"] != "test_loss", rows["epoch"] + 1)
+    ),
+    "small_networks_overfit_mildly": lambda rows: rows.assign(
+        value=rows["value"].where(rows["metric"] != "test_loss", rows["epoch"] + 1)
+    ),
 }
-UNDECIDED = {"small_networks_overfit_mildly"}
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
@@ -40,3 +43,9 @@ def test_over_fitting_is_the_rise_above_the_least_test_loss() -> None:
     assert numbers["best_epoch"] == 1
     assert numbers["rise"] == pytest.approx(2.0)
     assert numbers["gap"] == pytest.approx(2.75)
+    assert numbers["overfits"]
+
+
+def test_a_rise_of_both_losses_is_no_over_fitting() -> None:
+    rows = curves(0.5, [2.0, 1.0, 0.5, 1.5], [0.5] * 4)
+    assert not overfitting(rows)["overfits"].any()

@@ -28,8 +28,14 @@ def measured(metric: str, values: dict[float, float], **columns: object) -> pd.D
 def test_printed_errors_are_placed_relative_to_ours() -> None:
     rows = pd.concat(
         [
-            measured("test_accuracy", {1.0: 1 - error, 2.0: 1 - error}, hidden=hidden, seed=seed)
-            for hidden in ("30", "100", "300", "800")
+            measured("test_accuracy", {1.0: 1 - error, 2.0: 1 - error}, hidden=hidden, loss=loss, seed=seed)
+            for hidden, loss in (
+                ("30", "quadratic"),
+                ("100", "quadratic"),
+                ("300", "quadratic"),
+                ("300", "cross_entropy"),
+                ("800", "cross_entropy"),
+            )
             for seed, error in enumerate([0.017, 0.019])
         ]
     )

@@ -256,11 +256,12 @@ def learning_rate_window(found: Results) -> Evidence:
     numbers = rate_numbers(seed0_runs(found.rows))
     usable = numbers.loc[numbers.index.isin(SOURCE_USABLE)]
     accuracy, epochs = usable["test_accuracy"], usable["slow_epoch"]
+    factor = f"{epochs.max() / epochs.min():.0f}" if epochs.map(math.isfinite).all() else "–"
     return Evidence(
         "Its speed is very sensitive, its end little, over a wide window of rates. From "
         f"{usable.index.min():g} to {usable.index.max():g} the final test accuracy moves by "
         f"{100 * (accuracy.max() - accuracy.min()):.0f} points, but the epochs to {format_percent(SLOW, 0)} by a "
-        f"factor of {epochs.max() / epochs.min():.0f}; a hundred times below, it hardly learns.",
+        f"factor of {factor}; a hundred times below, it hardly learns.",
         {
             "every rate of the window reaches 90 %": bool(epochs.map(math.isfinite).all()),
             "the smallest rate does not": bool(math.isinf(numbers["slow_epoch"].iloc[0])),
