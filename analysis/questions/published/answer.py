@@ -82,14 +82,12 @@ def start_decides_nielsens_network(found: Results) -> Evidence:
     final = final_values(found.rows[found.rows["hidden"] == "100"], "test_accuracy", ["seed"])
     unlearnt = unlearnt_classes(found.rows, "100") > 0
     stuck, other = final[unlearnt], final[~unlearnt]
-    stuck_small = (unlearnt_classes(found.rows, "30") > 0).sum()
     printed = join_english(format_percent(1 - each.error, 2) for each in PRINTED if each.hidden == "100")
     seeds = format_count(len(final), "seed")
     return Evidence(
-        f"Nielsen's {printed} for 784-100-10 need a lucky start: with his settings, all weights from $N(0, 1)$, "
-        f"{len(stuck)} of {seeds} end with at least one digit unlearnt and {_format_range(stuck)} test accuracy, as he "
-        f"warns that some do; the others end at {_format_range(other)}. Of 784-30-10, {stuck_small} of {len(final)} "
-        "leave a digit unlearnt.",
+        f"Nielsen's {printed} for 784-100-10 need a lucky start: with his settings, {len(stuck)} of {seeds} leave at "
+        "least one digit unlearnt, as he warns that some do. The others end at "
+        f"{_format_range(other)}.",
         {
             "some seeds leave a digit unlearnt": len(stuck) > 0,
             "some seeds learn all digits": len(other) > 0,
