@@ -14,7 +14,7 @@ def test_the_steps_of_the_program_are_its_functions_in_order(capsys: pytest.Capt
     for step in range(1, 7):
         book.listing("analysis/exercise1.py", step=step)
         code = capsys.readouterr().out.removeprefix("```python\n").removesuffix("```\n")
-        assert code.lstrip("@torch.no_grad()\n").startswith("def ")
+        assert code.removeprefix("@torch.no_grad()\n").startswith("def ")
         assert "def main" not in code
         assert "#" not in code
         places.append(whole.index(code.splitlines()[0]))

@@ -16,6 +16,7 @@ BATCH_SIZE = 128
 # Nothing is chosen here, so nothing is held out. The full batch gets more epochs, as its epochs are one update.
 BUDGETS = {"full": Budget((0, 1, 2), 15, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 1_000)}
 FULL_BATCH_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 3}
+FULL_BATCH_EVERY: dict[Preset, int] = {"full": 10, "quick": 1}  # as measuring takes longer than its updates
 
 METRICS = ("train_loss", "test_accuracy", "unit_distance", "gradient_norm", "mean_slope")
 
@@ -30,11 +31,12 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
     runs = []
     for batch_size in (None, BATCH_SIZE):
         epochs = budget.epochs if batch_size else FULL_BATCH_EPOCHS[preset]
-        measures = (Measure(metrics=METRICS, every=budget.updates(batch_size)),)
+        every = budget.updates(batch_size) if batch_size else FULL_BATCH_EVERY[preset]
+        measures = (Measure(metrics=METRICS, every=every),)
         for activation in ACTIVATIONS:
             starts = [
                 ("constant", HIDDEN, constant, rate)
-                for rate in (LEARNING_RATE, SLOWED_RATE)
+                for rate in ((LEARNING_RATE, SLOWED_RATE) if batch_size else (LEARNING_RATE,))
                 for constant in CONSTANTS
             ]
             starts.append(("uniform_fan_in", HIDDEN, 1.0, LEARNING_RATE))
