@@ -358,8 +358,8 @@ def architecture_by_rule(found: Results) -> Evidence:
     accuracy = networks["validation_accuracy"]
     smallest = accuracy.index[accuracy >= accuracy.max() - MARGIN][0]
     return Evidence(
-        f"The best, 784-{accuracy.idxmax()}-10, is {100 * (accuracy.max() - accuracy[USED]):.2f} points better, so it is "
-        f"kept; a network as small as 784-{smallest}-10 would also do.",
+        f"The best, 784-{accuracy.idxmax()}-10, is {100 * (accuracy.max() - accuracy[USED]):.2f} points better, so "
+        f"784-{USED}-10 is kept; a network as small as 784-{smallest}-10 would also do.",
         {f"784-{USED}-10 lies within the margin": bool(accuracy[USED] >= accuracy.max() - MARGIN)},
     )
 
