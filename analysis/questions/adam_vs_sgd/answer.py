@@ -38,7 +38,8 @@ from analysis.statistics import (
 THRESHOLDS = (0.95, 0.97)  # of test accuracy: the first epoch that reaches it is counted
 MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
 USABLE = 0.9  # test accuracy of a usable rate
-PLATEAU = 0.001  # test accuracy that the last third of the long runs does not gain
+LATE = 10  # epochs over which accuracies on the plateau are averaged
+PLATEAU = 0.001  # on it, mean test accuracies of consecutive LATE epochs differ by less
 SIGNIFICANCE = 0.05  # of p-values
 RULE_OF_THUMB = 3e-4  # said to be Adam's best learning rate
 SAID_FACTOR = 10  # "an order of magnitude"
@@ -54,11 +55,12 @@ def long_runs(rows: pd.DataFrame) -> pd.DataFrame:
     return at_best_rates(rows[rows["epochs"] == rows["epochs"].max()], ["optimizer"])
 
 
-def long_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return test accuracies of the long runs, means over seeds: index epoch, a column per optimizer."""
+def late_accuracies(rows: pd.DataFrame, ends: int) -> pd.DataFrame:
+    """Return test accuracies of the long runs, means of the LATE epochs before the last `ends` ones: a row per seed."""
     chosen = long_runs(rows)
-    accuracy = chosen[chosen["metric"] == "test_accuracy"]
-    return accuracy.groupby(["epoch", "optimizer"])["value"].mean().unstack()
+    last = chosen["epoch"].max() - ends
+    late = chosen[(chosen["metric"] == "test_accuracy") & chosen["epoch"].between(last - LATE, last, "right")]
+    return late.groupby(["seed", "optimizer"])["value"].mean().unstack()
 
 
 def accuracies(rows: pd.DataFrame) -> pd.Series[float]:
@@ -265,17 +267,19 @@ def _speed_conditions(rows: pd.DataFrame) -> dict[str, bool]:
 
 @finding("adam_vs_sgd")
 def plateau(found: Results) -> Evidence:
-    means = long_accuracies(found.rows)
-    late = means[means.index >= 2 / 3 * means.index.max()]
-    chosen = final_values(long_runs(found.rows), "test_accuracy", ["optimizer", "seed"])
-    difference = paired_t(chosen["adam"], chosen["sgd"]).difference
-    gained = late.iloc[-1] - late.iloc[0]
-    lead = "within noise of nothing" if abs(difference.mean) < difference.half_width else "still there"
+    before, late = late_accuracies(found.rows, LATE), late_accuracies(found.rows, 0)
+    difference = paired_t(late["adam"], late["sgd"]).difference
+    told = abs(difference.mean) > difference.half_width
     return Evidence(
-        f"Trained on to {format_count(round(means.index.max()), 'epoch')}, both are on a plateau, and Adam's lead is "
-        f"{format_interval(difference, 2, '')} points: {lead}.",
+        f"Trained on to {format_count(round(long_runs(found.rows)['epoch'].max()), 'epoch')}, both are on a plateau, and "
+        f"Adam is {format_interval(difference, 2, '')} points ahead on average over the last {count_words(LATE)}: "
+        f"{'little' if told else 'no lead that can be told from the noise'}.",
         {
-            "neither gains a tenth of a point in the last third": bool((gained < PLATEAU).all()),
+            "neither gains a tenth of a point from the epochs before": bool(
+                (late.mean() - before.mean()).abs().max() < PLATEAU
+            ),
+            "the lead is smaller than after the common budget": difference.mean
+            < paired_tests(found.rows)["sgd"].difference.mean,
         },
     )
 
