@@ -47,7 +47,7 @@ def show(images: Tensor, labels: Tensor) -> Figure:
     figure, grid = plt.subplots(1, len(images), squeeze=False)
     for axes, image, label in zip(grid[0], images, labels, strict=True):
         axes.imshow(image.reshape(28, 28).numpy(), cmap="gray_r", vmin=0, vmax=255)
-        axes.set_title(str(label.item()))
+        axes.set_title(str(label.item()), loc="center")
         axes.set_axis_off()
     return figure
 

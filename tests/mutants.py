@@ -150,7 +150,7 @@ MUTANTS = (
     Mutant(
         "bias-output-torch", "output biases are not trained, by torch",
         f"{ENGINE}.torch_backend.TorchBackend._backward",
-        "total[:, :, -1] += error.sum(2)", "total[:, :, -1] += 0 * error.sum(2)",
+        "total[:, :, -1] += own.sum(2)", "total[:, :, -1] += 0 * own.sum(2)",
         parity("torch", "sgd", "full"),
     ),
     Mutant(
@@ -171,7 +171,7 @@ MUTANTS = (
     ),
     Mutant(
         "skip-slope", "no gradient flows through skip connections",
-        f"{ENGINE}.torch_backend.TorchBackend._backward",
+        f"{ENGINE}.torch_backend.TorchBackend._errors",
         "below += skipped", "below += 0 * skipped",
         (f"{TRAINING}::test_deeper_networks_train_as_in_plain_pytorch[float64-full-cross_entropy-skip]",),
     ),

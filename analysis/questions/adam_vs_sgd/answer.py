@@ -133,7 +133,7 @@ def format_p(test: PairedTest, adjective: str = "") -> str:
 def test_errors(found: Results) -> Picture:
     """Draw final test error over the learning rate, and test error over epochs at the best rates."""
     rows = found.rows
-    figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), width_ratios=(1.4, 1), sharey=True)
+    figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 2.3), width_ratios=(1.4, 1), sharey=True)
     for optimizer in rows["optimizer"].unique():
         style = line_style(optimizer)
         final = accuracies(rows)[optimizer].groupby("learning_rate").agg(t_interval)
@@ -271,8 +271,8 @@ def plateau(found: Results) -> Evidence:
     difference = paired_t(late["adam"], late["sgd"]).difference
     told = abs(difference.mean) > difference.half_width
     return Evidence(
-        f"Trained on to {format_count(round(long_runs(found.rows)['epoch'].max()), 'epoch')}, both are on a plateau, and "
-        f"Adam is {format_interval(difference, 2, '')} points ahead on average over the last {count_words(LATE)}: "
+        f"Trained on to {format_count(round(long_runs(found.rows)['epoch'].max()), 'epoch')}, both are on a plateau, "
+        f"and Adam is {format_interval(difference, 2, '')} points ahead on average over the last {count_words(LATE)}: "
         f"{'little' if told else 'no lead that can be told from the noise'}.",
         {
             "neither gains a tenth of a point from the epochs before": bool(

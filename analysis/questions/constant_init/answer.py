@@ -87,7 +87,7 @@ def train_losses(found: Results) -> Picture:
     rows = named_settings(found.rows)
     activations = rows["activation"].unique()
     figure, grid = plt.subplots(
-        len(METHODS), len(activations), figsize=(WIDTH, 3.9), sharey=True, sharex="row", squeeze=False
+        len(METHODS), len(activations), figsize=(WIDTH, 3.2), sharey=True, sharex="row", squeeze=False
     )
     values = constants(rows)
     styles: dict[str, dict[str, Any]] = {

@@ -41,7 +41,7 @@ def loss_curve(found: Results) -> Picture:
     """Draw the program's training loss."""
     rows = found.programs["program"]
     losses = rows[rows["metric"] == "train_loss"]
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.9))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.4))
     axes.plot(losses["epoch"], losses["value"], **TRAIN_TEST["train"])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("epoch (one update each)")

@@ -160,7 +160,7 @@ def speed_and_end(found: Results) -> Picture:
     """Draw test accuracy along training at some rates, and final losses over the learning rate."""
     rows = seed0_runs(found.rows)
     numbers = rate_numbers(rows)
-    figure, (courses, losses) = plt.subplots(1, 2, figsize=(WIDTH, 2.7), width_ratios=(1.3, 1))
+    figure, (courses, losses) = plt.subplots(1, 2, figsize=(WIDTH, 2.3), width_ratios=(1.3, 1))
     courses.set_xscale("log")
     courses.set_ylim(0, 100)
     labels = []
@@ -195,7 +195,7 @@ def speed_and_end(found: Results) -> Picture:
 def sharpness_along_training(found: Results) -> Picture:
     """Draw sharpness relative to 2/η along training, at a few learning rates, epoch 0 included."""
     curves = relative_sharpness(seed0_runs(found.rows))
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.8))
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
     labels = []
     for rate, style in SHOWN_RATES.items():
         if rate in curves:

@@ -101,7 +101,7 @@ def gradients_and_accuracies(found: Results) -> Picture:
     """Draw each loss's gradient at the logits over the shift; accuracies from the usual and the wrong start."""
     errors, runs = first_errors(found.rows), trained_at_best_rates(found.rows)
     names = list(runs["name"].unique())
-    figure, (norms, usual, wrong) = plt.subplots(1, 3, figsize=(WIDTH, 2.6), width_ratios=(1, 1, 1))
+    figure, (norms, usual, wrong) = plt.subplots(1, 3, figsize=(WIDTH, 2.3), width_ratios=(1, 1, 1))
     usual.sharey(wrong)
     for name in names:
         style = line_style(name)

@@ -94,7 +94,7 @@ def _curves(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 def loss_curves(found: Results) -> Picture:
     """Draw train and test loss of the networks against epochs: linear axes above, logarithmic below."""
     frames = by_network(found.rows)
-    figure, grid = plt.subplots(2, len(frames), figsize=(WIDTH, 3.9), sharey="row", squeeze=False)
+    figure, grid = plt.subplots(2, len(frames), figsize=(WIDTH, 3.1), sharey="row", squeeze=False)
     for column, (name, frame) in enumerate(frames.items()):
         for row, logarithmic in enumerate((False, True)):
             plotting.loss_panel(grid[row, column], frame, logarithmic)
@@ -117,7 +117,7 @@ def loss_curves(found: Results) -> Picture:
 @exhibit("fig-gap", "overfitting")
 def generalisation_gap(found: Results) -> Picture:
     """Draw every run's test loss relative to its least so far, and its gap, against epochs."""
-    figure, (rises, gaps) = plt.subplots(1, 2, figsize=(WIDTH, 2.7))
+    figure, (rises, gaps) = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
     frames = {**by_network(found.rows), FEW: few_examples(found.rows)}
     for axes, draw in ((rises, _rise), (gaps, _gap)):
         labels = []
@@ -157,7 +157,7 @@ def _gap(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
 @exhibit("fig-seconds", "overfitting")
 def loss_against_seconds(found: Results) -> Picture:
     """Draw mean test loss against training time."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.4))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.7))
     labels = []
     for name, frame in by_network(found.rows).items():
         rows = frame[(frame["metric"] == "test_loss") & (frame["epoch"] > 0)]
