@@ -131,7 +131,7 @@ def errors_and_updates(found: Results) -> Picture:
             layers.plot(mean.index, mean, **style)
             by_depth = first.loc[(name, skip)].dropna()
             depths.plot(by_depth.index, by_depth, **style)
-            if not skip:
+            if not skip and name in PREDICTED:
                 hidden = range(1, deepest + 1)
                 predicted = [mean[deepest] * PREDICTED[name].value ** (deepest - layer) for layer in hidden]
                 layers.plot(hidden, predicted, color=style["color"], linestyle=":", linewidth=0.9)
@@ -188,7 +188,9 @@ def factors_table(found: Results) -> Table:
     lines = [
         {
             "Activation": label(name),
-            "Predicted": f"${PREDICTED[name].formula} = {PREDICTED[name].value:.3f}$",
+            "Predicted": f"${PREDICTED[name].formula} = {PREDICTED[name].value:.3f}$"
+            if name in PREDICTED
+            else "–",
             "Measured": f"{factor.mean:.3f} ± {factor.half_width:.3f}"
             if factor.n > 1
             else f"{factor.mean:.3f}",
@@ -246,7 +248,9 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
 @finding("vanishing_gradient")
 def factors_are_as_predicted(found: Results) -> Evidence:
     off = {
-        name: factor.mean / PREDICTED[name].value - 1 for name, factor in layer_factors(found.rows).items()
+        name: factor.mean / PREDICTED[name].value - 1
+        for name, factor in layer_factors(found.rows).items()
+        if name in PREDICTED
     }
     worst = max(off, key=lambda name: abs(off[name]))
     return Evidence(
