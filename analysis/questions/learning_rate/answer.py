@@ -261,11 +261,14 @@ def learning_rate_window(found: Results) -> Evidence:
         "Its speed is very sensitive, its end little, over a wide window of rates. From "
         f"{usable.index.min():g} to {usable.index.max():g} the final test accuracy moves by "
         f"{100 * (accuracy.max() - accuracy.min()):.0f} points, but the epochs to {format_percent(SLOW, 0)} by a "
-        f"factor of {factor}; a hundred times below, it hardly learns.",
+        f"factor of {factor}. A hundred times below, it hardly learns; twice above, it breaks down.",
         {
             "every rate of the window reaches 90 %": bool(epochs.map(math.isfinite).all()),
             "the smallest rate does not": bool(math.isinf(numbers["slow_epoch"].iloc[0])),
             "the epochs vary by more than a factor of five": bool(epochs.max() > 5 * epochs.min()),
+            "the rates that diverge begin at 20 or below": bool(
+                numbers.index[numbers["verdict"] == "diverges"].min() <= 20
+            ),
             "the smallest rate is a hundredth of the window's": bool(
                 math.isclose(numbers.index[0], usable.index.min() / 100)
             ),
