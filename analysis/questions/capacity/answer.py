@@ -6,9 +6,7 @@ import itertools
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis.engine.run import CLASSES, INPUTS
@@ -21,10 +19,10 @@ from analysis.formatting import (
     format_percent,
     join_english,
 )
-from analysis.plotting import GREEN, INK, PINK, QUIET, TRAIN_TEST, WIDTH, plain_ticks
+from analysis.plotting import GREEN, INK, PINK, TRAIN_TEST, WIDTH, plain_ticks
 from analysis.questions.capacity.runs import BUDGETS, SUBSETS
 from analysis.results import Results
-from analysis.statistics import paired_t
+from analysis.statistics import jackknife_half_width, paired_t
 
 MARGIN = 0.003  # the rule: the least network whose validation accuracy lies so near to the best
 NAMED = ("10-10", "20-20", "300")  # the networks whose β the text names
@@ -33,6 +31,18 @@ WIDE, NARROW = 300, 4  # the layers whose depth is varied in the text
 DEPTHS = (1, 2, 3)
 FITTED = 0.005  # a train error below it is as good as none
 SMALL_RISE = 0.1  # by which the squared error may rise over width, relative to its least value
+COMPONENT_STYLES: dict[str, dict[str, Any]] = {
+    "squared_error": {"color": INK, "marker": "o", "markersize": 3, "label": "bias² + variance"},
+    "bias2": {"color": GREEN, "marker": "s", "markersize": 3, "linestyle": (0, (5, 1.5)), "label": "bias²"},
+    "variance": {
+        "color": PINK,
+        "marker": "^",
+        "markersize": 3,
+        "linestyle": (0, (1.5, 1)),
+        "label": "variance",
+    },
+}
+COMPONENTS = tuple(COMPONENT_STYLES)
 LEAST_ERROR = 0.02  # in %: where an error of 0 is drawn on a logarithmic axis
 DEPTH_STYLES: tuple[dict[str, Any], ...] = (  # by number of hidden layers, from one on
     {"marker": "o", "linestyle": "-"},
@@ -71,20 +81,22 @@ def final_accuracies(found: Results) -> pd.DataFrame:
 
 
 def decompositions(found: Results) -> pd.DataFrame:
-    """Return bias² and variance, all networks of a number of training examples at one rate.
-
-    That is the rate with the higher mean validation accuracy over these networks: another rate stops at another point
-    of training, and would be read as an effect of the network.
+    """Return bias² and variance, each network at its best rate for its number of training examples.
 
     Returns:
-        Columns examples, hidden, depth, beta, learning_rate, bias2, variance, squared_error.
+        Columns examples, hidden, depth, beta, learning_rate, and for each of COMPONENTS its estimate and, as
+        bias2_half and so on, the half width of its 95 % jackknife interval over the disjoint training sets.
     """
     rows = _on_subsets(found)
-    validation = rows[rows["metric"] == "validation_accuracy"]
-    means = validation.groupby(["examples", "learning_rate"])["value"].mean()
-    best = means.groupby("examples").idxmax().map(lambda index: index[-1]).rename("learning_rate")
-    chosen = rows[rows["subset"] < 0].merge(best.reset_index(), on=["examples", "learning_rate"])
-    wide = chosen.set_index(["examples", "hidden", "learning_rate", "metric"])["value"].unstack("metric")
+    by = ["examples", "hidden"]
+    validation = rows[(rows["metric"] == "validation_accuracy") & (rows["subset"] >= 0)]
+    means = validation.groupby([*by, "learning_rate"])["value"].mean()
+    best = means.groupby(by).idxmax().map(lambda index: index[-1]).rename("learning_rate")
+    chosen = rows[rows["metric"].isin(COMPONENTS)].merge(best.reset_index(), on=[*by, "learning_rate"])
+    index = [*by, "learning_rate", "metric"]
+    estimates = chosen[chosen["subset"] < 0].set_index(index)["value"]
+    halves = chosen[chosen["subset"] >= 0].groupby(index)["value"].agg(jackknife_half_width)
+    wide = estimates.unstack("metric").join(halves.unstack("metric").add_suffix("_half"))
     return _with_sizes(wide.reset_index()).sort_values(["examples", "depth", "beta"], ignore_index=True)
 
 
@@ -148,101 +160,96 @@ def parameters_table(found: Results) -> Table:
 
 @exhibit("fig-capacity", "capacity")
 def errors_over_capacity(found: Results) -> Picture:
-    """Draw errors over β above, bias² and variance below, a column per number of training examples."""
-    runs, parts = final_accuracies(found), decompositions(found)
+    """Draw train and test error over β, a column per number of training examples."""
+    runs = final_accuracies(found)
     sizes = sorted(runs["examples"].unique())
-    figure, grid = plt.subplots(2, len(sizes), figsize=(WIDTH, 3.8), sharex=True, sharey="row", squeeze=False)
-    for column, examples in enumerate(sizes):
-        above, below = grid[:, column]
-        above.set_title(f"{examples:,} examples")
-        errors = {f"{part}_error": 100 * (1 - runs[f"{part}_accuracy"]) for part in TRAIN_TEST}
-        _draw_over_beta(
-            above,
-            runs[runs["examples"] == examples].assign(**errors),
-            {f"{part}_error": style["color"] for part, style in TRAIN_TEST.items()},
-            LEAST_ERROR,
-        )
-        above.set_yscale("log")
-        plain_ticks(above.yaxis)
-        above.set_ylim(bottom=LEAST_ERROR)
-        chosen = parts[parts["examples"] == examples]
-        if len(chosen):
-            _draw_over_beta(below, chosen, {"squared_error": QUIET, "bias2": GREEN, "variance": PINK})
-            below.set_yscale("log")
-            plain_ticks(below.yaxis)
-        else:
-            below.set_axis_off()
-            above.tick_params(labelbottom=True)
-        (below if len(chosen) else above).set_xlabel("number of parameters β")
-        above.set_xscale("log")
-    _depth_legend(grid[1, -1], sorted(runs["depth"].unique()))
-    _name_lines(*grid[:, 0])
+    figure, grid = plt.subplots(1, len(sizes), figsize=(WIDTH, 2.5), sharey=True, squeeze=False)
+    for axes, examples in zip(grid[0], sizes, strict=True):
+        of_size = runs[runs["examples"] == examples]
+        for depth, of_depth in of_size.groupby("depth"):
+            for part, style in TRAIN_TEST.items():
+                error = 100 * (1 - of_depth.groupby("beta")[f"{part}_accuracy"].mean())
+                axes.plot(error.index, error, color=style["color"], markersize=MARKER, **_depth_style(depth))
+        axes.set_title(f"{examples:,} examples")
+        axes.set_xscale("log")
+        axes.set_yscale("symlog", linthresh=0.1, linscale=0.4)
+        axes.set_yticks([0, 0.1, 1, 10, 50], ["0", "0.1", "1", "10", "50"])
+        axes.set_ylim(-0.02, 80)
+        axes.set_xlabel("number of parameters β")
     grid[0, 0].set_ylabel("error in %")
-    grid[1, 0].set_ylabel("squared error")
-    panels = len(sizes) + parts["examples"].nunique()
+    handles = [Line2D([], [], color=style["color"], label=part) for part, style in TRAIN_TEST.items()]
+    figure.legend(
+        handles=[*handles, *_depth_handles(runs)],
+        loc="outside lower center",
+        ncols=len(handles) + 3,
+        fontsize=8,
+    )
     return Picture(
         figure,
-        "Error, bias² and variance over capacity. Above: train and test error over β, each network at the better of "
-        f"{count_words(found.rows['learning_rate'].nunique(), 'learning rate')}, means over seeds or disjoint training "
-        "sets; an error of 0 is drawn at the lower edge. Below: bias², variance and their sum on the test set, all "
-        "networks of a panel at the same rate. Test error falls and flattens; it does not turn up.",
-        f"{count_words(panels, 'panel').capitalize()} over the number of parameters on logarithmic axes, for "
+        "Train and test error over capacity, each network at the best of "
+        f"{count_words(found.rows['learning_rate'].nunique(), 'learning rate')}: means over seeds or disjoint training "
+        "sets. The axis is linear below 0.1 %.",
+        f"{count_words(len(sizes), 'panel').capitalize()} over the number of parameters, for "
         f"{join_english(f'{size:,}' for size in sizes)} training examples. Train error falls to zero, test error falls "
-        "and flattens. Bias² falls, variance falls from its value for the narrowest networks and rises slightly at the "
-        "end; with two and three hidden layers variance is higher.",
+        "and flattens.",
     )
 
 
-def _draw_over_beta(axes: Axes, frame: pd.DataFrame, colours: dict[str, str], least: float = 0.0) -> None:
-    """Draw the mean of some columns over β, a line per depth; what lies below `least` is drawn there."""
-    for depth, of_depth in frame.groupby("depth"):
-        for column, colour in colours.items():
-            mean = of_depth.groupby("beta")[column].mean().clip(lower=least)
-            axes.plot(mean.index, mean, color=colour, markersize=3.5, label=column, **_depth_style(depth))
+@exhibit("fig-decomposition", "capacity")
+def bias_and_variance(found: Results) -> Picture:
+    """Draw bias², variance and their sum over the width of one hidden layer, and over depth."""
+    parts = decompositions(found)
+    sizes = sorted(parts["examples"].unique())
+    figure, grid = plt.subplots(1, len(sizes) + 1, figsize=(WIDTH, 2.7), sharey=True, squeeze=False)
+    for axes, examples in zip(grid[0], sizes, strict=False):
+        shallow = one_hidden_layer(parts, examples)
+        for name, style in COMPONENT_STYLES.items():
+            axes.errorbar(shallow.index, shallow[name], shallow[f"{name}_half"], capsize=1.5, **style)
+        axes.set_title(f"{examples:,} examples")
+        axes.set_xscale("log")
+        axes.set_xlabel("width of one hidden layer")
+    deep = over_depth(parts, WIDE)
+    for name, style in COMPONENT_STYLES.items():
+        grid[0, -1].errorbar(deep.index, deep[name], deep[f"{name}_half"], capsize=1.5, **style)
+    grid[0, -1].set_title(f"{parts['examples'].max():,}, width {WIDE}")
+    grid[0, -1].set_xlabel("hidden layers")
+    grid[0, -1].set_xticks(list(deep.index))
+    grid[0, 0].set_yscale("log")
+    plain_ticks(grid[0, 0].yaxis)
+    grid[0, 0].set_ylabel("squared error")
+    handles = [Line2D([], [], **style) for style in COMPONENT_STYLES.values()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
+    return Picture(
+        figure,
+        "Bias², variance and their sum on the test examples, each network at its best learning rate, with 95 % "
+        "jackknife intervals over the disjoint training sets: over the width of one hidden layer, and over depth.",
+        "Panels on logarithmic axes: bias² falls and flattens with width; variance falls, and then rises slightly.",
+    )
+
+
+def over_depth(parts: pd.DataFrame, width: int) -> pd.DataFrame:
+    """Return the decompositions of networks of that width at the largest number of examples; index: the depth."""
+    chosen = parts[parts["examples"] == parts["examples"].max()].set_index("hidden")
+    networks = ["-".join([str(width)] * depth) for depth in DEPTHS]
+    return chosen.loc[networks].set_index("depth")
 
 
 def _depth_style(depth: int) -> dict[str, Any]:
     return DEPTH_STYLES[(depth - 1) % len(DEPTH_STYLES)]
 
 
-def _name_lines(above: Axes, below: Axes) -> None:
-    """Name the lines of the first column, on the side where each has room."""
-    for axes, names in (
-        (above, {"test_error": ("test", -1, 5), "train_error": ("train", 4, 5)}),
-        (below, {"squared_error": ("bias² + variance", -1, 5), "bias2": ("bias²", -1, -9)}),
-        (below, {"variance": ("variance", -1, -9)}),
-    ):
-        for line in axes.lines:
-            if line.get_label() in names:
-                text, point, offset = names.pop(str(line.get_label()))  # the first is of one hidden layer
-                x, y = (np.asarray(data) for data in line.get_data())
-                point = min(point, len(x) - 1)
-                axes.annotate(
-                    text,
-                    (x[point], y[point]),
-                    xytext=(0, offset),
-                    textcoords="offset points",
-                    ha="right" if point == -1 else "left",
-                    va="center",
-                    fontsize=8,
-                    color=line.get_color(),
-                )
-
-
-def _depth_legend(axes: Axes, depths: list[int]) -> None:
-    """Name the markers, in the middle of a panel that is free."""
-    handles = [
+def _depth_handles(runs: pd.DataFrame) -> list[Line2D]:
+    return [
         Line2D(
             [],
             [],
             color=INK,
-            markersize=3.5,
+            markersize=MARKER,
             label=format_count(depth, "hidden layer"),
             **_depth_style(depth),
         )
-        for depth in depths
+        for depth in sorted(runs["depth"].unique())
     ]
-    axes.legend(handles=handles, loc="best" if axes.axison else "center", fontsize=8, handlelength=2.6)
 
 
 # Findings
