@@ -19,7 +19,7 @@ from analysis.formatting import (
     format_percent,
     join_english,
 )
-from analysis.plotting import GREEN, INK, PINK, TRAIN_TEST, WIDTH, plain_ticks
+from analysis.plotting import GREEN, INK, MARKER, PINK, TRAIN_TEST, WIDTH, plain_ticks
 from analysis.questions.capacity.runs import BUDGETS, SUBSETS
 from analysis.results import Results
 from analysis.statistics import jackknife_half_width, paired_t

@@ -156,6 +156,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             name="capacity.decomposition",
             function=decomposition,
             arguments=(("epochs", epochs), ("examples", examples), ("hidden", hidden), ("subsets", subsets)),
+            version=2,
         )
         for examples, (subsets, epochs) in SUBSETS[preset].items()
         for hidden in HIDDEN
