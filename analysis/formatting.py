@@ -16,6 +16,7 @@ LABELS: dict[str, str] = {
     "gd": "GD",
     "adam": "Adam",
     "relu": "ReLU",
+    "identity": "linear",
     "one_hot": "one-hot",
     "label_sorted": "sorted by label",
     "cross_entropy_softmax": "cross entropy",

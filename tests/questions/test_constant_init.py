@@ -7,13 +7,13 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.questions.constant_init.answer import label_entropy, named_settings
+from analysis.questions.constant_init.answer import label_entropy, named_settings, slopes
 from tests.helpers.altered import assert_follows_results, assert_refuted, constant, measured
 
 CONTRADICTIONS = {
     "units_stay_identical": constant(1, "unit_distance"),
     "zero_moves_the_bias_only": constant(1, "gradient_norm"),
-    "large_constants_fail": constant(0.9, "test_accuracy"),
+    "ones_are_saturated": constant(0.2, "mean_slope"),
 }
 REVERSALS = {"nothing_is_learnt_from_zero": constant(0.1, "test_accuracy")}
 
@@ -47,6 +47,22 @@ def test_one_unit_stands_at_the_rate_of_its_least_train_loss() -> None:
         "one_unit": [0.3],
         "random": [0.1],
     }
+
+
+def test_slopes_are_those_before_and_after_training() -> None:
+    common = {"hidden": "300", "activation": "tanh", "batch_size": 128.0, "learning_rate": 0.1}
+    rows = pd.concat(
+        [
+            measured(metric, {0.0: first, 1.0: last}, init="constant", init_scale=0.1, seed=seed, **common)
+            for metric, first, last, seed in (
+                ("train_loss", 2.3, 2.0, 0),
+                ("train_loss", 2.3, 2.0, 1),
+                ("mean_slope", 0.5, 0.1, 0),
+                ("mean_slope", 0.5, 0.3, 1),
+            )
+        ]
+    )
+    assert slopes(rows).loc[("sgd", "tanh", "0.1")].tolist() == pytest.approx([0.5, 0.2])
 
 
 def test_the_entropy_of_labels_is_that_of_their_frequencies() -> None:

@@ -21,21 +21,28 @@ from analysis.formatting import (
     label,
 )
 from analysis.plotting import INK, QUIET, RATE_COLOURS, WIDTH, draw_line, mean_and_range
-from analysis.questions.constant_init.runs import BATCH_SIZE, BUDGETS, HIDDEN, LEARNING_RATE, ONE_UNIT_RATES
+from analysis.questions.constant_init.runs import (
+    BATCH_SIZE,
+    HIDDEN,
+    LEARNING_RATE,
+    ONE_UNIT_RATES,
+    SLOWED_RATE,
+)
 from analysis.results import Results
 from analysis.statistics import final_values
 
-METHODS = ("gd", "sgd")
+# Methods by name; the last one with steps that many times smaller as there are equal units.
+METHODS = {"gd": "GD", "sgd": "SGD", "sgd_slowed": f"SGD, η/{HIDDEN[0]}"}
 RANDOM, ONE_UNIT = "random", "one_unit"
 STYLES: dict[str, dict[str, Any]] = {
     RANDOM: {"color": INK, "linewidth": 2.2},
     ONE_UNIT: {"color": QUIET, "linestyle": ":"},
 }
 SETTING = ["method", "activation", "initialization"]
-CEILING = 4  # of the train loss as drawn
+CEILING = 6  # of the train loss as drawn
 LEARNT = 0.3  # train loss below which a network has learnt
-LARGE = ("0.1", "1")
-COLLAPSED = 0.2  # test accuracy below which little more than one class is recognized
+LARGE = "1"  # the constant from which units are saturated
+SATURATED = 1e-3  # mean slope below which they are
 NOTHING = 0.15  # test accuracy below which nothing is learnt
 CHANCE = math.log(CLASSES)  # train loss of guessing
 
@@ -46,12 +53,26 @@ def named_settings(rows: pd.DataFrame) -> pd.DataFrame:
     An initialization is the constant, as in "0.01", RANDOM, or ONE_UNIT for the network of one (random) unit.
     """
     method = rows["batch_size"].isna().map({True: "gd", False: "sgd"})
+    method = method.where(rows["learning_rate"] != SLOWED_RATE, method + "_slowed")
     initialization = rows["init_scale"].map("{:g}".format).where(rows["init"] == "constant", RANDOM)
     named = rows.assign(method=method, initialization=initialization.where(rows["hidden"] != "1", ONE_UNIT))
+    named = named[named["method"].isin(METHODS)]
     loss = final_values(named, "train_loss", [*SETTING, "learning_rate", "seed"])
     means = loss.groupby([*SETTING, "learning_rate"]).mean()
     best = means.groupby(SETTING).idxmin().map(lambda index: index[-1]).rename("learning_rate")
     return named.merge(best.reset_index())
+
+
+def slopes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of the activation's derivative in constant networks, means over seeds.
+
+    Returns:
+        Index SETTING; columns start and end.
+    """
+    named = named_settings(rows)
+    chosen = named[(named["metric"] == "mean_slope") & (named["init"] == "constant")]
+    ordered = chosen.sort_values("update").groupby([*SETTING, "seed"])["value"]
+    return pd.DataFrame({"start": ordered.first(), "end": ordered.last()}).groupby(SETTING).mean()
 
 
 def constants(rows: pd.DataFrame) -> list[str]:
@@ -83,11 +104,12 @@ def label_entropy(labels: pd.Series[int]) -> float:
 
 @exhibit("fig-constant-start", "constant_init")
 def train_losses(found: Results) -> Picture:
-    """Draw the train loss from every initialization, a column per activation, GD above and SGD below."""
+    """Draw SGD's train loss from every initialization, a column per activation, with usual and with small steps."""
     rows = named_settings(found.rows)
     activations = rows["activation"].unique()
+    methods = ("sgd", "sgd_slowed")
     figure, grid = plt.subplots(
-        len(METHODS), len(activations), figsize=(WIDTH, 3.2), sharey=True, sharex="row", squeeze=False
+        len(methods), len(activations), figsize=(WIDTH, 3.9), sharey=True, sharex=True, squeeze=False
     )
     values = constants(rows)
     styles: dict[str, dict[str, Any]] = {
@@ -95,14 +117,14 @@ def train_losses(found: Results) -> Picture:
         for constant, colour in zip(values, RATE_COLOURS(np.linspace(0, 0.9, len(values))), strict=True)
     }
     styles |= {name: {**style, "label": label(name)} for name, style in STYLES.items()}
-    for row, method in zip(grid, METHODS, strict=True):
+    for row, method in zip(grid, methods, strict=True):
         for axes, activation in zip(row, activations, strict=True):
-            chosen = rows[(rows["method"] == method) & (rows["activation"] == activation)]
             for initialization, style in styles.items():
+                own = "sgd" if initialization in STYLES else method  # the comparison stands in both rows
+                chosen = rows[(rows["method"] == own) & (rows["activation"] == activation)]
                 runs = chosen[chosen["initialization"] == initialization]
-                if len(runs):
-                    draw_line(axes, mean_and_range(runs, "train_loss"), **style)
-            axes.set_title(f"{label(method)}, {label(activation)}")
+                draw_line(axes, mean_and_range(runs, "train_loss"), **style)
+            axes.set_title(f"{METHODS[method]}, {label(activation)}")
             axes.set_ylim(0, CEILING)
         row[0].set_ylabel("train cross entropy")
     for axes in grid[-1]:
@@ -112,31 +134,35 @@ def train_losses(found: Results) -> Picture:
     )
     return Picture(
         figure,
-        "Train loss from constant starts, from a random start and, for SGD, of networks with one hidden unit, at "
-        f"η = {LEARNING_RATE:g} (one unit: at the best of {count_words(len(ONE_UNIT_RATES), 'rate')}); GD takes one "
-        f"update per epoch, SGD {BUDGETS[found.preset].updates(BATCH_SIZE):,} (batches of {BATCH_SIZE}). From no "
-        f"constant does it come near the random start. Means, bands the range over "
+        f"Train loss of SGD (batches of {BATCH_SIZE}) from constant starts, at η = {LEARNING_RATE:g} (above) and at "
+        f"η/{HIDDEN[0]} (below). For comparison, in both rows: a random start at η, and networks of one hidden unit at "
+        f"the best of {count_words(len(ONE_UNIT_RATES), 'rate')}. Means, bands the range over "
         f"{count_words(found.rows['seed'].nunique(), 'seed')}; losses above {CEILING} are cut off.",
-        "Six panels. In the lower three, for SGD, the random start falls quickly towards zero in each, while the "
-        "constant starts stay at or above the level of the networks with one unit, some at 2.3.",
+        "Six panels. The random start falls quickly towards zero in each, the constant starts stay far above it, about "
+        "where the networks of one unit end or at 2.3.",
     )
 
 
 @exhibit("tbl-constant-start", "constant_init")
 def final_table(found: Results) -> Table:
-    """Tabulate `final_means`."""
-    means = final_means(found.rows)
+    """Tabulate `final_means`, and the slopes of constant networks."""
+    means, slope = final_means(found.rows), slopes(found.rows)
     initializations = [*constants(found.rows), ONE_UNIT, RANDOM]
     lines = []
-    for method in METHODS:
+    for method, name in METHODS.items():
         for initialization in initializations:
-            line = {"Method": label(method), "Start": label(initialization)}
+            line = {"Method": name, "Start": label(initialization)}
             for activation in found.rows["activation"].unique():
                 if (setting := (method, activation, initialization)) in means.index:
                     loss, accuracy = means.loc[setting]
-                    line[label(activation)] = format_fixed(loss, 3)
+                    line[label(activation)] = format_fixed(loss, 2)
                     line[f"{label(activation)} acc."] = (
-                        format_percent(accuracy) if math.isfinite(accuracy) else "–"
+                        format_percent(accuracy, 0) if math.isfinite(accuracy) else "–"
+                    )
+                    line[f"{label(activation)} slope"] = (
+                        " → ".join(_format_slope(each) for each in slope.loc[setting])
+                        if setting in slope.index
+                        else "–"
                     )
             if len(line) > 2:
                 lines.append(line)
@@ -144,9 +170,14 @@ def final_table(found: Results) -> Table:
     return Table(
         pd.DataFrame(lines),
         f"Final train loss and test accuracy after {count_words(epochs['gd'], 'epoch')} "
-        f"(update{'s' if epochs['gd'] > 1 else ''}) of GD and {count_words(epochs['sgd'], 'epoch')} of SGD, means "
-        "over the seeds.",
+        f"(update{'s' if epochs['gd'] > 1 else ''}) of GD and {count_words(epochs['sgd'], 'epoch')} of SGD, and the "
+        "mean slope $r'(z_1)$ over units and examples at the start and at the end; means over the seeds.",
+        (12, 9, 8, 8, 14, 8, 8, 14, 8, 8, 14),
     )
+
+
+def _format_slope(slope: float) -> str:
+    return f"{slope:.2f}" if slope >= 0.005 or slope == 0 else "< 0.01"
 
 
 # Findings
@@ -154,23 +185,20 @@ def final_table(found: Results) -> Table:
 
 @finding("constant_init", headline=True)
 def units_stay_identical(found: Results) -> Evidence:
-    named = named_settings(found.rows)
-    constant = named[named["init"] == "constant"]
+    constant = found.rows[found.rows["init"] == "constant"]
     distance = constant.loc[constant["metric"] == "unit_distance", "value"]
-    by = ["initialization", "activation"]
-    final = final_values(named[named["method"] == "sgd"], "train_loss", [*by, "seed"])
-    means = final.groupby(by).mean()
-    stuck = means[constants(found.rows)]
+    losses = final_means(found.rows)["train_loss"]
+    stuck = losses[losses.index.get_level_values("initialization").isin(constants(found.rows))]
+    random = losses.xs(("sgd", RANDOM), level=("method", "initialization"))
     return Evidence(
         f"The hidden units stay identical, so {HIDDEN[0]} of them can do what one can: in all "
-        f"{constant['key'].nunique()} runs the largest distance between two is exactly 0. No train loss of SGD ends "
-        f"below {format_fixed(stuck.min(), 2)}, where random starts end at {format_range(means[RANDOM], 2)}.",
+        f"{constant['key'].nunique()} runs the largest distance between two is exactly 0, and no train loss ends below "
+        f"{format_fixed(stuck.min(), 1)}, where random starts end below {format_fixed(random.max(), 1)}.",
         {
             "the distance between two hidden units is 0 at every measurement": bool((distance == 0).all()),
             "every constant start ends above every random one by more than 1": bool(
-                stuck.min() > means[RANDOM].max() + 1
+                stuck.min() > random.max() + 1
             ),
-            f"from every random start the loss ends below {LEARNT:g}": bool(final[RANDOM].max() < LEARNT),
         },
     )
 
@@ -195,16 +223,20 @@ def zero_moves_the_bias_only(found: Results, stream: Results) -> Evidence:
 
 
 @finding("constant_init")
-def large_constants_fail(found: Results) -> Evidence:
-    means = final_means(found.rows)
-    large = means[means.index.get_level_values("initialization").isin(LARGE)]
+def ones_are_saturated(found: Results) -> Evidence:
+    at_one = slopes(found.rows).xs(LARGE, level="initialization")["start"].unstack()
+    losses = final_means(found.rows)["train_loss"]
+    slowed = losses.xs(("sgd_slowed", LARGE), level=("method", "initialization"))
     return Evidence(
-        f"From {join_english(LARGE)} the networks do not even get so far: at most "
-        f"{format_percent(large['test_accuracy'].max(), 0)} of the test examples are recognised.",
+        f"From {LARGE}, every sigmoid and tanh is saturated at once: a hidden unit sees the sum of the pixels, and its "
+        f"mean slope is below {SATURATED:g}. Small steps do not help, as the loss still ends at "
+        f"{format_range(slowed[['sigmoid', 'tanh']], 2)}.",
         {
-            "the train loss ends above 2.2": bool((large["train_loss"] > 2.2).all()),
-            f"less than {format_percent(COLLAPSED, 0)} of the test examples are recognised": bool(
-                (large["test_accuracy"] < COLLAPSED).all()
+            "the mean slope of sigmoid and tanh is below the threshold": bool(
+                (at_one[["sigmoid", "tanh"]] < SATURATED).all(axis=None)
+            ),
+            "with small steps the loss of both still ends above 2.2": bool(
+                (slowed[["sigmoid", "tanh"]] > 2.2).all()
             ),
         },
     )

@@ -9,13 +9,16 @@ ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 CONSTANTS = (0.0, 0.01, 0.1, 1.0)
 HIDDEN = (300,)
 LEARNING_RATE = 0.1
-ONE_UNIT_RATES = (0.1, 0.3, 1.0, 3.0)  # how far one unit can get is a matter of the rate
+# Equal units move their common output weight as many times as far as one unit would: at this rate exactly as far.
+SLOWED_RATE = LEARNING_RATE / HIDDEN[0]
+ONE_UNIT_RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # how far one unit can get is a matter of the rate
 BATCH_SIZE = 128
 # Nothing is chosen here, so nothing is held out. The full batch gets more epochs, as its epochs are one update.
 BUDGETS = {"full": Budget((0, 1, 2), 15, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 1_000)}
 FULL_BATCH_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 3}
+FULL_BATCH_EVERY: dict[Preset, int] = {"full": 10, "quick": 1}  # as measuring takes longer than its updates
 
-METRICS = ("train_loss", "test_accuracy", "unit_distance", "gradient_norm")
+METRICS = ("train_loss", "test_accuracy", "unit_distance", "gradient_norm", "mean_slope")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
@@ -28,9 +31,14 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
     runs = []
     for batch_size in (None, BATCH_SIZE):
         epochs = budget.epochs if batch_size else FULL_BATCH_EPOCHS[preset]
-        measures = (Measure(metrics=METRICS, every=budget.updates(batch_size)),)
+        every = budget.updates(batch_size) if batch_size else FULL_BATCH_EVERY[preset]
+        measures = (Measure(metrics=METRICS, every=every),)
         for activation in ACTIVATIONS:
-            starts = [("constant", HIDDEN, constant, LEARNING_RATE) for constant in CONSTANTS]
+            starts = [
+                ("constant", HIDDEN, constant, rate)
+                for rate in ((LEARNING_RATE, SLOWED_RATE) if batch_size else (LEARNING_RATE,))
+                for constant in CONSTANTS
+            ]
             starts.append(("uniform_fan_in", HIDDEN, 1.0, LEARNING_RATE))
             if batch_size:  # the full batch would take it thousands of epochs to train
                 starts += [("uniform_fan_in", (1,), 1.0, rate) for rate in ONE_UNIT_RATES]
