@@ -182,8 +182,8 @@ def cross_entropy_leaves_a_wrong_start(found: Results) -> Evidence:
     stuck = first[SOFTMAX] < STUCK
     return Evidence(
         "Because it corrects most where the network is most wrong. One epoch after a confidently wrong start, cross "
-        f"entropy has at least {format_percent(first[REFERENCE].min(), 0)} test accuracy with every seed; the "
-        f"quadratic loss of the same softmax is still near chance with {stuck.sum()} of {len(stuck)}.",
+        f"entropy has at least {format_percent(first[REFERENCE].min(), 0)} test accuracy with every seed. The quadratic "
+        f"loss of the same softmax is still near chance with {stuck.sum()} of {len(stuck)}.",
         {
             "every seed of cross entropy has left the start": bool(first[REFERENCE].min() > 0.8),
             "most seeds of the quadratic loss of softmax have not": bool(stuck.mean() > 0.5),
@@ -213,9 +213,10 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
     numbers = usual_start(found.rows)
     behind = behind_reference(numbers)
     return Evidence(
-        "From the usual start, with each loss at its best rate, cross entropy ends "
-        f"{format_interval(behind[SOFTMAX].difference, 1, '')} points of test accuracy ahead of the quadratic loss of "
-        f"softmax outputs and {format_interval(behind[SIGMOID].difference, 1, '')} ahead of that of sigmoid outputs.",
+        "With each loss at its best rate, cross entropy ends ahead: by "
+        f"{format_interval(behind[SOFTMAX].difference, 1, '')} points of test accuracy of the quadratic loss with "
+        f"softmax outputs. It is {format_interval(behind[SIGMOID].difference, 1, '')} points ahead of that with "
+        "sigmoids.",
         {
             "cross entropy has the higher mean accuracy": all(
                 test.difference.mean > 0 for test in behind.values()
@@ -232,9 +233,9 @@ def quadratic_gradient_vanishes_when_wrong(found: Results) -> Evidence:
     largest = by_shift.iloc[-1]
     ratio = largest[REFERENCE] / largest
     return Evidence(
-        f"At $s = {by_shift.index[-1]:g}$ the gradient at the logits is {format_fixed(largest[REFERENCE], 2)} with "
-        f"cross entropy, {float(f'{ratio[SOFTMAX]:.2g}'):,.0f} times that of the quadratic loss of softmax outputs and "
-        f"{float(f'{ratio[SIGMOID]:.2g}'):,.0f} times that of sigmoid outputs.",
+        f"At $s = {by_shift.index[-1]:g}$ cross entropy's gradient at the logits is "
+        f"{float(f'{ratio[SOFTMAX]:.2g}'):,.0f} times that of the quadratic loss with softmax outputs, and "
+        f"{float(f'{ratio[SIGMOID]:.2g}'):,.0f} times that with sigmoid outputs.",
         {
             "with cross entropy it grows with the shift": by_shift[REFERENCE].is_monotonic_increasing,
             "with both quadratic losses it falls from each shift to the next, from 1 on": all(
