@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
+from analysis import explorer, formatting
 from analysis.data import MNIST_SHA256
 from analysis.engine.run import Run
 from analysis.exhibits import Content, Exhibit, Table
@@ -168,6 +169,19 @@ def provenance_line(name: str) -> str:
         f"Experiment `{name}` ({found.preset}); data: {links}; "
         f"recompute: `python -m analysis.run_all --only {name}{preset} --force`; {escape_markdown(found.summary())}."
     )
+
+
+def show_curves() -> None:
+    """Print the list of the explorer's scripts, which it reads as well, and write them."""
+    items = []
+    for question, metrics in explorer.explored().items():
+        links = []
+        for metric in metrics:
+            name = explorer.file_name(question, metric)
+            write_atomically(GENERATED / name, explorer.script(question, metric))
+            links.append(f"[{formatting.label(metric)}](generated/{name})")
+        items.append(f"- **{question.title}**: {', '.join(links)}")
+    print("::: {#explorer-data}\n" + "\n".join(items) + "\n:::\n")
 
 
 def listing(path: str, step: int | None = None) -> None:

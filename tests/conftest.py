@@ -77,7 +77,9 @@ HEAVY = ("torch", "torchvision", "numba")
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The rendered report, made where torch, torchvision and numba cannot be imported."""
+    """The rendered report, made where torch, torchvision and numba cannot be imported; or the one in SITE."""
+    if site := os.environ.get("SITE"):
+        return Path(site).resolve()
     project = tmp_path_factory.mktemp("report")
     for name in NEEDED:
         source = ROOT / name

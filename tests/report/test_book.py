@@ -28,7 +28,16 @@ def test_the_check_finds_nothing(book: Path) -> None:
 
 def test_every_question_has_its_page(book: Path) -> None:
     addresses = {question.page.replace(".qmd", ".html") for question in QUESTIONS}
-    others = ("notation", "conclusion", "learning-rates", "program", "findings", "method", "references")
+    others = (
+        "notation",
+        "conclusion",
+        "learning-rates",
+        "program",
+        "findings",
+        "method",
+        "explorer",
+        "references",
+    )
     assert set(pages(book)) == {"index.html", *addresses, *(f"report/{name}.html" for name in others)}
 
 
