@@ -15,9 +15,12 @@ No value is left out: spikes are what many of these curves are about.
 
 from __future__ import annotations
 
+import html
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -50,17 +53,39 @@ PARAMETERS = {
 Numbers = np.ndarray[Any, Any]
 
 
-def explored() -> dict[Question, list[str]]:
-    """Return the questions whose experiments have curves, each with its metrics.
+def metrics(name: str) -> list[str]:
+    """Return of which metrics an experiment has curves. The confusion is none: it is a table at each of its times."""
+    measured = set(cached(name).rows.get("metric", ()))
+    return [metric for metric in METRICS if metric in measured and metric != "confusion"]
 
-    The confusion is none: it is a table at each of its times.
+
+def explored() -> dict[Question, list[str]]:
+    """Return the questions whose experiments have curves, each with its metrics."""
+    return {question: found for question in QUESTIONS if (found := metrics(question.name))}
+
+
+def link(words: str, experiment: str, page: str = "explorer.html", **state: str | Sequence[str]) -> str:
+    """Return Markdown of a link into the explorer, for the site alone.
+
+    Args:
+        words: Of the link.
+        experiment: What the explorer opens.
+        page: The explorer's address from the page; "report/explorer.html" on the first page.
+        state: What else is chosen, as the explorer's address has it: metric="train_loss", xlog="1",
+            run="learning_rate:2", pin=("learning_rate:0.5", "learning_rate:8").
+
+    Raises:
+        ValueError: The experiment has no curves of the metric.
     """
-    measured = {question: set(cached(question.name).rows.get("metric", ())) for question in QUESTIONS}
-    return {
-        question: [metric for metric in METRICS if metric in names and metric != "confusion"]
-        for question, names in measured.items()
-        if names
-    }
+    known = metrics(experiment)
+    metric = state.get("metric", "train_loss")
+    if metric not in known:
+        raise ValueError(
+            f"{experiment} has no curves of {metric}: choose from {', '.join(known) or 'nothing'}"
+        )
+    query = urlencode({"experiment": experiment, **state}, doseq=True, safe=":,")
+    tag = f'<a href="{html.escape(f"{page}?{query}")}">{html.escape(words)}</a>'
+    return f'[`{tag}`{{=html}}]{{.content-visible when-format="html"}}'
 
 
 def file_name(question: Question, metric: str) -> str:

@@ -104,3 +104,17 @@ def test_of_runs_that_differ_in_their_epochs_only_the_longest_is_kept(
     (curve,) = explorer.describe(QUESTION, "train_loss")["curves"]
     *_, updates_per_epoch, values = curve
     assert (updates_per_epoch, len(values)) == (3, 10)
+
+
+def test_links_lead_to_a_state_of_the_explorer() -> None:
+    link = explorer.link(
+        "Compare <them>", "learning_rate", metric="test_loss", run="learning_rate:2", pin=("learning_rate:8",)
+    )
+    address = "explorer.html?experiment=learning_rate&amp;metric=test_loss&amp;run=learning_rate:2&amp;pin=learning_rate:8"
+    assert f'<a href="{address}">Compare &lt;them&gt;</a>' in link
+    assert 'when-format="html"' in link
+
+
+def test_a_link_to_curves_that_are_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="adam_vs_sgd has no curves of sharpness: choose from train_loss"):
+        explorer.link("there", "adam_vs_sgd", metric="sharpness")

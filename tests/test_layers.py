@@ -130,8 +130,8 @@ def loads(module: str) -> dict[str, str]:
 
 
 RIGHT_OF_THE_STORE = (
-    "results", "statistics", "formatting", "plotting", "findings", "exhibits", "explorer", "book", "question",
-    "questions", "setup",
+    "results", "statistics", "formatting", "plotting", "findings", "exhibits", "explorer", "archive", "citation",
+    "drawn", "book", "question", "questions", "setup",
 )  # fmt: skip
 
 
