@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import html
 import json
 from typing import Any
 
@@ -107,11 +108,10 @@ def test_of_runs_that_differ_in_their_epochs_only_the_longest_is_kept(
 
 
 def test_links_lead_to_a_state_of_the_explorer() -> None:
-    link = explorer.link(
-        "Compare <them>", "learning_rate", metric="test_loss", run="learning_rate:2", pin=("learning_rate:8",)
-    )
-    address = "explorer.html?experiment=learning_rate&amp;metric=test_loss&amp;run=learning_rate:2&amp;pin=learning_rate:8"
-    assert f'<a href="{address}">Compare &lt;them&gt;</a>' in link
+    state = {"metric": "test_loss", "run": "learning_rate:2", "pin": ("learning_rate:8", "learning_rate:5")}
+    link = explorer.link("Compare <them>", "learning_rate", **state)
+    query = "experiment=learning_rate&metric=test_loss&run=learning_rate:2&pin=learning_rate:8&pin=learning_rate:5"
+    assert f'<a href="explorer.html?{html.escape(query)}">Compare &lt;them&gt;</a>' in link
     assert 'when-format="html"' in link
 
 

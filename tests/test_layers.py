@@ -131,7 +131,7 @@ def loads(module: str) -> dict[str, str]:
 
 RIGHT_OF_THE_STORE = (
     "results", "statistics", "formatting", "plotting", "findings", "exhibits", "explorer", "archive", "citation",
-    "drawn", "book", "question", "questions", "setup",
+    "drawn", "book", "diff", "question", "questions", "setup",
 )  # fmt: skip
 
 
