@@ -453,6 +453,7 @@
       themes.observe(marked, { attributes: true, attributeFilter: ["class", "data-theme"] });
     }
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+    document.addEventListener("load", ({ target }) => { if (target.rel === "stylesheet") redraw(); }, true);  // Quarto's
   }
 
   const options = [...experiments].map(([name, { title }]) => element("option", { value: name }, title));
