@@ -7,24 +7,27 @@ Files that a page shows or links to (figures, CSV) are written to `report/genera
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
+from analysis import archive, citation, explorer, formatting
 from analysis.data import MNIST_SHA256
+from analysis.drawn import axes_guide, drawn_points
 from analysis.engine.run import Run
 from analysis.exhibits import Content, Exhibit, Table
 from analysis.files import write_atomically
 from analysis.findings import Finding, Statement, Verdict, evaluate, of_kind, seed_support
-from analysis.formatting import escape_markdown, join_english, markdown_table
+from analysis.formatting import escape_markdown, join_english, markdown_table, plain_text
 from analysis.plotting import svg
 from analysis.question import Preset, Question
 from analysis.questions import QUESTIONS
@@ -67,14 +70,15 @@ class Page:
             self._show(_known(label, self.exhibits, "exhibit"))
 
     def _show(self, exhibit: Exhibit) -> None:
-        for name, content in exhibit.contents().items():
-            show(name, content)
-        lines = " ".join(provenance_line(name) for name in exhibit.results)
-        box = f"::: {{.provenance}}\n{lines}\n:::\n"
-        if self._traced.issuperset(exhibit.results):  # the PDF has it once a page
-            box = f':::: {{.content-visible when-format="html"}}\n{box}::::\n'
+        drawn = [_print_content(label, content) for label, content in exhibit.contents().items()]
+        lines = [provenance_line(name) for name in exhibit.results]
+        links = [
+            explorer.link("Explore these runs", name) for name in exhibit.results if explorer.metrics(name)
+        ]
+        _print_details([*drawn, *lines, *links], exhibit.make)
+        if not self._traced.issuperset(exhibit.results):  # the PDF has it once a page
+            _print_for("typst", f"::: {{.provenance}}\n{' '.join(lines)}\n:::")
         self._traced.update(exhibit.results)
-        print(box)
 
     def setup(self) -> None:
         """Print the box that says what the page's runs have in common and how they differ."""
@@ -141,33 +145,106 @@ def headlines() -> Markdown:
 
 
 def show(label: str, content: Content) -> None:
-    """Print the Markdown of a figure, whose file is written, or of a table."""
+    """Print a figure or table that shows no experiment's results, with its data."""
+    _print_details([_print_content(label, content)])
+
+
+def _print_content(label: str, content: Content) -> str:
+    """Print the Markdown of a figure, whose file is written, or of a table; say where its data are."""
     if isinstance(content, Table):
         print(f"{markdown_table(content.frame, content.widths)}\n\n: {content.caption} {{#{label}}}\n")
-        return
+        cells = content.frame.rename(columns=plain_text).map(lambda cell: plain_text(str(cell)))
+        return f"What is shown: {_ship(f'{label}.csv', cells.to_csv(index=False).encode())}."
+    points, guide = drawn_points(content.figure), axes_guide(content.figure)
     write_atomically(GENERATED / f"{label}.svg", svg(content.figure))
     plt.close(content.figure)
     alt = content.alt.replace('"', "&quot;")
     print(f'![{content.caption}](generated/{label}.svg){{#{label} fig-alt="{alt}"}}\n')
+    link = _ship(f"{label}.csv", points.to_csv(index=False, float_format="%.6g").encode())
+    columns = ", ".join(f"`{name}`" for name in points)
+    return f"What is drawn: {link}, with the [columns](#sec-drawn) {columns}{escape_markdown(guide)}."
+
+
+def _print_details(lines: Sequence[str], function: Callable[..., Any] | None = None) -> None:
+    """Print, for the site, lines that open on demand, and a function's code."""
+    paragraphs = list(lines)
+    if function:
+        file = Path(inspect.getfile(function)).relative_to(GENERATED.parents[1]).as_posix()
+        paragraphs.append(f"The code, in `{file}`:\n\n```python\n{inspect.getsource(function)}```")
+    opened = '```{=html}\n<details class="provenance"><summary>Data and code</summary>\n```'
+    _print_for("html", "\n\n".join([opened, *paragraphs, "```{=html}\n</details>\n```"]))
+
+
+def _print_for(form: str, text: str) -> None:
+    """Print what one format alone shows."""
+    print(f':::: {{.content-visible when-format="{form}"}}\n{text}\n::::\n')
 
 
 @cache
 def provenance_line(name: str) -> str:
     """Return an experiment's data as CSV, the command that recomputes it, and how it was computed, in one line."""
     found = cached(name)
-    named = {f"{name}-{function}.csv": table for function, table in found.programs.items()}
-    if len(found.rows):
-        named[f"{name}.csv"] = found.rows
-    for file, frame in named.items():
-        columns = frame.columns.drop("key")  # which is long, and for this project's own use
-        text = frame.to_csv(index=False, columns=columns, float_format="%.6g")
-        write_atomically(GENERATED / file, text.encode())  # pages that render at once may write the same
-    links = ", ".join(f"[{file}](generated/{file})" for file in named)
+    links = ", ".join(_ship(file, table) for file, table in archive.tables(name).items())
     preset = "" if found.preset == "full" else f" --preset {found.preset}"
     return (
         f"Experiment `{name}` ({found.preset}); data: {links}; "
         f"recompute: `python -m analysis.run_all --only {name}{preset} --force`; {escape_markdown(found.summary())}."
     )
+
+
+def show_curves() -> None:
+    """Print the list of the explorer's scripts, which it reads as well, and write them."""
+    items = []
+    for question, metrics in explorer.explored().items():
+        links = []
+        for metric in metrics:
+            content = explorer.script(question, metric)
+            links.append(_ship(explorer.file_name(question, metric), content, formatting.label(metric)))
+        items.append(f"- **{question.title}**: {', '.join(links)}")
+    print("::: {#explorer-data}\n" + "\n".join(items) + "\n:::\n")
+
+
+def _ship(file: str, content: bytes, words: str = "") -> str:
+    """Write a file for readers to load; return a link to it. Pages that render at once may write the same."""
+    write_atomically(GENERATED / file, content)
+    return f"[{words or file}](generated/{file})"
+
+
+def all_data() -> Markdown:
+    """Return a sentence with the archive of all results, which it writes."""
+    packed = archive.archive()
+    link = _ship(f"{archive.NAME}.zip", packed)
+    return Markdown(
+        f"All results in one file: {link} ({len(packed) / 1e6:.1f} MB), CSV with a guide to its columns."
+    )
+
+
+def show_files() -> None:
+    """Print the list of all experiments' results."""
+    for question in QUESTIONS:
+        links = (_ship(file, table) for file, table in archive.tables(question.name).items())
+        print(f"- {question.asked}: {', '.join(links)}")
+    print()
+
+
+def show_guide(described: Mapping[str, str]) -> None:
+    """Print what columns or metrics are."""
+    names = [f"`{name}`" for name in described]
+    print(
+        markdown_table(pd.DataFrame({"Name": names, "What it is": map(escape_markdown, described.values())})),
+        "\n",
+    )
+
+
+def cited() -> Markdown:
+    """Return how to cite the report, in words."""
+    return Markdown(citation.words(citation.read()))
+
+
+def show_bibtex() -> None:
+    """Print the entry for bibliographies, with a file of it."""
+    entry = citation.bibtex(citation.read())
+    print(f"```bibtex\n{entry}```\n\n{_ship('mnist-report.bib', entry.encode())}\n")
 
 
 def listing(path: str, step: int | None = None) -> None:

@@ -128,3 +128,10 @@ def join_english(items: Iterable[str]) -> str:
 def escape_markdown(text: str) -> str:
     """Return Markdown that shows a text as it stands: a stranger's result may carry markup."""
     return re.sub(r"([\\`*_{}\[\]<>#|~$^@!])", r"\\\1", " ".join(text.split()))
+
+
+def plain_text(text: str) -> str:
+    """Return Markdown of a table's cell as plain text: $3 \\cdot 10^{-6}$ is 3 · 10^-6."""
+    for mark, plain in (("\\cdot", "·"), ("\\eta", "η"), ("\\,", " "), ("**", ""), ("`", ""), ("$", "")):
+        text = text.replace(mark, plain)
+    return re.sub(r"\[?-?@([\w-]+)\]?", r"\1", re.sub(r"\{([^{}]*)\}", r"\1", text))

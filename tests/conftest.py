@@ -71,13 +71,15 @@ def rows() -> pd.DataFrame:
 
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("_quarto.yml", "index.qmd", "report", "analysis", "cache", "_extensions")
+NEEDED = ("_quarto.yml", "index.qmd", "report", "analysis", "cache", "_extensions", "CITATION.cff", "LICENSE")
 HEAVY = ("torch", "torchvision", "numba")
 
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The rendered report, made where torch, torchvision and numba cannot be imported."""
+    """The rendered report, made where torch, torchvision and numba cannot be imported; or the one in SITE."""
+    if site := os.environ.get("SITE"):
+        return Path(site).resolve()
     project = tmp_path_factory.mktemp("report")
     for name in NEEDED:
         source = ROOT / name

@@ -15,6 +15,7 @@ from analysis.formatting import (
     join_english,
     label,
     markdown_table,
+    plain_text,
 )
 from analysis.statistics import t_interval
 
@@ -74,3 +75,17 @@ def test_counts_in_digits_have_their_noun_in_the_right_number() -> None:
         "2 epochs",
         "2,000 epochs",
     ]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "plain"),
+    [
+        ("$\\eta$", "η"),
+        ("[-@fig-rate-0-1]", "fig-rate-0-1"),
+        ("$3 \\cdot 10^{-6}$", "3 · 10^-6"),
+        ("**not supported** (`a_b`)", "not supported (a_b)"),
+        ("97.61 ± 0.02 %", "97.61 ± 0.02 %"),
+    ],
+)
+def test_cells_of_tables_become_plain_text(markdown: str, plain: str) -> None:
+    assert plain_text(markdown) == plain

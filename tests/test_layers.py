@@ -130,7 +130,8 @@ def loads(module: str) -> dict[str, str]:
 
 
 RIGHT_OF_THE_STORE = (
-    "results", "statistics", "formatting", "plotting", "findings", "exhibits", "book", "question", "questions", "setup",
+    "results", "statistics", "formatting", "plotting", "findings", "exhibits", "explorer", "archive", "citation",
+    "drawn", "book", "diff", "question", "questions", "setup",
 )  # fmt: skip
 
 

@@ -8,10 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from analysis.engine.run import METRICS
-
-# their index counts from 1, all others' from 0
-_PER_LAYER = ("gradient_norm", "weight_norm", "error_norm", "mean_slope", "unit_distance")
+from analysis.engine.run import METRICS, PER_LAYER
 
 
 class History:
@@ -52,7 +49,7 @@ class History:
             parts = []
             for metric in metrics:
                 times, _, indices = values[metric].shape
-                first = 1 if metric in _PER_LAYER else 0
+                first = 1 if metric in PER_LAYER else 0
                 parts.append(
                     pd.DataFrame(
                         {

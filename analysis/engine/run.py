@@ -41,6 +41,8 @@ METRICS = {
     "gradient_cosine": "cosine between the next update's batch gradient and the full training gradient",
     "sharpness": "largest eigenvalue of the Hessian of the loss on a fixed sample of the training examples",
 }
+# Their index is a layer and counts from 1; all others' counts from 0.
+PER_LAYER = ("gradient_norm", "weight_norm", "error_norm", "mean_slope", "unit_distance")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 
+from analysis import explorer
 from analysis.findings import Finding, of_kind
 from analysis.questions import QUESTIONS
 from analysis.questions.learning_rate.runs import LEARNING_RATES
@@ -28,7 +30,18 @@ def test_the_check_finds_nothing(book: Path) -> None:
 
 def test_every_question_has_its_page(book: Path) -> None:
     addresses = {question.page.replace(".qmd", ".html") for question in QUESTIONS}
-    others = ("notation", "conclusion", "learning-rates", "program", "findings", "method", "references")
+    others = (
+        "notation",
+        "conclusion",
+        "learning-rates",
+        "program",
+        "findings",
+        "method",
+        "explorer",
+        "data",
+        "cite",
+        "references",
+    )
     assert set(pages(book)) == {"index.html", *addresses, *(f"report/{name}.html" for name in others)}
 
 
@@ -62,17 +75,43 @@ def test_one_figure_per_learning_rate(book: Path) -> None:
         assert re.search(rf"learning rate {re.escape(f'{rate:g}')}\b", str(image["alt"]))
 
 
-def test_exhibits_come_with_their_data_and_the_command_that_recomputes_them(book: Path) -> None:
+def test_exhibits_come_with_their_data_their_code_and_the_command_that_recomputes_them(book: Path) -> None:
+    found = pages(book)
     for question in QUESTIONS:
-        page = pages(book)[question.page.replace(".qmd", ".html")]
-        lines = page.select(".provenance")
-        assert len(lines) == len(page.select("figure figcaption")), question.name
-        for line in lines:
-            assert "python -m analysis.run_all --only" in line.get_text()
-            links = [str(link["href"]) for link in line.select("a[href$='.csv']")]
-            assert links
+        page = found[question.page.replace(".qmd", ".html")]
+        details = page.select("details.provenance")
+        assert len(details) == len(page.select("figure figcaption")), question.name
+        for each in details:
+            assert not each.has_attr("open")
+            assert "python -m analysis.run_all --only" in each.get_text()
+            links = [str(link["href"]) for link in each.select("a[href$='.csv']")]
+            label = links[0].removeprefix("generated/").removesuffix(".csv")
+            assert page.select_one(f"#{label}"), "what is shown comes first"
+            assert f'@exhibit("{label}"' in each.get_text()
             for link in links:
                 assert (book / "report" / link).read_text(encoding="utf-8").count("\n") > 1
+
+
+def test_every_figure_and_table_has_its_data(book: Path) -> None:
+    for address, page in pages(book).items():
+        linked = {str(link["href"]).rpartition("/")[2] for link in page.select("details.provenance a")}
+        for shown in page.select("main [id^=fig-], main [id^=tbl-]"):
+            assert f"{shown['id']}.csv" in linked, (address, shown["id"])
+
+
+def test_all_data_are_one_archive(book: Path) -> None:
+    (link,) = pages(book)["report/data.html"].select("main a[href$='.zip']")
+    with zipfile.ZipFile(book / "report" / str(link["href"])) as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist()}
+    assert {"README.md", "LICENSE", "CITATION.cff"} < names
+    assert {f"{question.name}.csv" for question in explorer.explored()} < names
+
+
+def test_the_report_can_be_cited(book: Path) -> None:
+    page = pages(book)["report/cite.html"]
+    assert "@misc{" in page.select_one("main pre").get_text()
+    (link,) = page.select("main a[href$='.bib']")
+    assert (book / "report" / str(link["href"])).read_text(encoding="utf-8").startswith("@misc{")
 
 
 def test_the_body_is_concise(book: Path) -> None:

@@ -1,0 +1,118 @@
+"""All results as CSV, and as one archive with a guide to its columns."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from functools import cache
+from pathlib import Path
+
+from analysis.engine.run import METRICS
+from analysis.questions import QUESTIONS
+from analysis.results import cached
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "mnist-report-data"  # of the archive, and of the folder in it
+INCLUDED = ("LICENSE", "CITATION.cff")
+
+COLUMNS = {
+    "hidden": "numbers of units in the hidden layers: 300, or 10-10",
+    "activation": "function of the hidden units",
+    "skip": "whether each hidden layer after the first adds its input to its activation",
+    "init": "distribution of the initial weights and biases",
+    "init_scale": "scale of that distribution",
+    "loss": "loss that is minimized",
+    "output": "function from logits to outputs",
+    "target": "what the outputs are compared with",
+    "labels": "the class as which digit 0, 1, … 9 is trained and tested",
+    "optimizer": "rule of the updates",
+    "learning_rate": "learning rate η at the first update",
+    "decay": "η at update t is learning_rate / (1 + decay · t / updates per epoch)",
+    "batch_size": "examples per update; empty: all training examples",
+    "order": "order of the examples",
+    "train_examples": "size of the training set; empty: all that validation leaves",
+    "train_subset": "number of the training set among the disjoint ones of that size",
+    "validation_examples": "examples held out of training",
+    "epochs": "passes over the training set in the whole run",
+    "seed": "determines initialization and order of the examples",
+    "epoch": "passes over the training set so far",
+    "update": "updates so far",
+    "seconds": "training time so far; in minibatch-plain_seconds.csv, of one update in plain PyTorch",
+    "metric": "what was measured, see below",
+    "index": "of what the metric was measured, see below; else 0",
+    "value": "the measured value; empty where it is not finite; in exercise1-digits.csv, the pixel's brightness",
+    "example": "number of a training example",
+    "label": "its digit",
+    "pixel": "number of a pixel, row by row",
+    "check": "what was compared with plain PyTorch",
+    "deviation": "largest relative deviation",
+    "examples": "size of each training set",
+    "subset": "number of the training set; -1: expectations over all of them",
+    "beta": "number of parameters by the formula",
+    "counted": "number of parameters of the network as PyTorch counts them",
+    "position": "position in the order of the examples",
+    "shuffled": "label of the example there, in shuffled order",
+    "label_sorted": "the same, sorted by label",
+}
+"""What the columns hold, in the order of the guide."""
+
+METRICS_OF_PROGRAMS = {
+    "squared_error": "mean squared error of the outputs, over examples, training sets and seeds",
+    "bias2": "its part due to the mean output: bias²",
+    "variance": "its part due to the spread of the outputs: variance",
+}
+
+
+@cache
+def tables(name: str) -> dict[str, bytes]:
+    """Return an experiment's results as CSV, by file name: its runs', and a file for each of its programs."""
+    found = cached(name)
+    frames = {f"{name}-{function}.csv": table for function, table in found.programs.items()}
+    if len(found.rows):
+        frames[f"{name}.csv"] = found.rows
+    return {  # without the key, which is long, and for this project's own use
+        file: frame.drop(columns="key").to_csv(index=False, float_format="%.6g").encode()
+        for file, frame in frames.items()
+    }
+
+
+def columns(table: bytes) -> list[str]:
+    """Return the names of the columns of a CSV."""
+    return table.partition(b"\n")[0].decode().strip().split(",")
+
+
+def metrics_guide() -> dict[str, str]:
+    """Return what each metric is."""
+    return METRICS | METRICS_OF_PROGRAMS
+
+
+def guide() -> str:
+    """Return the archive's README: which file holds what, and what the columns and metrics are."""
+    lines = ["# Results of the report “Two assignments on MNIST”", ""]
+    lines += [
+        "One row is one measurement of one run. The licence is in LICENSE, how to cite in CITATION.cff.",
+        "",
+    ]
+    lines += ["## Files", ""]
+    for question in QUESTIONS:
+        lines += [f"- {', '.join(tables(question.name))}: {question.asked}"]
+    lines += ["", "A column that a file lacks is the same for all its runs.", "", "## Columns", ""]
+    lines += [f"- {name}: {text}" for name, text in COLUMNS.items()]
+    lines += ["", "## Metrics", ""]
+    lines += [f"- {name}: {text}" for name, text in metrics_guide().items()]
+    return "\n".join(lines) + "\n"
+
+
+def archive() -> bytes:
+    """Return the archive as ZIP: the same bytes for the same results."""
+    contents = {"README.md": guide().encode()}
+    contents |= {name: (ROOT / name).read_bytes() for name in INCLUDED}
+    for question in QUESTIONS:
+        contents |= tables(question.name)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for name, content in contents.items():
+            entry = zipfile.ZipInfo(f"{NAME}/{name}")  # of 1980: no clock
+            entry.external_attr = 0o644 << 16
+            packed.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
+    return file.getvalue()

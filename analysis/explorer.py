@@ -1,0 +1,228 @@
+"""The curves of all runs as scripts that the explorer's page loads, one a metric of an experiment.
+
+A script calls `receiveCurves` with its file's name and one object:
+
+- `about`: what was measured; `linear` and `steps`: see `encode`; `index`: where a run has several curves, of what;
+- `parameters`: in what the experiment's settings differ, each with `name`, `label` and its `values`,
+  sorted, with the `words` for those that are names;
+- `times`: when it was measured; each is the differences of the updates, every how many of these a time in seconds
+  follows (the last one does as well; others lie on a line between), the differences of these times, and their unit;
+- `curves`: each is the positions of its parameters' values, its index, its seed, the position of its times, its
+  updates per epoch, and its values as `encode` gives them.
+
+No value is left out: spikes are what many of these curves are about.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import pandas as pd
+
+from analysis.engine.run import METRICS, PER_LAYER
+from analysis.formatting import label
+from analysis.question import Question
+from analysis.questions import QUESTIONS
+from analysis.results import cached
+
+# Values within [-1, 1] are stored in steps of a ten-thousandth; others on a scale that is linear next to 0 and beyond
+# logarithmic, in steps of a two-thousandth of the value. The differences of such integers are small where curves are
+# smooth, and compress to half of decimal numbers.
+LINEAR_STEPS, RELATIVE_STEPS, NEXT_TO_ZERO = 10_000, 2_000, 1e-12
+KNOTS = 100  # so many times in seconds suffice for a run
+LINEAR = tuple(name for name in METRICS if name.endswith(("accuracy", "cosine")))
+PARAMETERS = {
+    "hidden": "hidden layers",
+    "skip": "skip connections",
+    "init": "initialization",
+    "init_scale": "scale of the initialization",
+    "labels": "label permutation",
+    "learning_rate": "learning rate η",
+    "decay": "decay of η",
+    "order": "order of the examples",
+    "train_examples": "training examples",
+    "validation_examples": "validation examples",
+}
+
+Numbers = np.ndarray[Any, Any]
+
+
+def metrics(name: str) -> list[str]:
+    """Return of which metrics an experiment has curves. The confusion is none: it is a table at each of its times."""
+    measured = set(cached(name).rows.get("metric", ()))
+    return [metric for metric in METRICS if metric in measured and metric != "confusion"]
+
+
+def explored() -> dict[Question, list[str]]:
+    """Return the questions whose experiments have curves, each with its metrics."""
+    return {question: found for question in QUESTIONS if (found := metrics(question.name))}
+
+
+def link(words: str, experiment: str, page: str = "explorer.html", **state: str | Sequence[str]) -> str:
+    """Return Markdown of a link into the explorer, for the site alone.
+
+    Args:
+        words: Of the link.
+        experiment: What the explorer opens.
+        page: The explorer's address from the page; "report/explorer.html" on the first page.
+        state: What else is chosen, as the explorer's address has it: metric="train_loss", xlog="1",
+            run="learning_rate:2", pin=("learning_rate:0.5", "learning_rate:8").
+
+    Raises:
+        ValueError: The experiment has no curves of the metric.
+    """
+    known = metrics(experiment)
+    metric = state.get("metric", "train_loss")
+    if metric not in known:
+        raise ValueError(
+            f"{experiment} has no curves of {metric}: choose from {', '.join(known) or 'nothing'}"
+        )
+    query = urlencode({"experiment": experiment, **state}, doseq=True, safe=":,")
+    tag = f'<a href="{html.escape(f"{page}?{query}")}">{html.escape(words)}</a>'
+    return f'[`{tag}`{{=html}}]{{.content-visible when-format="html"}}'
+
+
+def file_name(question: Question, metric: str) -> str:
+    """Return the name of a script."""
+    return f"data-{question.name}-{metric}.js"
+
+
+def script(question: Question, metric: str) -> bytes:
+    """Return the script with the curves of one metric."""
+    content = json.dumps(describe(question, metric), separators=(",", ":"), allow_nan=False)
+    return f'receiveCurves("{file_name(question, metric)}",{content});\n'.encode()
+
+
+def describe(question: Question, metric: str) -> dict[str, Any]:
+    """Return the object that a script hands over."""
+    rows = cached(question.name).rows
+    rows = rows[rows["metric"] == metric]
+    fields = [
+        name
+        for name in rows.columns[: rows.columns.get_loc("epoch")]
+        if name not in ("seed", "epochs") and rows[name].nunique(dropna=False) > 1
+    ]
+    values = {name: _sorted(rows[name]) for name in fields}
+    times: dict[str, int] = {}
+    curves = []
+    for curve in _longest(rows, fields):
+        time = json.dumps(_times(curve.updates, curve.seconds))
+        curves.append(
+            [
+                [values[name].index(value) for name, value in zip(fields, curve.setting, strict=True)],
+                curve.index,
+                curve.seed,
+                times.setdefault(time, len(times)),
+                curve.updates_per_epoch,
+                encode(curve.values, metric in LINEAR),
+            ]
+        )
+    described = {
+        "about": METRICS[metric].partition("; index")[0],
+        "linear": metric in LINEAR,
+        "steps": LINEAR_STEPS if metric in LINEAR else RELATIVE_STEPS,
+        "parameters": [
+            {
+                "name": name,
+                "label": PARAMETERS.get(name, label(name)),
+                "values": values[name],
+                "words": [label(value) if isinstance(value, str) else "" for value in values[name]],
+            }
+            for name in fields
+        ],
+        "times": [json.loads(time) for time in times],
+        "curves": curves,
+    }
+    if rows["index"].nunique() > 1:
+        described["index"] = "layer" if metric in PER_LAYER else "class"
+    return described
+
+
+def encode(values: Numbers, linear: bool) -> list[int | None]:
+    """Return values as differences of whole steps, null where a value is not finite."""
+    finite = np.isfinite(values)
+    known = values[finite]
+    steps = known * LINEAR_STEPS if linear else np.arcsinh(known / NEXT_TO_ZERO) * RELATIVE_STEPS
+    differences = iter(_differences(np.round(steps)))
+    return [next(differences) if each else None for each in finite]
+
+
+def decode(differences: list[int | None], linear: bool) -> Numbers:
+    """Return the values, to within half a step; the explorer decodes them in the same way."""
+    known = np.array([each is not None for each in differences])
+    steps = np.cumsum([each or 0 for each in differences])
+    values = steps / LINEAR_STEPS if linear else np.sinh(steps / RELATIVE_STEPS) * NEXT_TO_ZERO
+    return np.where(known, values, np.nan)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """The values of the metric along a run, or of one layer or class.
+
+    Attributes:
+        setting: The run's values of the fields in which the experiment's runs differ.
+        index, seed, updates, seconds, values: As in the rows.
+    """
+
+    setting: tuple[Any, ...]
+    index: int
+    seed: int
+    updates: Numbers
+    updates_per_epoch: int
+    seconds: Numbers
+    values: Numbers
+
+
+def _longest(rows: pd.DataFrame, fields: list[str]) -> list[_Curve]:
+    """Return all curves.
+
+    Of runs that differ in nothing but the number of epochs the longest, as the others are its beginning.
+    """
+    runs = rows.drop_duplicates("key")[["key", "seed", *fields]].itertuples(index=False)
+    settings = {key: (tuple(map(plain, values)), int(seed)) for key, seed, *values in runs}
+    columns = {name: rows[name].to_numpy() for name in ("update", "epoch", "seconds", "value")}
+    chosen: dict[tuple[Any, ...], _Curve] = {}
+    for (index, key), places in rows.groupby(["index", "key"], sort=False).indices.items():
+        updates, epochs, seconds, values = (column[places] for column in columns.values())
+        setting, seed = settings[key]
+        per_epoch = round(updates[-1] / epochs[-1])
+        curve = _Curve(setting, int(index), seed, updates, per_epoch, seconds, values)
+        same = setting, index, seed
+        if same not in chosen or chosen[same].updates[-1] < updates[-1]:
+            chosen[same] = curve
+    return list(chosen.values())
+
+
+def _times(updates: Numbers, seconds: Numbers) -> tuple[list[int], int, list[int], float]:
+    every = max(1, (len(updates) - 1) // KNOTS)
+    knots = np.append(seconds[:-1:every], seconds[-1])
+    unit = 10.0 ** (np.floor(np.log10(max(seconds[-1], 1e-3))) - 3)
+    return _differences(updates), every, _differences(np.round(knots / unit)), float(unit)
+
+
+def _differences(numbers: Numbers) -> list[int]:
+    """Return the first number and every later one less the one before."""
+    differences: list[int] = np.diff(numbers, prepend=0).astype(int).tolist()
+    return differences
+
+
+def _sorted(column: pd.Series[Any]) -> list[Any]:
+    """Return the values of a column: numbers by size, nothing last, names as they come."""
+    values = list(dict.fromkeys(map(plain, column.drop_duplicates())))
+    numeric = all(value is None or isinstance(value, int | float) for value in values)
+    return sorted(values, key=lambda value: (value is None, value)) if numeric else values
+
+
+def plain(value: Any) -> Any:
+    """Return the value as JSON has it: batch sizes of tables with runs on all examples are floats."""
+    if isinstance(value, str | bool):
+        return value
+    if value is None or pd.isna(value):
+        return None
+    return int(value) if float(value).is_integer() else float(f"{value:.12g}")
