@@ -7,14 +7,17 @@ rendered or its check failed, 2 usage.
 from __future__ import annotations
 
 import argparse
+import errno
+import itertools
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from report.check import check, pdf_of
+from report.check import check, pdf_of, print_anything
 
 NAME = "_book"
 QUARTO = (1, 9)
@@ -30,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--project", type=Path, default=Path(), metavar="DIR", help="the book's folder (here)"
     )
     options = parser.parse_args(arguments)
+    print_anything()
     project = options.project.resolve()
     if not project.is_dir():
         parser.error(f"--project {options.project}: no such folder")
@@ -58,7 +62,7 @@ def quarto_version() -> tuple[int, ...]:
     program = shutil.which("quarto")
     if not program:
         return ()
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    told = subprocess.run([program, "--version"], capture_output=True, encoding="utf-8", check=False)
     return tuple(int(part) for part in re.findall(r"\d+", told.stdout)[:3])
 
 
@@ -101,10 +105,17 @@ def with_quarto(project: Path) -> list[str]:
 
 
 def replace(book: Path, new: Path, place: Path) -> None:
-    """Puts the new book where the last one is; both are whole at any moment."""
-    if book.exists():
-        book.rename(place / "last")
-    new.rename(book)
+    """Puts the new book where the last one is; both are whole at any moment, and of two at once the later one stays."""
+    for attempt in itertools.count():
+        try:
+            new.rename(book)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        else:
+            return
+        with suppress(FileNotFoundError):  # another render has put it away
+            book.rename(place / f"last{attempt}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ Each failure is one line, `page: what`. Exit codes: 0 nothing is broken, 1 somet
 from __future__ import annotations
 
 import argparse
+import io
 import re
 import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +30,7 @@ LIBRARIES = {
     "site_libs",
     "pagefind",
 }  # scripts of others; what they would load is in the pages' own CSS and tags
-UNRESOLVED = re.compile(r"\?@?\b(?:fig|tbl|eq|sec|lst)-[\w-]+")
+UNRESOLVED = re.compile(r"\?@(?:fig|tbl|eq|sec|lst)-[\w.:-]+")
 NUMBERED = re.compile(r"^(Figure|Table)\s+([0-9A-Z]+\.[0-9]+|[0-9]+)\s*[:.]\s*(.*)$", re.DOTALL)
 
 
@@ -96,17 +98,16 @@ def pdf_of(book: Path) -> Path | None:
 
 
 def _references(page: Page) -> Iterator[str]:
-    """Quarto leaves ?@fig-x or ?fig-x where it cannot resolve a reference, **key?** for a citation."""
-    body = BeautifulSoup(str(page.main), "html.parser")
-    for code in body.select("pre, code, script, style, annotation"):
-        code.decompose()
-    for found in UNRESOLVED.findall(body.get_text()):
-        yield f"unresolved reference {found}"
-    for citation in body.select(".citation strong, strong.citation, .quarto-unresolved-ref"):
-        yield f"unresolved citation or reference {citation.get_text()}"
-    for bold in body.find_all("strong"):
-        if re.fullmatch(r"[\w:.-]+\?", bold.get_text()):
-            yield f"unresolved citation {bold.get_text()}"
+    """Quarto leaves **?@fig-x** or a class where it cannot resolve a reference, **key?** in a citation of that key."""
+    for unresolved in page.main.select("strong, .quarto-unresolved-ref"):
+        words = unresolved.get_text()
+        if unresolved.name != "strong" or UNRESOLVED.fullmatch(words):
+            yield f"unresolved reference {words}"
+    for citation in page.main.select(".citation[data-cites]"):
+        keys = {f"{key}?" for key in str(citation["data-cites"]).split()}
+        for bold in citation.find_all("strong"):
+            if bold.get_text() in keys:
+                yield f"unresolved citation {bold.get_text()}"
 
 
 def _links(page: Page, pages: dict[Path, Page]) -> Iterator[str]:
@@ -197,10 +198,12 @@ def _pdf(book: Path, pages: list[Page]) -> Iterator[Failure]:
                     yield Failure(path.name, f"the caption of {number} differs from the site's: {words}")
                 else:
                     yield Failure(path.name, f"{number} of {page.address} is not in the PDF")
+    words = "".join(_flat(page.main.get_text()) for page in pages)
     for kind, number in dict.fromkeys(
         re.findall(r"(?m)^\s*(Figure|Table)\s+([0-9A-Z]+\.[0-9]+|[0-9]+)\s*:", text)
     ):
-        if f"{kind} {number}" not in site:
+        # Words of a page may look like a caption.
+        if f"{kind} {number}" not in site and _flat(f"{kind} {number}:") not in words:
             yield Failure(path.name, f"{kind} {number} is not on the site")
 
 
@@ -218,9 +221,16 @@ def _captions(page: Page) -> Iterator[tuple[str, str]]:
 
 def _flat(text: str) -> str:
     """Letters and digits only: line ends, hyphenation, ligatures and spaces differ between a page and a PDF."""
-    for ligature, letters in (("ﬁ", "fi"), ("ﬂ", "fl"), ("ﬀ", "ff"), ("ﬃ", "ffi"), ("ﬄ", "ffl")):
-        text = text.replace(ligature, letters)
-    return "".join(letter for letter in text if letter.isalnum() or letter == ":")
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKC", text) if letter.isalnum() or letter == ":"
+    )
+
+
+def print_anything() -> None:
+    """Escape what the terminal's encoding lacks instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -228,6 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m report.check", description="Checks a rendered book.")
     parser.add_argument("book", nargs="?", type=Path, default=Path("_book"), help="its folder (_book)")
     book = parser.parse_args(arguments).book
+    print_anything()
     failures = check(book)
     for failure in failures:
         print(failure)

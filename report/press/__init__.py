@@ -12,7 +12,7 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
   `{#sec-…}` or `{.unnumbered}`; `{{< include FILE >}}` alone on its line.
 - Python cells, executed once by one Jupyter kernel a chapter, with the options `label`, `fig-cap`, `fig-alt`,
   `tbl-cap`, `tbl-colwidths`, `echo`, `include`, `warning`, `output` (true, false, asis), `code-fold`, `code-summary`;
-  results: one figure (SVG or PNG), Markdown, a data frame, text. Inline `{python} …`: Markdown or a plain value.
+  results: one figure (SVG, PNG or JPEG), Markdown, a data frame, text. Inline `{python} …`: Markdown or a plain value.
 - Figures: `![Caption](file){#fig-… fig-alt="…" width=…%}`, a div `#fig-…` with an image and its caption, a cell with
   `label: fig-…`. Tables: any of pandoc's with `: Caption {#tbl-…}`, a div `#tbl-…`, a cell with `label: tbl-…`.
 - Equations `$$ … $$ {#eq-…}` and inline mathematics; footnotes; code blocks; lists; block quotes.
@@ -23,7 +23,8 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
 - Callouts `.callout-note`, `-tip`, `-warning`, `-caution`, `-important`, titled by a heading; `.provenance`;
   `.content-visible` and `.content-hidden` with `when-format="html"` or `"typst"`, on divs and spans.
 - Divs with classes of the book's own, for its style sheets, one within another; raw HTML blocks for the site alone.
-- Titles with mathematics: TeX where only words can stand.
+- Titles with mathematics: as plain words where only words can stand.
+- Text in UTF-8, whatever the locale; `lang: en`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from report.press.config import Book
+from report.press.files import inside, read_text
 from report.press.problems import refuse
 
 OPTIONS: dict[str, type | tuple[Any, ...]] = {
@@ -27,11 +29,14 @@ OPTIONS: dict[str, type | tuple[Any, ...]] = {
     "code-fold": bool,
     "code-summary": str,
 }
-_FENCE = re.compile(r"^(\s*)(`{3,}|~{3,})\s*(.*)$")
+# As Quarto does: a cell begins at a line of its own that no plain code block holds, and inline expressions are computed
+# wherever they stand. The filters see whether markdown reads the chapter in the same way, and refuse it if not.
+_CELL = re.compile(r"^[\s>*+-]*(?:\w{1,3}[.)]\s+)?(`{3,}(?!.*`)|~{3,})\s*\{+\s*[A-Za-z]")
+_FENCE = re.compile(r"^(`{3,}(?!.*`)|~{3,})")
 _OPTION = re.compile(r"^#\s*\| ?(.*)$")
 _INCLUDE = re.compile(r"^\{\{<\s*include\s+(\S+)\s*>\}\}\s*$")
 _INLINE = re.compile(r"(?<!`)`\{python\}[ \t]([^`]+)`")
-_LABEL = re.compile(r"^[a-zA-Z][\w-]*$")
+_LABEL = re.compile(r"^[^\W\d_][\w:.-]*$")
 
 
 @dataclass(frozen=True)
@@ -109,17 +114,17 @@ def read_chapter(book: Book, file: str) -> Chapter:
 
 
 def _lines(project: Path, file: str, including: tuple[str, ...]) -> Iterator[Line]:
-    text = (project / file).read_text(encoding="utf-8")
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(read_text(project, file).removesuffix("\n").split("\n"), start=1):
         include = _INCLUDE.match(line)
         if not include:
             yield Line(line, file, number)
             continue
-        part = (Path(file).parent / include.group(1)).as_posix()
-        if not (project / part).is_file():
-            raise refuse(file, number, f"included file {include.group(1)} does not exist")
+        name = include.group(1)
+        part = inside(name.lstrip("/")) if name.startswith("/") else inside(posixpath.dirname(file), name)
+        if part is None or not (project / part).is_file():
+            raise refuse(file, number, f"included file {name} does not exist in the project")
         if part in including or part == file:
-            raise refuse(file, number, f"{include.group(1)} includes itself")
+            raise refuse(file, number, f"{name} includes itself")
         yield from _lines(project, part, (*including, file))
 
 
@@ -128,17 +133,9 @@ def _pieces(lines: tuple[Line, ...]) -> Iterator[Piece]:
     index = 0
     while index < len(lines):
         line = lines[index]
-        fence = _FENCE.match(line.text)
-        if not fence:
-            _refuse_shortcode(line)
-            prose.append(line)
-            index += 1
-            continue
-        indent, ticks, info = fence.groups()
-        end = _closing(lines, index, ticks)
-        inside = lines[index + 1 : end]
-        if re.match(r"\{[a-z]+\b", info):
-            if info.strip() != "{python}" or indent:
+        if cell := _CELL.match(line.text):
+            ticks = cell.group(1)
+            if line.text.rstrip() != f"{ticks}{{python}}" or ticks.startswith("~"):
                 raise refuse(
                     line.file,
                     line.number,
@@ -147,22 +144,26 @@ def _pieces(lines: tuple[Line, ...]) -> Iterator[Piece]:
                 )
             yield from _inlines(prose)
             prose = []
-            yield _cell(line, inside)
+            end = _closing(lines, index, ticks)
+            yield _cell(line, lines[index + 1 : end])
         else:
-            for text in inside:
-                _refuse_shortcode(text)
-            # Plain code is not searched for inline expressions.
-            yield from _inlines(prose)
-            prose = []
-            yield Text("".join(text.text + "\n" for text in (line, *inside, lines[end])))
+            fence = _FENCE.match(line.text)
+            end = _closing(lines, index, fence.group(1), " {0,3}") if fence else index
+            for plain in lines[index : end + 1]:
+                _refuse_shortcode(plain)
+                if line.text.startswith("~") and _CELL.match(plain.text):
+                    raise refuse(
+                        plain.file, plain.number, "Quarto runs a cell between ~~~: show it between ````"
+                    )
+                prose.append(plain)
         index = end + 1
     yield from _inlines(prose)
 
 
-def _closing(lines: tuple[Line, ...], start: int, ticks: str) -> int:
+def _closing(lines: tuple[Line, ...], start: int, ticks: str, indent: str = "") -> int:
+    closing = re.compile(rf"{indent}{ticks}{ticks[0]}*\s*$")
     for index in range(start + 1, len(lines)):
-        text = lines[index].text.strip()
-        if text.startswith(ticks) and not text.strip(ticks[0]):
+        if closing.match(lines[index].text):
             return index
     raise refuse(lines[start].file, lines[start].number, f"code fence {ticks} is never closed")
 
@@ -232,6 +233,10 @@ def _check_option(line: Line, key: str, value: object) -> None:
         )
     if key == "label" and not _LABEL.match(str(value)):
         raise refuse(line.file, line.number, f"label {value!r}: use letters, digits and hyphens")
+    if key == "tbl-colwidths" and not all(type(width) in (int, float) and width > 0 for width in value):  # type: ignore[attr-defined]
+        raise refuse(
+            line.file, line.number, f"tbl-colwidths {value!r}: give the columns' shares, as in [70, 30]"
+        )
 
 
 def _check_float(cell: Cell) -> None:
@@ -239,8 +244,8 @@ def _check_float(cell: Cell) -> None:
     needs = {"fig": ("fig-cap", "fig-alt"), "tbl": ("tbl-cap",)}
     kind = cell.label[:3]
     for key in needs.get(kind, ()):
-        if not cell.options.get(key):
+        if not str(cell.options.get(key, "")).strip():
             raise refuse(cell.file, cell.line, f"cell {cell.label} has no {key}: add '#| {key}: …'")
-    for other, key in (("fig", "fig-cap"), ("tbl", "tbl-cap")):
+    for other, key in (("fig", "fig-cap"), ("tbl", "tbl-cap"), ("tbl", "tbl-colwidths")):
         if key in cell.options and kind != other:
             raise refuse(cell.file, cell.line, f"cell with {key} needs a label that begins with {other}-")

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from report.press.files import inside, read_text
 from report.press.problems import BookError, Problem, refuse
 
 CONFIG = "_quarto.yml"
@@ -50,7 +51,7 @@ SCHEMA: Schema = {
         "type": ("book",),
         "output-dir": ("_book",),
         "execute-dir": ("project",),
-        "resources": list,
+        "resources": FILES,
     },
     "book": {
         "title": str,
@@ -65,7 +66,7 @@ SCHEMA: Schema = {
         "downloads": (["pdf"],),
     },
     "bibliography": str,
-    "lang": str,
+    "lang": ("en",),  # the words of the pages and of the PDF are English
     "format": {"html": HTML, "typst": PDF, f"{LAYOUT}-typst": PDF},
     "execute": {"echo": bool, "warning": bool},
     "jupyter": ("python3",),
@@ -126,9 +127,8 @@ class Book:
 
 def read_book(project: Path) -> Book:
     """Reads and checks `_quarto.yml`."""
-    path = project / CONFIG
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(project, CONFIG)
     except FileNotFoundError:
         raise refuse(
             CONFIG, 0, f"not found in {project}: run this in the book's folder or use --project"
@@ -139,10 +139,16 @@ def read_book(project: Path) -> Book:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise refuse(CONFIG, line, f"not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise refuse(CONFIG, 0, f"not valid YAML: {error}") from None
     problems = list(_problems(root, raw, SCHEMA, ""))
     if problems:
         raise BookError(*problems)
-    return _book(project, raw, root)
+    book = _book(project, raw, root)
+    for file in book.files:
+        if book.files.count(file) > 1:
+            raise refuse(CONFIG, _line(_node(root, "book", "chapters")), f"chapter {file} is listed twice")
+    return book
 
 
 class _Loader(yaml.SafeLoader):
@@ -249,17 +255,35 @@ def _chapter(project: Path, item: yaml.Node) -> str:
         raise refuse(
             CONFIG, _line(item), f"chapter {file!r}: a chapter is a .qmd file, or a part with a list of them"
         )
-    if not (project / file).is_file():
-        raise refuse(CONFIG, _line(item), f"chapter {file} does not exist")
-    return file
+    if re.search(r"[%#?]", file):
+        raise refuse(
+            CONFIG, _line(item), f"chapter {file}: %, # and ? mean something else in addresses; rename it"
+        )
+    return _file(project, _line(item), "chapter", file)
+
+
+def _file(project: Path, line: int, what: str, file: str) -> str:
+    """The file's path from the project's root."""
+    path = inside(file)
+    if path is None:
+        raise refuse(CONFIG, line, f"{what} {file} is not in the project: copy it there")
+    if not (project / path).is_file():
+        raise refuse(CONFIG, line, f"{what} {file} does not exist")
+    return path
 
 
 def _files(project: Path, root: yaml.Node | None, html: dict[str, Any], key: str) -> tuple[str, ...]:
-    files = tuple(_listed(html[key])) if key in html else ()
-    for file in files:
-        if not (project / file).is_file():
-            raise refuse(CONFIG, _line(_node(root, "format", "html", key)), f"{key}: {file} does not exist")
-    return files
+    line = _line(_node(root, "format", "html", key))
+    return tuple(_file(project, line, key, file) for file in (_listed(html[key]) if key in html else ()))
+
+
+def _resources(root: yaml.Node | None, patterns: Any) -> Iterator[str]:
+    for pattern in _listed(patterns):
+        path = inside(pattern)
+        if path is None:
+            line = _line(_node(root, "project", "resources"))
+            raise refuse(CONFIG, line, f"project: resources: {pattern} is not in the project: copy it there")
+        yield path
 
 
 def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
@@ -278,8 +302,9 @@ def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
         first = _line(_node(root, "book", "chapters"))
         raise refuse(CONFIG, first, "the first chapter should be index.qmd: it is the site's first page")
     bibliography = raw.get("bibliography")
-    if bibliography and not (project / bibliography).is_file():
-        raise refuse(CONFIG, 0, f"bibliography {bibliography} does not exist")
+    if bibliography:
+        bibliography = _file(project, _line(_node(root, "bibliography")), "bibliography", bibliography)
+        read_text(project, bibliography)
     return Book(
         project=project,
         title=book["title"],
@@ -295,7 +320,7 @@ def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
         ),  # as Quarto names it
         download=bool(book.get("downloads")),
         bibliography=bibliography,
-        resources=tuple(raw.get("project", {}).get("resources") or ()),
+        resources=tuple(_resources(root, raw.get("project", {}).get("resources", []))),
         css=_files(project, root, html, "css"),
         header=_files(project, root, html, "include-in-header"),
         tail=_files(project, root, html, "include-after-body"),

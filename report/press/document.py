@@ -46,7 +46,13 @@ def run_pandoc(
     ]
     environment = os.environ | {"PRESS_BOOK": str(settings)}
     done = subprocess.run(
-        command, cwd=book.project, env=environment, capture_output=True, text=True, check=False
+        command,
+        cwd=book.project,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     told = [json.loads(line[6:]) for line in done.stderr.splitlines() if line.startswith("PRESS ")]
     if told:
@@ -54,8 +60,11 @@ def run_pandoc(
         raise BookError(*sorted({_located(by_file[one["file"]], one) for one in told}))
     if done.returncode:
         raise BookError(Problem("pandoc", 0, done.stderr.strip()))
+    # Mathematics without a message is right, but no words say it in a page's title.
     warnings = [
-        entry for entry in json.loads(log.read_text(encoding="utf-8")) if entry["verbosity"] == "WARNING"
+        entry
+        for entry in json.loads(log.read_text(encoding="utf-8"))
+        if entry["verbosity"] == "WARNING" and (entry["type"] != "CouldNotConvertTeXMath" or entry["message"])
     ]
     if warnings:
         raise BookError(*(_warning(chapters, entry) for entry in warnings))
@@ -113,7 +122,7 @@ def _located(chapter: Chapter, told: dict[str, Any]) -> Problem:
 
 
 def _warning(chapters: Iterable[Chapter], entry: dict[str, str]) -> Problem:
-    message = next((str(entry[key]) for key in ("message", "contents", "label") if entry.get(key)), "")
+    message = next((str(entry[key]) for key in ("contents", "label", "message") if entry.get(key)), "")
     for chapter in chapters:
         line = chapter.locate(message) if message else None
         if line:

@@ -6,14 +6,16 @@ from files of the project, addressed from its root (`/report/data/values.js`), a
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from report.press.config import Book
+from report.press.files import inside, read_text
 from report.press.problems import BookError, Problem
 
 SHIP = "ship it as a file of the project that project: resources lists, and load it with <script src=…>"
@@ -60,7 +62,7 @@ def _stylesheet_files(book: Book) -> list[str]:
 
 
 def _css_references(project: Path, file: str) -> Iterator[str]:
-    text = (project / file).read_text(encoding="utf-8")
+    text = read_text(project, file)
     for found in _CSS_URL.finditer(text):
         url = found.group(1)
         if url.startswith(("data:", "#")):
@@ -70,22 +72,12 @@ def _css_references(project: Path, file: str) -> Iterator[str]:
             raise BookError(
                 Problem(file, line, f"{url} is on another host: pages load files of the project only")
             )
-        path = _normalized(PurePosixPath(file).parent / unquote(urlsplit(url).path))
-        if url.startswith("/") or not (project / path).is_file():
+        path = inside(posixpath.dirname(file), unquote(urlsplit(url).path))
+        if path is None or not (project / path).is_file():
             raise BookError(
                 Problem(file, line, f"{url} does not exist (paths are relative to the style sheet)")
             )
         yield path
-
-
-def _normalized(path: PurePosixPath) -> str:
-    parts: list[str] = []
-    for part in path.parts:
-        if part == ".." and parts:
-            parts.pop()
-        elif part != ".":
-            parts.append(part)
-    return "/".join(parts)
 
 
 class _Include(HTMLParser):
@@ -94,7 +86,7 @@ class _Include(HTMLParser):
     def __init__(self, project: Path, file: str) -> None:
         super().__init__()
         self.project, self.file = project, file
-        self.text = (project / file).read_text(encoding="utf-8")
+        self.text = read_text(project, file)
         self.files: list[str] = []
         self.problems: list[Problem] = []
         self.feed(self.text)
@@ -122,8 +114,8 @@ class _Include(HTMLParser):
                 f"address {url}: pages lie in different folders, so write it from the project's root, /{url}"
             )
             return
-        path = unquote(urlsplit(url).path)[1:]
-        if (self.project / path).is_file():
+        path = inside(unquote(urlsplit(url).path)[1:])
+        if path and (self.project / path).is_file():
             self.files.append(path)
         elif tag != "a":
             self._refuse(f"{url} does not exist (addresses begin at the project's root)")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import jinja2
 
@@ -90,7 +91,7 @@ def build_site(
     )
     template = environment.get_template("page.html")
     for before, page, after in zip([None, *pages[:-1]], pages, [*pages[1:], None], strict=True):
-        target = site / page.address
+        target = site / unquote(page.address)
         target.parent.mkdir(parents=True, exist_ok=True)
         html = template.render(
             book=book,
@@ -117,7 +118,10 @@ def _resources(book: Book) -> list[str]:
     """The files that `project: resources` names beside those that the chapters link to."""
     found = []
     for pattern in book.resources:
-        files = [path for path in book.project.glob(pattern) if path.is_file()]
+        named = book.project / pattern  # a file's own name may have brackets
+        files = [
+            path for path in ([named] if named.exists() else book.project.glob(pattern)) if path.is_file()
+        ]
         if not files:
             raise refuse("_quarto.yml", 0, f"project: resources names {pattern}, which matches no file")
         found += [path.relative_to(book.project).as_posix() for path in files]
@@ -137,6 +141,6 @@ def _index(site: Path) -> None:
         "--quiet",
     ]
     command += ["--exclude-selectors", "annotation, .footnote-back, .provenance"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         raise refuse("pagefind", 0, done.stderr.strip() or done.stdout.strip())

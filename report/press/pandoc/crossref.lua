@@ -7,6 +7,7 @@ local html = book.format == "html"
 local NAMES = { fig = "Figure", tbl = "Table", eq = "Equation", sec = "Section" }
 local FOREIGN = { lst = true, thm = true, lem = true, cor = true, prp = true, cnj = true, def = true, exm = true,
   exr = true, nte = true, tip = true, wrn = true, imp = true, cau = true, apx = true, vid = true }
+local ENGINES = { python = true, r = true, julia = true, ojs = true }
 local CALLOUTS = { note = "0758E5", tip = "00A047", warning = "EB9113", caution = "FC5300", important = "CC1914" }
 
 local labels = {}      -- label -> { text = number, chapter = …, title = inlines, … }
@@ -41,30 +42,60 @@ local function begins(mark, words)
   return { mark .. pandoc.utils.stringify(words), mark .. first, pandoc.utils.stringify(words) }
 end
 
-local function exists(path)
+local function is_file(path)
   local file = io.open(path, "rb")
-  if file then file:close() end
-  return file ~= nil
+  if not file then return false end
+  local _, failed = file:read(1)
+  file:close()
+  return not failed
 end
 
--- A local file named in a chapter, relative to the project, and where it is on disk.
-local function resolve(src)
-  local path = pandoc.path.normalize(pandoc.path.join { chapter.folder, (src:gsub("%%20", " ")) })
-  if path:match("^%.%.") then return nil end
-  for _, root in ipairs { book.work, book.project } do
-    if exists(pandoc.path.join { root, path }) then return path, pandoc.path.join { root, path } end
+-- A path of the project without detours; nil where it leads out of it. `/` begins at the project's root.
+local function inside(path)
+  local parts = {}
+  for part in (path:match("^/") and path or chapter.folder .. "/" .. path):gmatch("[^/]+") do
+    if part == ".." then
+      if #parts == 0 then return nil end
+      parts[#parts] = nil
+    elseif part ~= "." then
+      parts[#parts + 1] = part
+    end
   end
+  return table.concat(parts, "/")
+end
+
+local function quote(path)
+  return (path:gsub("[^%w%-._~/]", function(byte) return ("%%%02X"):format(byte:byte()) end))
+end
+
+local function unquote(url)
+  return (url:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+-- A local file named in a chapter: its path in the project, where it is on disk, and its address. What addresses write
+-- otherwise, such as # and brackets, may stand in the source as it is.
+local function resolve(src)
+  for _, name in ipairs { src, unquote(src) } do
+    local path = inside(name)
+    for _, root in ipairs { book.work, book.project } do
+      local place = path and pandoc.path.join { root, path }
+      if place and is_file(place) then return path, place, quote(name) end
+    end
+  end
+end
+
+-- The words that name a file in the source, the surest first.
+local function source_tokens(src)
+  local name = unquote(src)
+  return { "](" .. src, "](<" .. name, "(" .. name, src, name }
 end
 
 -- A chapter's file as a link names it, relative to the project; nil where the book has no such chapter.
 local function chapter_file(src)
-  local path = pandoc.path.normalize(pandoc.path.join { chapter.folder, src })
-  local parts = {}
-  for part in path:gmatch("[^/]+") do
-    if part == ".." and #parts > 0 then parts[#parts] = nil else parts[#parts + 1] = part end
+  for _, name in ipairs { src, unquote(src) } do
+    local path = inside(name)
+    if path and by_file[path] then return path end
   end
-  path = table.concat(parts, "/")
-  return by_file[path] and path
 end
 
 local function typst_string(text)
@@ -145,6 +176,12 @@ local function kind_of(label)
   return kind and kind:lower()
 end
 
+-- Is this a label that references understand, here or in Quarto?
+local function labelled(name)
+  local kind = kind_of(name) or ""
+  return NAMES[kind] or FOREIGN[kind]
+end
+
 -- Notes a name that links may lead to; several chapters may have it. Typst wants every name once in the PDF.
 local function anchor(id)
   anchors[id] = (anchors[id] or 0) + 1
@@ -152,37 +189,67 @@ local function anchor(id)
   return (html or anchors[id] == 1) and id or ""
 end
 
+-- Nothing can lead to a name on what the book does not number, or on what only one format would keep.
+local function unnamed(el, what)
+  if el.identifier == "" then return end
+  problem("#" .. el.identifier, "'#" .. el.identifier .. "' names " .. what .. ", which the offline renderer does not support: labels "
+    .. "are for figures, tables, equations and sections, any other name for [words]{#name} or a div")
+end
+
+-- Mathematics as words, such as α ≤ 5, where markup cannot stand.
+local function spoken(math)
+  for _, format in ipairs { "plain", "typst" } do
+    local text = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math("InlineMath", math.text) } }, { format = format })
+    text = text:gsub("%s+$", "")
+    if format == "typst" or not text:match("^%$") then return pandoc.Str((text:gsub("^%$(.*)%$$", "%1"))) end
+  end
+end
+
+local function plain_words(content) return pandoc.utils.stringify(content:walk { Math = spoken }) end
+
+-- A title's words for other places: without links, references, notes and images.
+local function title_words(content)
+  local function nothing() return {} end
+  return content:walk { Link = function(a) return a.content end, Cite = nothing, Note = nothing, Image = nothing }
+end
+
 -- Inlines --------------------------------------------------------------------------------------------------------
 
+local blocks, inline_content  -- defined below: notes hold blocks, blocks and links hold inlines
+
 local function image(img)
-  local token = "](" .. img.src
-  local nth = count(token)
+  local tokens = source_tokens(img.src)
+  local nth = count(tokens[1])
   only(img.attributes, { ["fig-alt"] = true, width = true }, "image " .. img.src)
+  for _, class in ipairs(img.classes) do problem(class_tokens(class), "image " .. img.src .. " of class '" .. class .. "'") end
+  if img.identifier ~= "" then
+    problem("#" .. img.identifier, "'" .. img.identifier .. "' labels an image without a caption or within a sentence: a figure is a paragraph of "
+      .. "its own, ![Caption](file){#fig-… fig-alt=\"…\"}")
+  end
   if img.src:match("^%a[%w+.-]+:") then
-    problem(token, "image " .. img.src .. " is not a file of the project: the book asks no other host", nth)
+    problem(tokens, "image " .. img.src .. " is not a file of the project: the book asks no other host", nth)
     return img
   end
-  local path, place = resolve(img.src)
+  local path, place, address = resolve(img.src)
   if not path then
-    problem(token, "image " .. img.src .. " does not exist (paths are relative to the chapter)", nth)
+    problem(tokens, "image " .. img.src .. " does not exist (paths are relative to the chapter)", nth)
     return img
   end
   local alt = img.attributes["fig-alt"]
   if not alt or alt == "" then
-    problem(token, "image " .. img.src .. " has no words for those who cannot see it: add {fig-alt=\"…\"}", nth)
+    problem(tokens, "image " .. img.src .. " has no words for those who cannot see it: add {fig-alt=\"…\"}", nth)
     return img
   end
   assets[path] = true
   local width = img.attributes.width
   if width and not width:match("^%d+%.?%d*%%$") then
-    problem(token, "image width " .. width .. ": give it in per cent of the line", nth)
+    problem(tokens, "image width " .. width .. ": give it in per cent of the line", nth)
   end
   if html then
     local style = width and (' style="width: ' .. width .. '"') or ""
-    local src = html_text(img.src)
+    local picture = raw_inline('<img src="' .. address .. '" alt="' .. html_text(alt) .. '"' .. style .. ">")
     -- A tap on a phone opens the figure by itself, to be enlarged.
-    return raw_inline('<a class="figure" href="' .. src .. '"><img src="' .. src .. '" alt="' .. html_text(alt) .. '"'
-      .. style .. "></a>")
+    return pandoc.Link({ picture }, address, "", pandoc.Attr("", { "figure" })), false
   end
   local size = width and (", width: " .. width) or ""
   local root = pandoc.path.make_relative(place, book.project)
@@ -205,33 +272,48 @@ local function chapter_link(a, file, name)
   end
   if html then
     local up = ("../"):rep(chapter.folder == "" and 0 or select(2, chapter.folder:gsub("/", "")) + 1)
-    a.target = up .. path:gsub("%.qmd$", ".html") .. (name ~= "" and "#" .. name or "")
+    a.target = up .. quote(path:gsub("%.qmd$", "")) .. ".html" .. (name ~= "" and "#" .. name or "")
     return a
   end
 end
 
-local function link(a)
+-- Where a link leads. The target's file and name part at the first # that leaves a file of the book.
+local function follow(a)
   local target = a.target
-  if target:match("^https?://") or target:match("^mailto:") then return nil end
-  local anchor = target:match("^#(.+)$")
-  if anchor then
+  if target:match("^https?://") or target:match("^mailto:") then return a end
+  local name = target:match("^#(.+)$")
+  if name then
+    name = unquote(name)
     pending[#pending + 1] = { chapter = chapter, cell = cell, token = target, check = function()
-      if labels[anchor] then return end
-      if (anchors[anchor] or 0) == 0 then return "link to " .. target .. ": nothing in the book has that name" end
-      if anchors[anchor] > 1 and not (html and chapter.anchors[anchor]) then
+      if labels[name] then return end
+      if (anchors[name] or 0) == 0 then return "link to " .. target .. ": nothing in the book has that name" end
+      if anchors[name] > 1 and not (html and chapter.anchors[name]) then
         return "link to " .. target .. ": several chapters have that name; give the one you mean a label {#sec-…}"
       end
     end }
-    return nil
+    return a
   end
-  local other, name = target:match("^([^#:]+%.qmd)#?(.*)$")
-  if other then return chapter_link(a, other, name) end
-  local path = not target:match("^/") and not target:match("^%a[%w+.-]*:") and resolve(target)
+  local file, fragment = target:match("^(.-%.qmd)#?(.*)$")
+  if file and not target:match("^%a[%w+.-]*:") then return chapter_link(a, file, fragment) or a end
+  local path, _, address = nil, nil, nil
+  if not target:match("^%a[%w+.-]*:") then path, _, address = resolve(target) end
   if path then
     assets[path] = true
+    a.target = address
   else
-    problem(target, "link to " .. target .. ": no such file (paths are relative to the chapter)")
+    problem(source_tokens(target), "link to " .. target .. ": no such file (paths are relative to the chapter)")
   end
+  return a
+end
+
+-- A note inside a link would be a link in a link: it comes after it.
+local function link(a)
+  unnamed(a, "a link")
+  local notes = pandoc.Inlines {}
+  a.content = a.content:walk { Note = function(note) notes:insert(note) return {} end }
+  a = follow(a)
+  a.content = inline_content(a.content)
+  return pandoc.Inlines { a } .. inline_content(notes), false
 end
 
 local function cite(c)
@@ -268,6 +350,12 @@ local function conditional(el)
   local visible, hidden = el.classes:includes "content-visible", el.classes:includes "content-hidden"
   if not visible and not hidden then return nil end
   only(el.attributes, { ["when-format"] = true }, "conditional content")
+  unnamed(el, "conditional content")
+  for _, class in ipairs(el.classes) do
+    if not class:match("^content%-") then
+      problem(class_tokens(class), "conditional content of class '" .. class .. "': put a div of that class inside")
+    end
+  end
   local format, token = el.attributes["when-format"], "content-" .. (visible and "visible" or "hidden")
   local nth = count(token)
   if format ~= "html" and format ~= "typst" then
@@ -275,6 +363,8 @@ local function conditional(el)
   end
   return (format == book.format) == visible
 end
+
+local function is_comment(text) return not text:gsub("<!%-%-.-%-%->", ""):match("%S") end
 
 local inline_filter = {
   traverse = "topdown",
@@ -287,37 +377,65 @@ local inline_filter = {
       if class ~= "math" then problem(class_tokens(class), "span of class '" .. class .. "', which the offline renderer does not support") end
     end
     only(span.attributes, {}, "a span")
-    if span.identifier ~= "" then anchor(span.identifier) end
+    if labelled(span.identifier) then unnamed(span, "words") elseif span.identifier ~= "" then anchor(span.identifier) end
   end,
   Image = image,
   Link = link,
   Cite = cite,
+  Note = function(note)
+    note.content = blocks(note.content)
+    return note, false
+  end,
+  Code = function(code)
+    unnamed(code, "code")
+    local escaped, engine = code.text:match("^{{+%a+}+}"), code.text:match("^{(%a+)}%s")
+    local mark = escaped or engine and ENGINES[engine:lower()] and "{" .. engine .. "}"
+    if mark then
+      problem({ "`" .. code.text, mark }, "code that begins with " .. mark .. " is not computed here: cells are ```{python} at the margin, "
+        .. "expressions `{python} …`, and the offline renderer knows no other engine and no {{python}}", count(mark))
+    end
+  end,
+  Str = function(str)
+    if str.text:match("{#%a+%-") then
+      problem(str.text, "label " .. str.text .. " belongs to nothing: the offline renderer knows it after an equation $$ … $$, "
+        .. "an image, a table's caption or a heading")
+    end
+  end,
   RawInline = function(el)
     if el.format == book.format then
       if html then refuse_inline_script(el.text) end
       return nil
     end
-    if el.format == "html" and el.text:match("^<!%-%-") then return {} end
+    if el.format == "html" and is_comment(el.text) then return {} end
     problem(el.text, "raw " .. el.format .. " (" .. el.text .. ") would be lost in one of the formats: write markdown")
   end,
 }
 
 local function inlines(block) return block:walk(inline_filter) end
 
--- Blocks ---------------------------------------------------------------------------------------------------------
+inline_content = function(content) return inlines(pandoc.Plain(content)).content end
 
-local blocks  -- defined below; blocks hold blocks
+-- What holds blocks or lines of its own: lists, quotations, tables.
+local function container(block)
+  return block:walk {
+    traverse = "topdown",
+    Blocks = function(list) return blocks(list), false end,
+    Inlines = function(list) return inline_content(list), false end,
+  }
+end
+
+-- Blocks ---------------------------------------------------------------------------------------------------------
 
 local function float(kind, label, content, caption)
   local n = number(kind, label)
   register(label, { text = n })
   local name = NAMES[kind]
-  caption = inlines(pandoc.Plain(caption)).content
+  caption = inline_content(caption)
   local out = pandoc.Blocks {}
   if html then
     local prefix = pandoc.Inlines { pandoc.Str(name .. "\u{a0}" .. n .. ":"), pandoc.Space() }
     local words = pandoc.Plain(pandoc.Inlines { pandoc.Span(prefix, pandoc.Attr("", { "float-number" })) } .. caption)
-    local open = '<figure id="' .. label .. '" class="float float-' .. kind .. '">'
+    local open = '<figure id="' .. html_text(label) .. '" class="float float-' .. kind .. '">'
     if kind == "tbl" then
       out:insert(raw(open .. '<figcaption>'))
       out:insert(words)
@@ -374,7 +492,7 @@ local function tabular(tbl)
   only(tbl.attributes, { ["tbl-colwidths"] = true, quarto = true }, "a table")
   column_widths(tbl, tbl.attributes["tbl-colwidths"], label)
   tbl.caption = pandoc.Caption {}
-  tbl = inlines(tbl)
+  tbl = container(tbl)
   if #caption == 0 and label == "" then return bare_table(tbl) end
   if kind_of(label) ~= "tbl" or #caption == 0 then
     problem(label ~= "" and label or begins(": ", caption),
@@ -384,20 +502,26 @@ local function tabular(tbl)
   return float("tbl", label, bare_table(tbl), caption)
 end
 
--- The table in a cell's HTML output: a data frame.
+-- The table in a cell's HTML output, a data frame, with the words around it, such as its size.
 local function html_table(text)
   local found
-  for _, block in ipairs(pandoc.read(text, "html-native_divs").blocks) do
+  -- pandas' own style sheet, and an empty one of a Styler.
+  text = text:gsub("<style scoped>.-</style>", ""):gsub("<style[^>]*>%s*</style>", "")
+  local out = pandoc.read(text, "html-native_divs+raw_html").blocks:filter(function(block)
+    return not (block.t == "RawBlock" and block.text:match("^</?div[^>]*>$"))
+  end)
+  for _, block in ipairs(out) do
+    local words = block.t == "Para" or block.t == "Plain"
     if block.t == "Table" and not found then
       found = block
-    elseif pandoc.utils.stringify(block) ~= "" then -- pandas sends a <style> along
+    elseif not words then
       found = nil
       break
     end
   end
   if not found then
     problem("", "the cell shows HTML that is not one table: the offline renderer knows tables only")
-    return {}
+    return pandoc.Blocks {}
   end
   found.attr = pandoc.Attr()
   for index, spec in ipairs(found.colspecs) do
@@ -411,19 +535,19 @@ local function html_table(text)
     found.colspecs[index] = { (numbers and index > 1) and "AlignRight" or "AlignLeft", spec[2] }
   end
   for _, row in ipairs(found.head.rows) do row.attr = pandoc.Attr() end
-  return found
+  return out
 end
 
+-- The one image or table of a figure or table, and the words that came with a data frame.
 local function only_child(list, kind)
-  local flat = pandoc.Blocks {}
+  local flat, beside = pandoc.Blocks {}, pandoc.Blocks {}
   local function flatten(items)
     for _, block in ipairs(items) do
       if block.t == "Div" and block.classes:includes "press-cell" then
         cell = block.attributes.file .. ":" .. block.attributes.line
         flatten(block.content)
       elseif block.t == "RawBlock" and block.format == "press-html" then
-        local parsed = html_table(block.text)
-        if parsed.t then flat:insert(parsed) end
+        for _, part in ipairs(html_table(block.text)) do (part.t == "Table" and flat or beside):insert(part) end
       else
         flat:insert(block)
       end
@@ -431,7 +555,7 @@ local function only_child(list, kind)
   end
   flatten(list)
   if #flat ~= 1 then return nil end
-  if kind == "tbl" then return flat[1].t == "Table" and flat[1] or nil end
+  if kind == "tbl" then return flat[1].t == "Table" and flat[1] or nil, beside end
   local is_image = (flat[1].t == "Para" or flat[1].t == "Plain") and #flat[1].content == 1
     and flat[1].content[1].t == "Image"
   return is_image and flat[1] or nil
@@ -443,15 +567,18 @@ local function float_div(div)
   for _, class in ipairs(div.classes) do problem(class_tokens(class), "figure or table " .. label .. " of class '" .. class .. "'") end
   local content = div.content:clone()
   local last = content:remove()
-  local child = last and last.t == "Para" and only_child(content, kind)
+  local child, beside
+  if last and last.t == "Para" then child, beside = only_child(content, kind) end
   if not child then
     local thing = kind == "fig" and "one image" or "one table"
     problem(label, "'" .. label .. "' should hold " .. thing .. " and, as its last paragraph, the caption")
     return {}
   end
+  local first = last.content[1]
+  if first.t == "Span" and first.classes:includes "press-caption" then last.content:remove(1) end
   if kind == "tbl" then
     column_widths(child, div.attributes["tbl-colwidths"], label)
-    return float(kind, label, bare_table(inlines(child)), last.content)
+    return float(kind, label, bare_table(container(child)) .. blocks(beside), last.content)
   end
   return float(kind, label, pandoc.Blocks { pandoc.Plain(inlines(child).content) }, last.content)
 end
@@ -476,7 +603,7 @@ local function header(h)
     if class ~= "unnumbered" then problem(class_tokens(class), "heading of class '" .. class .. "': only .unnumbered is known") end
   end
   only(h.attributes, {}, "a heading")
-  local title, tokens = pandoc.utils.stringify(h.content), begins("# ", h.content)
+  local title, tokens = plain_words(title_words(h.content)), begins("# ", h.content)
   if h.level == 1 then
     if chapter.title then
       problem(tokens, "a second '# ' heading: one chapter a file")
@@ -492,7 +619,7 @@ local function header(h)
       problem(tokens, "an appendix without a number: take {.unnumbered} out, or make it a chapter")
     end
     chapter.sections = {}
-    register(h.identifier, { text = chapter.number, head = true, title = title })
+    register(h.identifier, { text = chapter.number, head = true, title = title_words(h.content) })
     return pandoc.Blocks { inlines(h) }
   end
   local text
@@ -509,7 +636,7 @@ local function header(h)
     text = (chapter.number or "?") .. "." .. table.concat(chapter.sections, ".", 2, h.level)
   end
   if kind_of(h.identifier) == "sec" then
-    register(h.identifier, { text = text, title = title })
+    register(h.identifier, { text = text, title = title_words(h.content) })
   else
     h.identifier = anchor(h.identifier)
   end
@@ -520,11 +647,17 @@ local function header(h)
   return pandoc.Blocks { h }
 end
 
+-- Would markdown take it for the name of a figure, too?
+local function is_name(label)
+  local read = pandoc.read("[]{#" .. label .. "}", "markdown").blocks[1]
+  return read and read.t == "Para" and #read.content == 1 and read.content[1].identifier == label
+end
+
 local function equation(math, label)
   local n = number("eq", label)
   register(label, { text = n })
   if html then
-    return pandoc.Blocks { raw('<div class="equation" id="' .. label .. '"><div class="equation-body">'),
+    return pandoc.Blocks { raw('<div class="equation" id="' .. html_text(label) .. '"><div class="equation-body">'),
       pandoc.Plain { math }, raw('</div><span class="equation-number">(' .. n .. ")</span></div>") }
   end
   return pandoc.Blocks { pandoc.Plain { raw_inline("#math.equation(block: true, numbering: equation-numbering, ["),
@@ -547,8 +680,8 @@ local function paragraph(para)
       while para.content[after] and (para.content[after].t == "Space" or para.content[after].t == "SoftBreak") do
         after = after + 1
       end
-      local label = para.content[after] and para.content[after].t == "Str" and para.content[after].text:match("^{#(eq%-[%w_-]+)}$")
-      if label then
+      local label = para.content[after] and para.content[after].t == "Str" and para.content[after].text:match("^{#(eq%-[^{}]+)}$")
+      if label and is_name(label) then
         flush()
         out:extend(equation(item, label))
         index = after
@@ -556,10 +689,6 @@ local function paragraph(para)
         rest:insert(item)
       end
     else
-      if item.t == "Str" and item.text:match("{#%a+%-") then
-        problem(item.text, "label " .. item.text .. " belongs to nothing: the offline renderer knows it after an equation $$ … $$, "
-          .. "an image, a table's caption or a heading")
-      end
       rest:insert(item)
     end
     index = index + 1
@@ -570,6 +699,16 @@ end
 
 local function code(block)
   only(block.attributes, { fold = true }, "a code block")
+  unnamed(block, "a code block")
+  local escaped = block.text:match("```+%s*{{+%a+}+}") or block.text:match("`{{+%a+}+}%s")
+  if escaped then problem(escaped, "code with " .. escaped .. ", which Quarto shows in braces of one pair: the offline renderer does not") end
+  local file, line = block.text:match('{%.press%-cell file="(.-)" line="(%d+)"}')
+  if file then
+    local outer = cell
+    cell = file .. ":" .. line
+    problem("", "a cell within a code block: show it between more backticks than it has, or move it out")
+    cell = outer
+  end
   if #block.classes > 1 then
     problem(class_tokens(block.classes[2]), "code block of class '" .. block.classes[2] .. "': only a language is known")
   end
@@ -650,30 +789,23 @@ local function division(div)
 end
 
 local function raw_block(el)
-  if el.format == "press-html" then
-    local parsed = html_table(el.text)
-    return parsed.t and tabular(parsed) or {}
-  end
+  if el.format == "press-html" then return blocks(html_table(el.text)) end
   if el.format == book.format then
     if html then refuse_inline_script(el.text) end
     return pandoc.Blocks { el }
   end
-  if el.format == "html" and el.text:match("^<!%-%-.*%-%->%s*$") then return {} end
+  if el.format == "html" and is_comment(el.text) then return {} end
   problem(el.text:match("^[^\n]*"), "raw " .. el.format .. " would be lost in one of the formats: write markdown, or put "
     .. "it into a div .content-visible when-format=\"…\"")
   return {}
 end
 
-local function items(list) return list:map(function(item) return blocks(item) end) end
+local function each(block) return pandoc.Blocks { container(block) } end
 
 local handlers = {
   Div = division, Header = header, Figure = figure, Table = tabular, Para = paragraph, Plain = paragraph,
   CodeBlock = code, RawBlock = raw_block,
-  BlockQuote = function(b) b.content = blocks(b.content) return pandoc.Blocks { b } end,
-  BulletList = function(b) b.content = items(b.content) return pandoc.Blocks { b } end,
-  OrderedList = function(b) b.content = items(b.content) return pandoc.Blocks { b } end,
-  DefinitionList = function(b) return pandoc.Blocks { inlines(b) } end,
-  LineBlock = function(b) return pandoc.Blocks { inlines(b) } end,
+  BlockQuote = each, BulletList = each, OrderedList = each, DefinitionList = each, LineBlock = each,
   HorizontalRule = function(b) return pandoc.Blocks { b } end,
 }
 
@@ -701,9 +833,9 @@ local function reference(item, label)
   local text = bare and entry.text or (name .. "\u{a0}" .. entry.text)
   -- On a page without a number Quarto names sections by their titles.
   if kind == "sec" and not chapter.number then
-    text = entry.title
+    text = pandoc.Inlines(entry.title)
     if entry.head then
-      text = (name == "Appendix" and "Appendix " .. entry.text .. " — " or entry.text .. "\u{a0} ") .. entry.title
+      text:insert(1, pandoc.Str(name == "Appendix" and "Appendix " .. entry.text .. " — " or entry.text .. "\u{a0} "))
     end
   end
   return pandoc.Link(text, "#" .. label, "", pandoc.Attr("", { "quarto-xref" }))

@@ -1,7 +1,10 @@
 -- Writes the site's pages as JSON: for each chapter its address, title, contents and body.
 local book = pandoc.json.decode(io.open(os.getenv("PRESS_BOOK")):read("a"))
 
-local function address(file) return (file:gsub("%.qmd$", ".html")) end
+local function address(file)
+  local path = file:gsub("%.qmd$", ".html")
+  return (path:gsub("[^%w%-._~/]", function(byte) return ("%%%02X"):format(byte:byte()) end))
+end
 
 -- Where every name in the book is: identifier -> { page = …, head = is it the page's own heading }.
 local function places(doc)
@@ -33,13 +36,16 @@ function Writer(doc, options)
   for _, div in ipairs(doc.blocks) do
     local page = address(div.attributes.file)
     local up = page:match("/") and ("../"):rep(select(2, page:gsub("/", ""))) or ""
-    local content, toc, title = pandoc.Blocks {}, {}, nil
+    local toc, title = {}, nil
     local write = function(list)
       return pandoc.write(pandoc.Pandoc(list), { format = "html", extensions = {} }, options)
     end
-    -- A heading's words without links and notes, for contents and navigation.
+    -- A heading's words without links, notes and images, for contents and navigation.
     local function words(h)
-      return write { pandoc.Plain(h.content:walk { Link = function(a) return a.content end, Note = function() return {} end }) }
+      return write { pandoc.Plain(h.content:walk {
+        Link = function(a) return a.classes:includes "figure" and {} or a.content end,
+        Note = function() return {} end,
+      }) }
     end
     local linked = div:walk {
       Link = function(a)
@@ -50,23 +56,17 @@ function Writer(doc, options)
         return a
       end,
     }
-    for _, block in ipairs(linked.content) do
-      if block.t == "Header" and block.level == 1 then
-        title = block
-      else
-        content:insert(block)
-      end
-    end
-    content:walk {
+    linked.content:walk {
       Header = function(h)
-        toc[#toc + 1] = { level = h.level, id = h.identifier, words = words(h) }
+        if h.level == 1 then title = h else toc[#toc + 1] = { level = h.level, id = h.identifier, words = words(h) } end
       end,
     }
-    local body = write(content)
+    -- In one piece, so that notes are numbered through; the title comes first.
+    local heading, body = write(linked.content):match("^<h1[^>]*>(.-)</h1>%s*(.*)$")
     pages[#pages + 1] = {
       file = div.attributes.file, address = page, up = up, kind = div.attributes.kind,
       number = div.attributes.number, id = title.identifier, title = div.attributes.title,
-      title_html = words(title), heading = write { pandoc.Plain(title.content) }, body = body, toc = toc,
+      title_html = words(title), heading = heading, body = body, toc = toc,
     }
   end
   local assets = {}
