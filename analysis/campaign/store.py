@@ -52,8 +52,8 @@ class Provenance:
 
     Attributes:
         date: Time of computation, UTC, ISO 8601.
-        commit: Git commit of the code; None outside a git checkout.
-        dirty: Whether the code differed from that commit.
+        commit: Git commit of the code; None if unknown, as outside a git checkout.
+        dirty: Whether the code differed from that commit; False if it is unknown.
         torch, numba: Versions; `numba` is None if it is not installed.
         device: `cpu`, `cuda` or `mps`.
         device_name: Model name of the processor or GPU.
