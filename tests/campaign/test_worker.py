@@ -19,6 +19,14 @@ def test_the_package_is_the_whole_of_analysis() -> None:
     assert worker.PACKAGE == ROOT / "analysis"
 
 
+def test_the_processor_is_named_whatever_the_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    information = tmp_path / "cpuinfo"
+    information.write_bytes("model name\t: Processeur intégré® 3 GHz\n".encode())
+    monkeypatch.setattr(worker, "Path", lambda _: information)
+    monkeypatch.setattr("io.text_encoding", lambda encoding, *_: encoding or "ascii")
+    assert worker.current_environment(torch.device("cpu")).device_name == "Processeur intégré® 3 GHz"
+
+
 # The commit
 
 
