@@ -104,6 +104,7 @@ class Worker:
             except Exception as error:
                 yield name, error_summary(error)
             else:
+                rows = rows.infer_objects()  # melting, for one, leaves numbers in a column of objects
                 yield name, self._result(rows, "program", 1, time.monotonic() - started)
         stack = {name: job for name, job in jobs.items() if isinstance(job, Run)}
         if stack:

@@ -6,7 +6,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from analysis.campaign.keys import Program
+from analysis.data import Data
 
 torch = pytest.importorskip("torch")
 
@@ -25,6 +29,16 @@ def test_the_processor_is_named_whatever_the_locale(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(worker, "Path", lambda _: information)
     monkeypatch.setattr("io.text_encoding", lambda encoding, *_: encoding or "ascii")
     assert worker.current_environment(torch.device("cpu")).device_name == "Processeur intégré® 3 GHz"
+
+
+def test_numbers_in_a_column_of_objects_become_numbers(small: Data) -> None:
+    """As melting gives, and the store refuses."""
+    table = pd.DataFrame({"pixel": pd.Series([1, 2], dtype=object)})
+    program = Program(name="some.program", function=lambda *_: table)
+    cpu = torch.device("cpu")
+    computer = worker.Worker(small, cpu, worker.current_environment(cpu))
+    ((_, result),) = computer.compute({"key": program}, lambda done, total: None)
+    assert result.rows["pixel"].dtype == "int64"
 
 
 # The commit
