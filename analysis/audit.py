@@ -39,10 +39,10 @@ from analysis.campaign import store
 from analysis.campaign.keys import Job, Program, describe, identity, key
 from analysis.campaign.store import CacheMiss, Store
 from analysis.engine.run import CLASSES, Run
-from analysis.errors import AnalysisError, DeviceError
+from analysis.errors import AnalysisError, print_utf8
 from analysis.question import PRESETS, Jobs
 from analysis.questions import EXPERIMENTS
-from analysis.run_all import DEVICES
+from analysis.run_all import DEVICES, load_torch
 
 if TYPE_CHECKING:
     from analysis.campaign.worker import Worker
@@ -104,6 +104,7 @@ def main(
     data_digest: str = data.MNIST_DIGEST,
 ) -> int:
     """Run the command line; return its exit code. The arguments are those of `run_all.main`."""
+    print_utf8()
     arguments = _parser().parse_args(argv)
     logging.basicConfig(format="%(message)s")
     try:
@@ -345,10 +346,8 @@ def _audit(
         raise AnalysisError(
             f"{arguments.cache} holds no results to audit; compute them with: python -m analysis.run_all"
         )
-    try:
-        from analysis.campaign.worker import Worker, current_environment, find_device
-    except ImportError as error:
-        raise DeviceError("computing requires torch: pip install '.[train]'") from error
+    load_torch()
+    from analysis.campaign.worker import Worker, current_environment, find_device
 
     device = find_device(arguments.device)
     seed = secrets.randbelow(2**32) if arguments.seed is None else arguments.seed

@@ -1,8 +1,12 @@
-"""Errors for users: the command lines print the message, which says what to do, and no traceback."""
+"""Errors for users: the command lines print the message, which says what to do, and no traceback.
+
+And what all command lines do about their output.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -40,6 +44,13 @@ class DeviceError(AnalysisError):
 
 class ClusterError(AnalysisError):
     """The cluster cannot be reached, or its workers cannot compute."""
+
+
+def print_utf8() -> None:
+    """Make the standard streams UTF-8, whatever the locale: not every encoding has η."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 @contextlib.contextmanager

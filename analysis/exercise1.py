@@ -40,6 +40,7 @@ def reconcile(folder: Path, prefix: str, inputs: Tensor, labels: Tensor) -> None
 # 3. Some digits, 28 × 28 bytes each, with their labels.
 def digits(folder: Path, count: int) -> tuple[Tensor, Tensor]:
     inputs, labels = from_torchvision(folder, train=True)
+    reconcile(folder, "train", inputs, labels)
     return (255 * inputs[:count]).byte(), labels[:count]
 
 

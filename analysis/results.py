@@ -23,7 +23,13 @@ from analysis.campaign.keys import Job, Program, key
 from analysis.campaign.store import CacheMiss, Provenance, Result, Store
 from analysis.data import MNIST_DIGEST
 from analysis.engine.run import Run
-from analysis.errors import AnalysisError, ResultsError, UnknownExperimentError, ignore_broken_pipe
+from analysis.errors import (
+    AnalysisError,
+    ResultsError,
+    UnknownExperimentError,
+    ignore_broken_pipe,
+    print_utf8,
+)
 from analysis.question import PRESETS, Jobs, Preset
 from analysis.questions import EXPERIMENTS
 
@@ -170,6 +176,7 @@ def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Jobs] =
         metavar="DIR",
         help="folder of the cache (default: cache/)",
     )
+    print_utf8()
     arguments = parser.parse_args(argv)
     try:
         results = load(arguments.name, arguments.cache, experiments=experiments)

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import difflib
 import logging
+import os
 import signal
 import sys
 from collections import Counter
@@ -26,7 +27,7 @@ from analysis import data
 from analysis.campaign import store
 from analysis.campaign.keys import Job, describe, key
 from analysis.campaign.store import CacheMiss, Provenance, Store
-from analysis.errors import AnalysisError, ClusterError, DeviceError, ignore_broken_pipe
+from analysis.errors import AnalysisError, ClusterError, DeviceError, ignore_broken_pipe, print_utf8
 from analysis.question import PRESETS, Jobs, Preset
 from analysis.questions import EXPERIMENTS
 
@@ -68,6 +69,7 @@ def main(
         load: Loads the data set from a folder.
         data_digest: Digest of that data set, known without loading it.
     """
+    print_utf8()
     arguments = _parser(experiments).parse_args(argv)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("analysis").setLevel(logging.INFO)
@@ -228,7 +230,7 @@ def _executor(arguments: argparse.Namespace, load: Callable[[Path], data.Data]) 
             )
         )
         return
-    _check_torch()
+    load_torch()
     try:
         from analysis.campaign import dask_executor
     except ImportError as error:
@@ -241,14 +243,21 @@ def _executor(arguments: argparse.Namespace, load: Callable[[Path], data.Data]) 
 
 def _device(name: str) -> torch.device:
     """Return the device of that name. Raise DeviceError if it is not available."""
-    _check_torch()
+    load_torch()
     from analysis.campaign.worker import find_device
 
     return find_device(name)
 
 
-def _check_torch() -> None:
-    """Raise DeviceError if torch is not installed."""
+def load_torch() -> None:
+    """Load torch so that its threads and numba's get on with each other.
+
+    Raises:
+        DeviceError: It is not installed.
+    """
+    # Each has a thread pool. By default threads that wait for work keep their core busy, so that two pools halve each
+    # other's speed; the libraries read this when they are loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import torch  # noqa: F401
     except ImportError as error:

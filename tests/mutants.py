@@ -113,7 +113,7 @@ TRAINING = "tests/engine/test_training.py"
 OPTIMIZERS = "tests/engine/test_optimizers.py"
 EVALUATION = "tests/engine/test_evaluation.py"
 
-LOAD = ("tests/test_data.py::test_load_reads_through_torchvision",)
+LOAD = ("tests/test_data.py::test_load_reads_what_was_verified",)
 NETWORK = ("tests/engine/test_network.py",)
 KEYS = ("tests/engine/test_run.py::test_every_field_is_part_of_the_key",)
 JOBS = "tests/questions/test_questions.py"
@@ -225,7 +225,7 @@ MUTANTS = (
     ),
     Mutant(
         "test-is-training", "the training set is read from the test set's files", "analysis.data.load",
-        "(True, False)", "(False, False)",
+        "('train', 't10k')", "('t10k', 't10k')",
         LOAD,
     ),
     Mutant(
@@ -235,7 +235,7 @@ MUTANTS = (
     ),
     Mutant(
         "labels-shuffled-on-loading", "images go with other images' labels from the files on", "analysis.data.load",
-        "train.targets", "train.targets.flip(0)",
+        "train[1].long()", "train[1].long().flip(0)",
         LOAD,
     ),
     Mutant(
@@ -245,12 +245,12 @@ MUTANTS = (
     ),
     Mutant(
         "scaled-by-256", "pixels of the training set are divided by 256", "analysis.data.load",
-        "train.data.flatten(1).float() / 255", "train.data.flatten(1).float() / 256",
+        "train[0].flatten(1).float() / 255", "train[0].flatten(1).float() / 256",
         LOAD,
     ),
     Mutant(
         "scaled-otherwise", "pixels of the test set are divided by 256", "analysis.data.load",
-        "test.data.flatten(1).float() / 255", "test.data.flatten(1).float() / 256",
+        "test[0].flatten(1).float() / 255", "test[0].flatten(1).float() / 256",
         LOAD,
     ),
     Mutant(

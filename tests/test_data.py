@@ -19,6 +19,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -357,10 +358,47 @@ def test_load_tries_every_source(client: Path, tmp_path: Path, monkeypatch: pyte
         assert part in str(caught.value)
 
 
-def test_load_reads_through_torchvision(
-    server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def leave_processed(folder: Path, mnist: Any) -> None:
+    """Leave one image and its label where torchvision looks before it reads the raw files."""
+    torch = pytest.importorskip("torch")
+    processed = folder / "MNIST" / "processed"
+    processed.mkdir(parents=True)
+    other = torch.full((1, 28, 28), 9, dtype=torch.uint8), torch.tensor([5])
+    for name in (mnist.training_file, mnist.test_file):
+        torch.save(other, processed / name)
+    assert mnist(str(folder), train=False).targets.tolist() == [5]
+
+
+def test_files_replaced_after_verification_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With two images in each part instead of MNIST, and their digests."""
+    pytest.importorskip("torchvision")
+    header = {"images": struct.pack(">IIII", 0x803, 2, 1, 1), "labels": struct.pack(">II", 0x801, 2)}
+    files = {
+        name: header[name.split("-")[1]] + bytes([number, 9]) for number, name in enumerate(MNIST_SHA256)
+    }
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(data, "MNIST_SHA256", digests)
+
+    def fetch_then_replace(folder: Path, *_: object) -> dict[str, bytes]:
+        content = fetch(folder, [source(files)], digests)
+        for path in raw(folder).iterdir():
+            path.write_bytes(b"something else")
+        return content
+
+    monkeypatch.setattr(data, "fetch", fetch_then_replace)
+    loaded = data.load(tmp_path)
+    assert loaded.train_labels.tolist() == [1, 9]
+    assert loaded.test_labels.tolist() == [3, 9]
+
+
+def test_load_reads_what_was_verified(
+    server: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With two images in each part instead of MNIST, and their digests; beside them, what an old torchvision left."""
     torchvision = pytest.importorskip("torchvision")
     pixels = {"train": bytes(range(256)) * 6 + bytes(32), "t10k": bytes(range(255, -1, -1)) * 6 + bytes(32)}
     labels = {"train": [3, 1], "t10k": [7, 2]}
@@ -374,7 +412,9 @@ def test_load_reads_through_torchvision(
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [url])
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     monkeypatch.setattr(data, "MNIST_SHA256", digests)
+    leave_processed(tmp_path / "data", torchvision.datasets.MNIST)
     loaded = data.load(tmp_path / "data")
+    assert "processed: left by an old torchvision" in caplog.text
     for part, images, digits in (
         ("train", loaded.train_images, loaded.train_labels),
         ("t10k", loaded.test_images, loaded.test_labels),

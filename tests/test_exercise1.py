@@ -73,6 +73,16 @@ def test_the_accuracy_is_that_on_the_test_set(small: Data, tmp_path: Path) -> No
     assert accuracy < 0.05
 
 
+def test_digits_that_an_old_torchvision_left_are_not_shown(small: Data, tmp_path: Path) -> None:
+    folder = written(small, tmp_path).folder
+    (folder / "MNIST" / "processed").mkdir()
+    for name in ("training.pt", "test.pt"):
+        blank = torch.zeros(1_000, 28, 28, dtype=torch.uint8), torch.zeros(1_000, dtype=torch.long)
+        torch.save(blank, folder / "MNIST" / "processed" / name)
+    with pytest.raises(ValueError, match="differ from torchvision's"):
+        exercise1.digits(folder, 3)
+
+
 def test_digits_are_shown_with_their_labels(on_disk: Data) -> None:
     images, labels = exercise1.digits(on_disk.folder, 3)
     figure = exercise1.show(images, labels)

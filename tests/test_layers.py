@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -144,6 +147,54 @@ def test_nothing_right_of_the_store_loads_torch(module: str) -> None:
 @pytest.mark.parametrize("module", modules_in("report"))
 def test_the_report_program_imports_nothing_from_the_analysis(module: str) -> None:
     assert {target for target in imported(module) if within(target, "analysis")} == set()
+
+
+SNAPSHOTS = """
+import importlib, locale, logging, os, random, signal, sys, threading, warnings
+import numpy, torch
+{libraries}
+
+def snapshot():
+    return {{
+        "environment": dict(os.environ), "folder": os.getcwd(), "path": list(sys.path),
+        "threads": (torch.get_num_threads(), torch.get_num_interop_threads(), threading.active_count()),
+        "torch": (torch.get_default_dtype(), torch.is_grad_enabled(), torch.initial_seed()),
+        "denormals": (torch.tensor([1e-39]) * 1).item(),
+        "random": (random.getstate(), repr(numpy.random.get_state()), numpy.geterr()),
+        "locale": locale.setlocale(locale.LC_ALL, None),
+        "streams": (sys.stdout.encoding, sys.stdout.errors, sys.excepthook),
+        "logging": (logging.root.level, list(logging.root.handlers)),
+        "warnings": list(warnings.filters),
+        "signals": [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)],
+    }}
+
+before = snapshot()
+for name in {modules}:
+    importlib.import_module(name)
+    for what, value in snapshot().items():
+        if value != before[what]:
+            sys.exit(f"importing {{name}} changes the {{what}}: {{before[what]}} → {{value}}")
+"""
+
+
+def test_importing_changes_nothing() -> None:
+    """Whatever the libraries themselves change is done before."""
+    pytest.importorskip("torch")
+    own = [name for name in project() if not name.endswith("__main__")]
+    names = sorted({each.name for name in own for each in project()[name] if not module_of(each.name)})
+    libraries = "\n".join(
+        f"try: importlib.import_module({name!r})\nexcept ImportError: pass" for name in names
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", SNAPSHOTS.format(libraries=libraries, modules=own)],
+        cwd=ROOT,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -240,6 +240,19 @@ def test_it_needs_no_torch(store: Store, rows: pd.DataFrame, provenance: Provena
     assert len(done.stdout.splitlines()) == 16
 
 
+def test_it_prints_utf8_whatever_the_locale(store: Store, rows: pd.DataFrame, provenance: Provenance) -> None:
+    fill(store, "full", rows.assign(metric="größte Änderung"), provenance)
+    done = subprocess.run(
+        _command(store),
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "größte Änderung" in done.stdout
+
+
 def test_a_reader_that_exits_early_is_not_an_error(store: Store, provenance: Provenance) -> None:
     fill(store, "full", pd.DataFrame({"value": range(20_000)}), provenance)
     with subprocess.Popen(

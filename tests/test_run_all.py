@@ -92,6 +92,28 @@ def test_list_prints_every_reason_and_computes_nothing(
         assert "computed\n" not in printed
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "gbk"])
+def test_it_prints_utf8_whatever_the_locale(
+    store: Store, provenance: Provenance, rows: pd.DataFrame, encoding: str
+) -> None:
+    stale, *_ = campaigns.small("full")
+    store.write(stale, "6" * 64, rows, provenance)
+    code = (
+        "from analysis.engine import training; training.train = None\n"
+        "import sys; from tests.helpers import campaigns\n"
+        "sys.exit(campaigns.main('--only', 'small', '--device', 'cpu', '--cache', sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, store.folder],
+        env={**os.environ, **ONE_THREAD, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "stale: data 66666666…" in done.stdout.decode("utf-8")
+    assert "failed: small: 784-8-10 sgd η=0.1" in done.stderr.decode("utf-8")
+
+
 def test_damaged_results_are_computed_again(store: Store) -> None:
     assert campaigns.main("--only", "shared", "--cache", store.folder) == 0
     before = rows(store, campaigns.shared("full"))

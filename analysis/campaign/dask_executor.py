@@ -1,11 +1,11 @@
 """Compute tasks on a Dask cluster: `python -m analysis.run_all --dask tcp://host:8786`.
 
 Install this same code on every machine of the cluster (`pip install '.[train,cluster]'`) and start one worker per GPU;
-`--nthreads` is the number of CPU threads per task:
+`--nthreads` is the number of CPU threads per task, and OMP_WAIT_POLICY keeps waiting threads from busy cores:
 
     dask scheduler                                                              # on host
     CUDA_VISIBLE_DEVICES=0 dask worker tcp://host:8786 --nworkers 1 --nthreads 4  # one for each GPU
-    dask worker tcp://host:8786 --nworkers 1 --nthreads 16                        # or a machine's 16 cores
+    OMP_WAIT_POLICY=PASSIVE dask worker tcp://host:8786 --nworkers 1 --nthreads 16  # or a machine's 16 cores
 
 Under Slurm, dask-jobqueue starts such workers as jobs; keep this script running beside `run_all`:
 

@@ -7,7 +7,8 @@ Any flipped bit is detected before anything is parsed, and so is a file stored u
 Reading executes nothing: Parquet and JSON only, no pickle.
 
 Files appear complete or not at all: written under a temporary name, flushed, then renamed.
-A damaged file is moved to `<cache>/damaged/`, kept there, and treated as missing.
+A file that is damaged, or whose rows would take too much memory or are no flat table, is moved to `<cache>/damaged/`,
+kept there, and treated as missing; rows that would not come back as they are are refused.
 Several processes may fill one cache concurrently: `Store.lock` gives each job to one of them.
 No torch here: the report reads its results through this module.
 """
@@ -16,15 +17,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import io
 import json
 import logging
 import os
 import secrets
+import stat
 import time
 import typing
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +38,8 @@ from analysis.files import TEMPORARY_SUFFIX, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
 
 FOLDER = Path(__file__).resolve().parents[2] / "cache"
 SCHEMA = 1  # to be raised when the file format changes
@@ -43,6 +48,13 @@ log = logging.getLogger(__name__)
 
 _BLANK = b"0" * 64  # stands for the digest while the digest is computed
 _MARK = b'{"digest":"'  # start of the description; its digest follows
+# Of a result file; results have a hundredth of it.
+_MAX_BYTES = 2**25  # on disk
+_MAX_DESCRIPTION = 2**17  # bytes
+_MAX_COLUMNS = 500  # and row groups
+_MAX_VALUES = 2**25  # rows times columns
+_MAX_DECODED = 2**28  # bytes, decompressed and, for strings, repeated
+_MAX_REASON = 300  # characters
 _ORPHANED_SECONDS = 3600.0  # the writer of a temporary file older than this is taken for dead
 
 
@@ -52,8 +64,8 @@ class Provenance:
 
     Attributes:
         date: Time of computation, UTC, ISO 8601.
-        commit: Git commit of the code; None outside a git checkout.
-        dirty: Whether the code differed from that commit.
+        commit: Git commit of the code; None if unknown, as outside a git checkout.
+        dirty: Whether the code differed from that commit; False if it is unknown.
         torch, numba: Versions; `numba` is None if it is not installed.
         device: `cpu`, `cuda` or `mps`.
         device_name: Model name of the processor or GPU.
@@ -94,6 +106,7 @@ class Store:
     def __init__(self, folder: Path = FOLDER) -> None:
         self.folder = folder
         self._lock_file: int | None = None
+        self._has_locks = True  # until the operating system says otherwise
 
     def path(self, name: str) -> Path:
         """Return the path of the result with the key `name`, whether or not it exists."""
@@ -114,14 +127,10 @@ class Store:
         Raises:
             CacheMiss: As for `provenance`.
         """
-        import pyarrow as pa
-        from pyarrow import parquet
-
         raw, provenance = self._load(job, data_digest)
         try:
-            table = parquet.ParquetFile(pa.BufferReader(raw)).read(use_threads=False)
-            rows = table.replace_schema_metadata(None).to_pandas()
-        except (pa.ArrowException, ValueError, OSError) as error:  # a valid digest over invalid content
+            rows = _parse_rows(raw)
+        except Exception as error:  # a valid digest over any content
             raise self._quarantine(self.path(key(job, data_digest)), f"cannot be parsed ({error})") from error
         return Result(rows, provenance)
 
@@ -129,6 +138,7 @@ class Store:
         """Store a result atomically; delete results of older versions of the code from the same data.
 
         Raises:
+            ValueError: The rows would not come back as they are.
             StoreError: The cache cannot be written.
         """
         name = key(job, data_digest)
@@ -141,6 +151,7 @@ class Store:
             "provenance": dataclasses.asdict(provenance),
         }
         raw = _parquet(rows, json.dumps(description, separators=(",", ":")))
+        _check_round_trip(rows, raw)
         at = raw.rindex(_MARK) + len(_MARK)
         raw = raw[:at] + _digest(name, raw, at).encode() + raw[at + len(_BLANK) :]
         with store_errors(self.path(name)):
@@ -169,40 +180,67 @@ class Store:
         """Lock jobs for this process for the duration of the block; yield the keys of those that were free.
 
         The operating system releases the locks of a process that dies. Threads of one process share its locks.
+        Where there are no locks, as on some network file systems, a warning says so, and every job counts as free: at
+        worst two processes compute the same results.
 
         Raises:
             StoreError: The cache cannot be written.
         """
-        import fcntl  # not at the top: results can be read on systems without it
+        acquired = {
+            name: int(name[:15], 16) for name in keys
+        }  # a byte for each, far beyond the end of the file
+        for name, offset in list(acquired.items()):
+            if not self._lock(offset):
+                del acquired[name]
+        try:
+            yield set(acquired)
+        finally:
+            for offset in acquired.values():
+                self._unlock(offset)
 
+    def _lock(self, offset: int) -> bool:
+        """Lock a byte of the lock file; return whether it was free."""
         if self._lock_file is None:
             path = self.folder / "checkpoints" / "jobs.lock"
             with store_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # Never closed: closing any descriptor of a file releases all locks of the process on it.
                 self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        acquired = {}
-        for name in keys:
-            offset = int(name[:15], 16)  # one byte per job, far beyond the end of the file
-            with contextlib.suppress(BlockingIOError, PermissionError):
-                fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
-                acquired[name] = offset
         try:
-            yield set(acquired)
-        finally:
-            for offset in acquired.values():
-                fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, offset)
+            import fcntl  # not at the top: some systems do not have it
+
+            fcntl.lockf(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+        except (OSError, ImportError) as error:
+            if getattr(error, "errno", None) in (errno.EAGAIN, errno.EACCES):
+                return False
+            if self._has_locks:
+                log.warning(
+                    "%s: no locks here (%s); do not start several of these commands for one cache: they would "
+                    "compute the same results", self.folder, getattr(error, "strerror", error),
+                )  # fmt: skip
+            self._has_locks = False
+        return True
+
+    def _unlock(self, offset: int) -> None:
+        """Unlock a byte of the lock file; if that fails, it stays locked until this process ends."""
+        assert self._lock_file is not None
+        with contextlib.suppress(OSError, ImportError):
+            import fcntl
+
+            fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, offset)
 
     def _load(self, job: Job, data_digest: str) -> tuple[bytes, Provenance]:
         """Return the verified content of a result file, and its provenance. Raise CacheMiss if there is none."""
         name = key(job, data_digest)
         path = self.path(name)
         try:
-            raw = path.read_bytes()
+            raw = _read(path)
         except FileNotFoundError:
             raise CacheMiss(self._absence_reason(job, data_digest)) from None
         except OSError as error:
             raise CacheMiss(f"not readable: {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise self._quarantine(path, str(error)) from error
         try:
             description = _verify(name, raw)
             if description["schema"] != SCHEMA:
@@ -236,12 +274,13 @@ class Store:
         name = identity(job)
         for path in sorted((self.folder / "runs" / name[:2]).glob(f"{name}-*.parquet")):
             with contextlib.suppress(ValueError, OSError):  # damaged files do not count
-                description = _verify(path.stem, path.read_bytes())
+                description = _verify(path.stem, _read(path))
                 if description["schema"] == SCHEMA:
                     yield path, description
 
     def _quarantine(self, path: Path, reason: str) -> CacheMiss:
         """Move a damaged file to quarantine; return the exception to raise."""
+        reason = reason[:_MAX_REASON]  # it may quote the file
         quarantined = self.folder / "damaged" / f"{path.stem}.{secrets.token_hex(4)}.parquet"
         try:
             quarantined.parent.mkdir(exist_ok=True)
@@ -265,12 +304,92 @@ def store_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _read(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        OSError: It is not there, cannot be read, or is no regular file.
+        ValueError: It is too large to be a result.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device might never end
+        raise OSError(errno.EINVAL, "not a regular file")
+    if found.st_size > _MAX_BYTES:
+        raise ValueError(f"it has {found.st_size:,} bytes, a result at most {_MAX_BYTES:,}")
+    return path.read_bytes()
+
+
+def _parse_rows(raw: bytes) -> pd.DataFrame:
+    """Return the rows in a Parquet file, whoever made it, in bounded memory.
+
+    Raises:
+        Exception: It is malformed, too large or no flat table; pyarrow raises various errors.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(pa.BufferReader(raw), thrift_container_size_limit=_MAX_COLUMNS)
+    footer, schema = file.metadata, file.schema_arrow
+    strings = _string_columns(schema)
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    length, size = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
+    if length * len(schema) > _MAX_VALUES:
+        raise ValueError(f"it has {length * len(schema):,} values, a result at most {_MAX_VALUES:,}")
+    if size > _MAX_DECODED:
+        raise ValueError(f"its rows take {size:,} bytes, a result's at most {_MAX_DECODED:,}")
+    if any("DELTA_BYTE_ARRAY" in group.column(i).encodings for group in groups for i in range(len(schema))):
+        raise ValueError("its strings are encoded as differences, which may take any size")
+    if (
+        strings and length * size > _MAX_DECODED
+    ):  # the longest string, repeated in every row, may take too much
+        _check_lengths(
+            parquet.ParquetFile(pa.BufferReader(raw), metadata=footer, read_dictionary=strings), strings
+        )
+    return file.read(use_threads=False).replace_schema_metadata(None).to_pandas()
+
+
+def _check_lengths(file: parquet.ParquetFile, names: Sequence[str]) -> None:
+    """Raise ValueError if columns of strings, read as dictionaries, may take too much memory otherwise."""
+    import pyarrow.compute as pc
+
+    for name, column in zip(names, file.read(names, use_threads=False).columns, strict=True):
+        longest = max(pc.max(pc.binary_length(part.dictionary)).as_py() or 0 for part in column.chunks)
+        if longest * len(column) > _MAX_DECODED:
+            raise ValueError(f"column {name!r} has {len(column):,} strings of up to {longest:,} bytes")
+
+
+def _string_columns(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns of strings. Raise ValueError if others hold anything but numbers or times."""
+    import pyarrow as pa
+
+    strings = [
+        each for each in schema if pa.types.is_string(each.type) or pa.types.is_large_string(each.type)
+    ]
+    for field in schema:
+        if not pa.types.is_primitive(field.type) and field not in strings:
+            raise ValueError(f"column {field.name!r} holds {field.type}, not numbers or strings")
+    return [field.name for field in strings]
+
+
+def _check_round_trip(rows: pd.DataFrame, raw: bytes) -> None:
+    """Raise ValueError if a Parquet file of the rows would give other rows."""
+    import pandas as pd
+
+    try:
+        pd.testing.assert_frame_equal(_parse_rows(raw), rows, check_exact=True)
+    except (AssertionError, ValueError) as error:
+        raise ValueError(
+            f"these rows would not come back as they are: {' '.join(str(error).split())}"
+        ) from error
+
+
 def _parquet(rows: pd.DataFrame, description: str) -> bytes:
     """Return the rows as a small Parquet file with the description in its metadata."""
     import pyarrow as pa
     from pyarrow import parquet
 
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+    _string_columns(table.schema)
     # Columns of few distinct values get a dictionary; other floats are split into byte planes, which compress well
     # (the low bytes of values computed in single precision are zeros), and other integers are stored as differences.
     encodings = {}
@@ -320,7 +439,9 @@ def _verify(name: str, raw: bytes) -> dict[str, Any]:
         raise ValueError("its digest does not match its content and key")
     # The metadata is ASCII text inside the binary footer of the file.
     try:
-        description: dict[str, Any] = json.JSONDecoder().raw_decode(raw[start:].decode("latin-1"))[0]
+        description: dict[str, Any] = json.JSONDecoder().raw_decode(
+            raw[start : start + _MAX_DESCRIPTION].decode("latin-1")
+        )[0]
     except RecursionError:
         raise ValueError("its description is nested too deeply") from None
     if "schema" not in description or (description["schema"] == SCHEMA and not _is_complete(description)):

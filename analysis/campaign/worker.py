@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.metadata
+import logging
+import os
 import platform
 import subprocess
 import time
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
 
     from analysis.data import Data
 
+GIT_SECONDS = 60.0  # until git, which may hang on a network's disk, is given up
 PACKAGE = Path(__file__).resolve().parents[1]  # all code that results depend on
+
+log = logging.getLogger(__name__)
 
 Outcome: TypeAlias = tuple[str, Result | str]  # a job's key, and its result or why it failed
 
@@ -99,6 +104,7 @@ class Worker:
             except Exception as error:
                 yield name, error_summary(error)
             else:
+                rows = rows.infer_objects()  # melting, for one, leaves numbers in a column of objects
                 yield name, self._result(rows, "program", 1, time.monotonic() - started)
         stack = {name: job for name, job in jobs.items() if isinstance(job, Run)}
         if stack:
@@ -185,15 +191,63 @@ def current_environment(device: torch.device) -> Environment:
         numba = importlib.metadata.version("numba")
     except importlib.metadata.PackageNotFoundError:
         numba = None
+    commit, dirty = find_commit()
     return Environment(
         device=device.type,
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         threads=torch.get_num_threads(),
         torch=torch.__version__,
         numba=numba,
-        commit=_git("rev-parse", "HEAD"),
-        dirty=bool(_git("status", "--porcelain", "--", ".")),
+        commit=commit,
+        dirty=dirty,
     )
+
+
+def find_commit() -> tuple[str | None, bool]:
+    """Return the checkout's commit, and whether the code differs from it.
+
+    The commit is None, and a warning says why, where the project is no checkout of its own (an archive of it may lie in
+    another repository) or git does not answer.
+    """
+    try:
+        environment = dict(os.environ)
+        for name in _git("rev-parse", "--local-env-vars", environment=environment).split():
+            if not name.startswith("GIT_CONFIG"):  # by which users declare a folder safe
+                environment.pop(name, None)  # hooks are told of their own repository in this way
+        top = _git("rev-parse", "--show-toplevel", environment=environment)
+        if not os.path.samefile(top, PACKAGE.parent):
+            raise ValueError(f"{PACKAGE.parent} lies in another repository, {top}")
+        commit = _git("rev-parse", "--verify", "HEAD", environment=environment)
+        changed = _git("status", "--porcelain", "--untracked-files=all", "--", ".", environment=environment)
+        # a letter other than H marks files whose changes git was told not to look for
+        tags = {line[:1] for line in _git("ls-files", "-v", environment=environment).splitlines()}
+        if not tags:
+            raise ValueError(f"the repository does not track {PACKAGE}")
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        log.warning("the commit of the code is unknown: %s", _reason(error))
+        return None, False
+    return commit, bool(changed) or tags != {"H"}
+
+
+def _git(*arguments: str, environment: dict[str, str]) -> str:
+    """Return what git prints in the folder of the `analysis` package.
+
+    Raises:
+        OSError: It is not installed.
+        SubprocessError: It fails, as outside a repository, or takes too long.
+    """
+    command = ["git", *arguments]
+    done = subprocess.run(
+        command, cwd=PACKAGE, env=environment, capture_output=True, check=True, timeout=GIT_SECONDS
+    )
+    return os.fsdecode(done.stdout).strip()
+
+
+def _reason(error: Exception) -> str:
+    """Return why git gave no answer, in one line."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return next(iter(error.stderr.decode(errors="replace").splitlines()), str(error))
+    return str(error)
 
 
 def measure_speed(device: torch.device) -> float:
@@ -220,18 +274,9 @@ def error_summary(error: Exception) -> str:
 def _processor() -> str:
     """Return the processor's model name."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _git(*arguments: str) -> str | None:
-    """Run git in the folder of the `analysis` package; return None without git or outside a checkout."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -77,6 +81,61 @@ def test_short_results_are_small(store: Store, rows: pd.DataFrame, provenance: P
     """Thousands of them must fit into 20 MB."""
     store.write(RUN, DATA, rows, provenance)
     assert store.path(key(RUN, DATA)).stat().st_size < 4_000
+
+
+TYPED = {
+    "empty": {"number": pd.Series([], dtype="float64"), "name": pd.Series([], dtype=pd.Series(["a"]).dtype)},
+    "small numbers": {"a": pd.Series([1, -1], dtype="int16"), "b": pd.Series([0.1, 2], dtype="float32")},
+    "large numbers": {"a": pd.Series([2**64 - 1], dtype="uint64"), "b": [5e-324]},
+    "truth": {"a": [True, False]},
+    "strings": {"naïve.name": ["η", ""], "": ["a,b", "\n"]},
+    "time": {"a": pd.to_datetime(["2026-01-31 12:00:00.000001"])},
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_types_round_trip(store: Store, provenance: Provenance, name: str) -> None:
+    frame = pd.DataFrame(TYPED[name])
+    store.write(RUN, DATA, frame, provenance)
+    pd.testing.assert_frame_equal(store.read(RUN, DATA).rows, frame, check_exact=True)
+
+
+CHANGING = {
+    "duration": pd.DataFrame({"a": pd.to_timedelta(["3h", "4h"])}),
+    "time zone": pd.DataFrame({"a": pd.date_range("2026-03-29", periods=2, tz="America/New_York")}),
+    "period": pd.DataFrame({"a": pd.period_range("2026", periods=2, freq="Y")}),
+    "category": pd.DataFrame({"a": pd.Categorical([3, 1, 3], ordered=True)}),
+    "missing integer": pd.DataFrame({"a": pd.array([None, 7], dtype="Int32")}),
+    "objects": pd.DataFrame({"a": pd.Series([1, 2], dtype=object)}),
+    "arrays": pd.DataFrame({"a": [[1.0], [2.0, 3.0]]}),
+    "bytes": pd.DataFrame({"a": [b"ab"]}),
+    "mixture": pd.DataFrame({"a": ["1", 2.0]}),
+    "complex numbers": pd.DataFrame({"a": [1 + 2j]}),
+    "named rows": pd.DataFrame({"a": [1, 2]}, index=pd.Index([0, 1], name="epoch")),
+    "selected rows": pd.DataFrame({"a": [1, 2, 3]}).loc[[0, 2]],
+    "row levels": pd.DataFrame({"a": [1]}, index=pd.MultiIndex.from_tuples([(0, "train")])),
+    "rows alone": pd.DataFrame(index=range(2)),
+    "column levels": pd.DataFrame({("loss", "mean"): [1.0], ("loss", "max"): [2.0]}),
+    "named columns": pd.DataFrame({"a": [1]}).rename_axis(columns="metric"),
+    "numbered columns": pd.DataFrame([[1.0, 2.0]]),
+    "equal columns": pd.DataFrame([[1, 2]], columns=["a", "a"]),
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_rows_that_would_come_back_as_something_else_are_refused(
+    store: Store, provenance: Provenance, name: str
+) -> None:
+    with pytest.raises((ValueError, pa.ArrowException)):
+        store.write(RUN, DATA, CHANGING[name], provenance)
+    assert miss(store, RUN) == "not computed yet"
+
+
+def test_the_refusal_says_what_would_change(store: Store, provenance: Provenance) -> None:
+    with pytest.raises(ValueError, match=r'would not come back as they are: .*column name="a".*timedelta'):
+        store.write(RUN, DATA, CHANGING["duration"], provenance)
+    with pytest.raises(ValueError, match=r"column 'a' holds list<.*>, not numbers or strings"):
+        store.write(RUN, DATA, CHANGING["arrays"], provenance)
 
 
 # Damaged files
@@ -187,14 +246,31 @@ PARTS = [
 ]  # fmt: skip
 
 
-def forge(store: Store, job: Job, rows: pd.DataFrame, description: str) -> Path:
-    """Write a file with this description and a valid digest in place of the result, according to the format."""
+def forge(
+    store: Store,
+    job: Job,
+    rows: pd.DataFrame | pa.Table,
+    description: str,
+    *,
+    repeat: int = 1,
+    **options: Any,
+) -> Path:
+    """Write a file with this description and a valid digest in place of the result, according to the format.
+
+    Args:
+        store, job: Of the result.
+        rows: Its rows; other than in a result, of any Arrow type.
+        description: Its metadata.
+        repeat: How often the rows follow one another.
+        options: For the Parquet writer.
+    """
     name, blank = key(job, DATA), "0" * 64
     path = store.path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pandas(rows)
-    with parquet.ParquetWriter(path, table.schema, store_schema=False) as writer:
-        writer.write_table(table)
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows)
+    with parquet.ParquetWriter(path, table.schema, store_schema=False, **options) as writer:
+        for _ in range(repeat):
+            writer.write_table(table)
         writer.add_key_value_metadata({"result": f'{{"digest":"{blank}",{description[1:]}'})
     raw = path.read_bytes()
     digest = hashlib.sha256(name.encode() + b"\n" + raw).hexdigest()
@@ -241,6 +317,90 @@ def test_a_forged_description_gives_a_valid_result_or_a_miss(
 
 def test_a_description_nested_too_deeply_counts_as_damaged(store: Store, rows: pd.DataFrame) -> None:
     forge(store, RUN, rows, '{"schema":' + "[" * 100_000)
+    assert read_miss(store).startswith("damaged")
+
+
+def nested(depth: int) -> pa.Array:
+    """Return lists in lists."""
+    array = pa.array([1])
+    for _ in range(depth):
+        array = pa.ListArray.from_arrays([0, 1], array)
+    return array
+
+
+MEGABYTE = 2**20
+HOSTILE: dict[str, tuple[str, Callable[[], dict[str, Any]], dict[str, Any]]] = {
+    "many equal numbers": ("134,217,728 values", lambda: {"a": np.zeros(MEGABYTE)}, {"repeat": 128}),
+    "many equal strings": (
+        "1,048,576 strings of up to 1,048,576 bytes",
+        lambda: {
+            "a": pa.DictionaryArray.from_arrays(np.zeros(MEGABYTE, np.int32), ["x" * MEGABYTE]),
+            "b": pa.array(["y"]).take(np.zeros(MEGABYTE, np.int32)),
+        },
+        {},
+    ),
+    "a few large strings": (
+        "its rows take",
+        lambda: {"a": ["x" * (16 * MEGABYTE)]},
+        {"repeat": 20, "use_dictionary": False, "compression": "zstd"},
+    ),
+    "strings that differ little": (
+        "encoded as differences",
+        lambda: {"a": [f"{'x' * MEGABYTE}{n}" for n in range(32)]},
+        {"use_dictionary": False, "column_encoding": {"a": "DELTA_BYTE_ARRAY"}},
+    ),
+    "many columns": ("size limit", lambda: {f"column {n}": [n] for n in range(20_000)}, {}),
+    "many row groups": ("size limit", lambda: {"a": [1]}, {"repeat": 2_000}),
+    "lists": ("holds list", lambda: {"a": nested(1)}, {}),
+    "lists in lists": ("holds list", lambda: {"a": nested(20)}, {}),
+    "structures": ("holds struct", lambda: {"a": [{"b": {"c": 1}}]}, {}),
+    "maps": ("holds map", lambda: {"a": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int8()))}, {}),
+    "a long name": ("holds binary", lambda: {"x" * MEGABYTE: [b""]}, {}),
+    "bytes": ("holds binary", lambda: {"a": [b"\x80"]}, {}),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_rows_are_set_aside(store: Store, description: dict[str, Any], name: str) -> None:
+    """Any of the large ones would otherwise take gigabytes."""
+    reason, columns, options = HOSTILE[name]
+    path = forge(store, RUN, pa.table(columns()), json.dumps(description), **options)
+    message = read_miss(store)
+    assert message.startswith(f"damaged: {path}: cannot be parsed")
+    assert reason in message or name == "a long name"
+    assert len(message) < 1_000
+    assert not path.exists()
+    assert len(list((store.folder / "damaged").iterdir())) == 1
+
+
+def test_long_strings_and_many_rows_within_the_limits_are_read(
+    store: Store, description: dict[str, Any]
+) -> None:
+    frame = pd.DataFrame({"metric": ["train_loss"] * 400_000 + ["x" * 500], "value": 0.5})
+    forge(store, RUN, pa.Table.from_pandas(frame), json.dumps(description))
+    pd.testing.assert_frame_equal(store.read(RUN, DATA).rows, frame)
+
+
+def test_a_file_too_large_for_a_result_is_set_aside_unread(store: Store) -> None:
+    path = store.path(key(RUN, DATA))
+    path.parent.mkdir(parents=True)
+    with open(path, "wb") as file:
+        file.truncate(2**40)  # takes no room on the disk
+    assert "it has 1,099,511,627,776 bytes" in read_miss(store)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_read(store: Store, make: Callable[[Path], None]) -> None:
+    path = store.path(key(RUN, DATA))
+    path.parent.mkdir(parents=True)
+    make(path)
+    assert miss(store, RUN) == f"not readable: {path}: not a regular file"
+    assert miss(store, RUN, "6" * 64) == "not computed yet"  # which looks at the results from other data
+
+
+def test_a_huge_description_counts_as_damaged(store: Store, rows: pd.DataFrame) -> None:
+    forge(store, RUN, rows, '{"schema":[' + "[]," * 1_000_000 + "0]}")
     assert read_miss(store).startswith("damaged")
 
 
@@ -402,6 +562,58 @@ def test_a_lock_excludes_other_processes_until_its_own_dies(store: Store) -> Non
         other.kill()
     with store.lock(names) as locked:
         assert locked == set(names)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM])
+def test_without_locks_every_job_is_free_and_a_warning_says_so(
+    store: Store, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lockf(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.lockf", lockf)
+    names = {f"{n:015x}0-00000000" for n in (1, 2)}
+    for _ in range(2):
+        with store.lock(names) as locked:
+            assert locked == names
+    (line,) = caplog.messages
+    assert f"no locks here ({os.strerror(number)})" in line
+
+
+def test_a_system_without_file_locks_does_without(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with store.lock(["0" * 25]) as locked:
+        assert locked == {"0" * 25}
+    assert "no locks here" in caplog.text
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EACCES])
+def test_a_lock_may_be_taken_under_either_number(
+    store: Store, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lockf(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.lockf", lockf)
+    with store.lock(["0" * 25]) as locked:
+        assert not locked
+
+
+def test_a_file_system_that_cannot_flush_folders_keeps_results(
+    store: Store, rows: pd.DataFrame, provenance: Provenance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def files_only(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", files_only)
+    store.write(RUN, DATA, rows, provenance)
+    assert store.read(RUN, DATA).provenance == provenance
 
 
 # Checkpoints

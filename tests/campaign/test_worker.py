@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
+
+from analysis.campaign.keys import Program
+from analysis.data import Data
 
 torch = pytest.importorskip("torch")
 
@@ -18,27 +23,148 @@ def test_the_package_is_the_whole_of_analysis() -> None:
     assert worker.PACKAGE == ROOT / "analysis"
 
 
-def test_dirty_means_changed_code_anywhere_in_the_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not changes elsewhere in the checkout: `run_all` itself writes results into cache/."""
-    module = tmp_path / "analysis" / "engine" / "run.py"
-    module.parent.mkdir(parents=True)
-    module.write_text("ENGINE_VERSION = 1\n")
-    monkeypatch.setattr(worker, "PACKAGE", tmp_path / "analysis")
-    cpu = torch.device("cpu")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert (worker.current_environment(cpu).commit, worker.current_environment(cpu).dirty) == (None, False)
+def test_the_processor_is_named_whatever_the_locale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    information = tmp_path / "cpuinfo"
+    information.write_bytes("model name\t: Processeur intégré® 3 GHz\n".encode())
+    monkeypatch.setattr(worker, "Path", lambda _: information)
+    monkeypatch.setattr("io.text_encoding", lambda encoding, *_: encoding or "ascii")
+    assert worker.current_environment(torch.device("cpu")).device_name == "Processeur intégré® 3 GHz"
 
-    identity = ["-c", "user.name=Some One", "-c", "user.email=some@example.org"]
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "Add the engine"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    head = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "result").write_text("new")
-    clean = worker.current_environment(cpu)
-    assert (clean.commit, clean.dirty) == (head.stdout.strip(), False)
+
+def test_numbers_in_a_column_of_objects_become_numbers(small: Data) -> None:
+    """As melting gives, and the store refuses."""
+    table = pd.DataFrame({"pixel": pd.Series([1, 2], dtype=object)})
+    program = Program(name="some.program", function=lambda *_: table)
+    cpu = torch.device("cpu")
+    computer = worker.Worker(small, cpu, worker.current_environment(cpu))
+    ((_, result),) = computer.compute({"key": program}, lambda done, total: None)
+    assert result.rows["pixel"].dtype == "int64"
+
+
+# The commit
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module of the package of a checkout with one commit."""
+    path = tmp_path / "thesis" / "analysis" / "engine" / "run.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("ENGINE_VERSION = 1\n")
+    monkeypatch.setattr(worker, "PACKAGE", tmp_path / "thesis" / "analysis")
+    commit_all(tmp_path / "thesis")
+    return path
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Return what git prints in a folder."""
+    command = ["git", "-c", "user.name=Some One", "-c", "user.email=some@example.org", *arguments]
+    done = subprocess.run(command, cwd=folder, check=True, capture_output=True, encoding="utf-8")
+    return done.stdout.strip()
+
+
+def commit_all(folder: Path) -> str:
+    """Make a folder a repository and commit all its files; return the commit."""
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "Add everything")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_dirty_means_changed_code_anywhere_in_the_package(module: Path) -> None:
+    """Not changes elsewhere in the checkout: `run_all` itself writes results into cache/."""
+    checkout = module.parents[2]
+    (checkout / "cache").mkdir()
+    (checkout / "cache" / "result").write_text("new")
+    environment = worker.current_environment(torch.device("cpu"))
+    assert (environment.commit, environment.dirty) == (git(checkout, "rev-parse", "HEAD"), False)
     module.write_text("ENGINE_VERSION = 2\n")
-    assert worker.current_environment(cpu).dirty
+    assert worker.current_environment(torch.device("cpu")).dirty
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        ("config", "status.showUntrackedFiles", "no"),
+        ("update-index", "--assume-unchanged", "analysis/engine/run.py"),
+        ("update-index", "--skip-worktree", "analysis/engine/run.py"),
+    ],
+)
+def test_changes_that_git_was_told_to_hide_are_dirty(module: Path, hide: tuple[str, ...]) -> None:
+    git(module.parents[2], *hide)
+    module.write_text("ENGINE_VERSION = 2\n")
+    (module.parent / "more.py").write_text("")
+    assert worker.find_commit() == (git(module.parents[2], "rev-parse", "HEAD"), True)
+
+
+def test_code_inside_another_repository_has_no_commit(module: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether that repository ignores the code or has it committed."""
+    checkout = module.parents[2]
+    shutil.rmtree(checkout / ".git")
+    assert worker.find_commit() == (None, False)
+    assert "the commit of the code is unknown: fatal: not a git repository" in caplog.text
+    commit_all(checkout.parent)
+    assert worker.find_commit() == (None, False)
+    assert f"{checkout} lies in another repository, {checkout.parent}" in caplog.text
+
+
+def test_a_repository_that_does_not_track_the_code_has_no_commit(
+    module: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkout = module.parents[2]
+    shutil.rmtree(checkout / ".git")
+    (checkout / ".gitignore").write_text("*\n")
+    commit_all(checkout)
+    assert worker.find_commit() == (None, False)
+    assert "does not track" in caplog.text
+
+
+@pytest.mark.parametrize("names", [("GIT_DIR",), ("GIT_DIR", "GIT_WORK_TREE"), ("GIT_INDEX_FILE",)])
+def test_another_repository_in_the_environment_is_not_asked(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    own = git(module.parents[2], "rev-parse", "HEAD")
+    other = tmp_path / "other"
+    other.mkdir()
+    commit_all(other)
+    paths = {"GIT_DIR": other / ".git", "GIT_WORK_TREE": other, "GIT_INDEX_FILE": other / ".git" / "index"}
+    for name in names:
+        monkeypatch.setenv(name, str(paths[name]))
+    assert worker.find_commit() == (own, False)
+
+
+def test_a_repository_that_git_mistrusts_has_no_commit(
+    module: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    assert worker.find_commit() == (None, False)
+    (line,) = caplog.messages
+    assert line.startswith("the commit of the code is unknown: fatal: detected dubious ownership")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (None, "No such file or directory: 'git'"),
+        ('test "$1" != status || exit 3; exec {git} "$@"', "exit status 3"),
+        ("exec /bin/sleep 20", "timed out"),
+    ],
+)
+def test_a_git_that_fails_costs_a_line(
+    module: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    script: str | None,
+    reason: str,
+) -> None:
+    """A commit without an answer whether it is dirty would be a guess."""
+    monkeypatch.setattr(worker, "GIT_SECONDS", 2.0)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    if script is not None:
+        (folder / "git").write_text(f"#!/bin/sh\n{script.format(git=shutil.which('git'))}\n")
+        (folder / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    assert worker.find_commit() == (None, False)
+    assert reason in caplog.text
