@@ -50,6 +50,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         replacing('alt="A red rectangle."', 'alt=" "'),
         f"{ONE}: image dot.svg has no alternative text",
     ),
+    "source for a value": (
+        adding("<p><code>{python} page.banner()</code></p>"),
+        f"{ONE}: shows source for a value: {{python}} page.banner()",
+    ),
     "foreign image": (
         adding('<img src="https://a.org/b.svg" alt="B">'),
         f"{ONE}: <img> asks another host: https://a.org/b.svg",
@@ -120,3 +124,16 @@ def test_damage_is_found(name: str, book: Path, capsys: pytest.CaptureFixture[st
 def test_words_about_missing_references_in_code_are_no_damage(book: Path) -> None:
     adding("<pre>?@fig-none</pre><p>Why <strong>Really?</strong> indeed</p>")(book)
     assert [str(failure) for failure in check(book) if "fig-none" in str(failure)] == []
+
+
+def test_an_escape_that_quarto_eats_is_found(tmp_path: Path) -> None:
+    (tmp_path / "_quarto.yml").touch()
+    (tmp_path / "one.qmd").write_text(
+        '```{python}\n#| label: tbl-a\n#| tbl-cap: "$1\\\\,000$ of \\"all\\""\n```\n'
+    )
+    (tmp_path / "_book").mkdir()
+    (tmp_path / "_book/index.html").write_text("<main></main>")
+    found = [str(failure) for failure in check(tmp_path / "_book") if "one.qmd" in str(failure)]
+    assert found == [
+        r"one.qmd:3: the cell option has \,, of which Quarto eats the backslash: write it without"
+    ]
