@@ -44,7 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     if engine == "auto":
         engine = "quarto" if version >= QUARTO else "press"
     try:
+        remove_leftovers(project)
+        before = uncommitted(project)
         failed = with_quarto(project) if engine == "quarto" else with_press(project)
+        failed += [f"{file}: the render changed it" for file in sorted(uncommitted(project) - before)]
     except OSError as error:
         failed = [f"{error.filename or project}: {error.strerror}"]
     for line in failed:
@@ -66,6 +69,24 @@ def quarto_version() -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", told.stdout)[:3])
 
 
+def remove_leftovers(project: Path) -> None:
+    """Removes what an interrupted render of Quarto leaves beside the chapters; it moves them to the book at its end."""
+    shutil.rmtree(project / "site_libs", ignore_errors=True)
+    for chapter in (*project.glob("*.qmd"), *project.glob("report/*.qmd")):
+        for suffix in (".html", ".typ", ".quarto_ipynb"):
+            chapter.with_suffix(suffix).unlink(missing_ok=True)
+        shutil.rmtree(chapter.with_name(f"{chapter.stem}_files"), ignore_errors=True)
+
+
+def uncommitted(project: Path) -> set[str]:
+    """The files that differ from the last commit, without ignored ones; none where the project is no repository."""
+    command = ["git", "-C", str(project), "status", "--porcelain", "--untracked-files=all"]
+    if not (project / ".git").exists() or not shutil.which("git"):
+        return set()
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {line[3:] for line in told.stdout.splitlines()}
+
+
 def with_press(project: Path) -> list[str]:
     """Renders beside the last book and takes its place when all is well."""
     from report.press import BookError, render  # Quarto needs none of its libraries
@@ -77,7 +98,7 @@ def with_press(project: Path) -> list[str]:
             render(project, site, work)
         except BookError as error:
             return [str(problem) for problem in error.problems]
-        failures = check(site)
+        failures = check(site, project)
         if not failures:
             replace(project / NAME, site, Path(place))
     return [str(failure) for failure in failures]

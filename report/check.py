@@ -31,6 +31,8 @@ LIBRARIES = {
     "pagefind",
 }  # scripts of others; what they would load is in the pages' own CSS and tags
 UNRESOLVED = re.compile(r"\?@(?:fig|tbl|eq|sec|lst)-[\w.:-]+")
+SHOWN_SOURCE = re.compile(r"\{(?:python|jupyter)\}")  # what Quarto leaves of an inline value that is empty
+EATEN = re.compile(r"#\|.*?(\\[!#-/:-@\[\]^_`{-~])")  # a backslash before punctuation; two of them make one
 NUMBERED = re.compile(r"^(Figure|Table)\s+([0-9A-Z]+\.[0-9]+|[0-9]+)\s*[:.]\s*(.*)$", re.DOTALL)
 
 
@@ -69,8 +71,8 @@ class Page:
         return (path / "index.html" if path.is_dir() else path), unquote(parts.fragment)
 
 
-def check(book: Path) -> list[Failure]:
-    """Everything that is broken in the rendered book."""
+def check(book: Path, project: Path | None = None) -> list[Failure]:
+    """Everything that is broken in the rendered book; its sources are in `project`, or around it."""
     book = book.resolve()
     pages = {
         path: Page(book, path.relative_to(book).as_posix(), _parsed(path))
@@ -81,10 +83,17 @@ def check(book: Path) -> list[Failure]:
         return [Failure(book.name, "there is no index.html: render the book first")]
     failures: list[Failure] = []
     for page in pages.values():
-        found = (*_references(page), *_links(page, pages), *_images(page), *_requests(page))
+        found = (
+            *_references(page),
+            *_shown_source(page),
+            *_links(page, pages),
+            *_images(page),
+            *_requests(page),
+        )
         failures += [Failure(page.address, what) for what in dict.fromkeys(found)]
     failures += _stylesheets(book)
     failures += _pdf(book, list(pages.values()))
+    failures += _sources(project or book.parent)
     return failures
 
 
@@ -108,6 +117,12 @@ def _references(page: Page) -> Iterator[str]:
         for bold in citation.find_all("strong"):
             if bold.get_text() in keys:
                 yield f"unresolved citation {bold.get_text()}"
+
+
+def _shown_source(page: Page) -> Iterator[str]:
+    for code in page.main.find_all("code"):
+        if not code.find_parent("pre") and SHOWN_SOURCE.match(code.get_text().strip()):
+            yield f"shows source for a value: {code.get_text().strip()}"
 
 
 def _links(page: Page, pages: dict[Path, Page]) -> Iterator[str]:
@@ -172,6 +187,18 @@ def _foreign(url: str) -> bool:
     return bool(urlsplit(url).netloc) and urlsplit(url).scheme in {"", "http", "https", "ws", "wss"}
 
 
+def _sources(project: Path) -> Iterator[Failure]:
+    """Quarto eats a backslash before punctuation in a cell's options."""
+    if not (project / "_quarto.yml").is_file():
+        return
+    for path in sorted({*project.glob("*.qmd"), *project.glob("report/*.qmd")}):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if found := EATEN.match(line):
+                place = path.relative_to(project).as_posix()
+                what = f"the cell option has {found.group(1)}, of which Quarto eats the backslash: write it without"
+                yield Failure(f"{place}:{number}", what)
+
+
 # The PDF ----------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +213,9 @@ def _pdf(book: Path, pages: list[Page]) -> Iterator[Failure]:
     except pypdf.errors.PyPdfError as error:
         yield Failure(path.name, f"cannot be read: {error}")
         return
+    for line in text.splitlines():
+        if SHOWN_SOURCE.search(line):
+            yield Failure(path.name, f"shows source for a value: {line.strip()}")
     flat = _flat(text)
     site: dict[str, str] = {}
     for page in pages:

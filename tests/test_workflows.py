@@ -50,9 +50,9 @@ def test_commands_exist(name: str) -> None:
         match line.split():
             case ["make", *asked]:
                 subprocess.run(["make", "--dry-run", *asked], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
-            case [("python" | ".venv/bin/python"), "-m", module, *_]:
+            case [("python" | ".venv/bin/python" | ".venv-locked/bin/python"), "-m", module, *_]:
                 assert importlib.util.find_spec(module)
-            case ["source", ".venv/bin/activate"]:
+            case ["source", ".venv/bin/activate" | ".venv-locked/bin/activate"]:
                 pass
             case [program]:
                 assert os.access(ROOT / program, os.X_OK)

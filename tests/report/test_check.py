@@ -52,6 +52,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         replacing('alt="A red rectangle."', 'alt=" "'),
         f"{ONE}: image dot.svg has no alternative text",
     ),
+    "source for a value": (
+        adding("<p><code>{python} page.banner()</code></p>"),
+        f"{ONE}: shows source for a value: {{python}} page.banner()",
+    ),
     "foreign image": (
         adding('<img src="https://a.org/b.svg" alt="B">'),
         f"{ONE}: <img> asks another host: https://a.org/b.svg",
@@ -131,3 +135,16 @@ SOUND = {
 def test_words_that_only_look_like_damage_are_none(name: str, book: Path) -> None:
     adding(SOUND[name])(book)
     assert check(book) == []
+
+
+def test_an_escape_that_quarto_eats_is_found(tmp_path: Path) -> None:
+    (tmp_path / "_quarto.yml").touch()
+    (tmp_path / "one.qmd").write_text(
+        '```{python}\n#| label: tbl-a\n#| tbl-cap: "$1\\\\,000$ of \\"all\\""\n```\n'
+    )
+    (tmp_path / "_book").mkdir()
+    (tmp_path / "_book/index.html").write_text("<main></main>")
+    found = [str(failure) for failure in check(tmp_path / "_book") if "one.qmd" in str(failure)]
+    assert found == [
+        r"one.qmd:3: the cell option has \,, of which Quarto eats the backslash: write it without"
+    ]

@@ -881,6 +881,42 @@ def test_when_quarto_fails_the_last_book_is_put_back(
     assert [path.name for path in (project / "_book").iterdir()] == ["index.html"]
 
 
+def test_what_an_interrupted_quarto_left_is_removed(
+    sample: Path, write_book: WriteBook, fake_quarto: Callable[[str, str], None]
+) -> None:
+    fake_quarto("1.9.37", f"cp -r {sample}/_book/. _book")
+    project = write_book(
+        {
+            "one.html": "",
+            "one.typ": "",
+            "one_files/figure-html/a.svg": "",
+            "site_libs/a.js": "",
+            "notes.html": "",
+        }
+    )
+    assert main(["--project", str(project)]) == 0
+    left = {path.name for path in project.iterdir()}
+    assert left == {"_book", "_quarto.yml", "index.qmd", "one.qmd", "dot.svg", "notes.html", "bin"}
+
+
+def test_a_render_that_changes_the_source_tree_fails(
+    sample: Path,
+    write_book: WriteBook,
+    fake_quarto: Callable[[str, str], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fake_quarto("1.9.37", f"cp -r {sample}/_book/. _book; echo /.quarto/ >> .gitignore")
+    project = write_book({".gitignore": "_book\nbin\n"})
+    for command in (
+        ["init", "--quiet"],
+        ["add", "."],
+        ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-qm", "A"],
+    ):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    assert main(["--project", str(project)]) == 1
+    assert ".gitignore: the render changed it" in capsys.readouterr().err
+
+
 def test_an_old_quarto_is_passed_over_and_refused_when_asked_for(
     write_book: WriteBook, fake_quarto: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

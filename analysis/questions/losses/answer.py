@@ -9,7 +9,6 @@ from analysis.exhibits import Picture, Table, exhibit
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
-    format_fixed,
     format_interval,
     format_mean_epoch,
     format_percent,
@@ -182,8 +181,8 @@ def cross_entropy_leaves_a_wrong_start(found: Results) -> Evidence:
     stuck = first[SOFTMAX] < STUCK
     return Evidence(
         "Because it corrects most where the network is most wrong. One epoch after a confidently wrong start, cross "
-        f"entropy has at least {format_percent(first[REFERENCE].min(), 0)} test accuracy with every seed. The quadratic "
-        f"loss of the same softmax is still near chance with {stuck.sum()} of {len(stuck)}.",
+        f"entropy has at least {format_percent(first[REFERENCE].min(), 0)} test accuracy with every seed. The "
+        f"quadratic loss of the same softmax is still near chance with {stuck.sum()} of {len(stuck)}.",
         {
             "every seed of cross entropy has left the start": bool(first[REFERENCE].min() > 0.8),
             "most seeds of the quadratic loss of softmax have not": bool(stuck.mean() > 0.5),
