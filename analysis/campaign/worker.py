@@ -116,17 +116,17 @@ class Worker:
         """Train a stack, from its checkpoint if it has one. If that fails, bisect it to isolate the failing runs."""
         names, runs = tuple(stack), list(stack.values())
         folder = self.checkpoints
-        backend = training.backend_name(runs, self.device)
         state, seconds_before = None, 0.0
         checkpoint = checkpoints.find(folder, names) if folder and resume else None
-        if checkpoint and checkpoint.backend == backend and (state := checkpoint.state()) is not None:
-            seconds_before = checkpoint.seconds
+        if checkpoint and checkpoint.backend == self._backend(runs):
+            state = checkpoint.state()
+            seconds_before = 0.0 if state is None else checkpoint.seconds
         started = time.monotonic() - seconds_before
         failure = None
 
         def save(state: dict[str, Any]) -> None:
             if folder:
-                checkpoints.save(folder, names, backend, time.monotonic() - started, state)
+                checkpoints.save(folder, names, self._backend(runs), time.monotonic() - started, state)
 
         try:
             trained = training.train(
@@ -139,7 +139,7 @@ class Worker:
         else:
             seconds = (time.monotonic() - started) / len(runs)
             for name, result in zip(names, trained, strict=True):
-                yield name, self._result(result.rows, backend, len(runs), seconds)
+                yield name, self._result(result.rows, self._backend(runs), len(runs), seconds)
         if folder:
             checkpoints.delete(folder, names)
         if failure and state is not None:
@@ -150,6 +150,10 @@ class Worker:
             half = len(runs) // 2
             for part in (names[:half], names[half:]):
                 yield from self._train({name: stack[name] for name in part}, progress, resume)
+
+    def _backend(self, runs: list[Run]) -> str:
+        """Return the name of a stack's back end; it changes if numba turns out not to work."""
+        return training.backend_name(runs, self.device)
 
     def _result(self, rows: pd.DataFrame, backend: str, stack: int, seconds: float) -> Result:
         """Return the rows with their provenance."""
