@@ -218,5 +218,8 @@ def _stack_size(run: Run, data: Data, device: torch.device) -> int:
     labels_and_order = 24 * (len(data.train_labels) + len(data.test_labels))
     weights = 4 * num_parameters(run.sizes) * (6 + update_rule(run.optimizer).states)
     batch = 4 * (run.batch_size or 0) * 4 * sum(run.sizes)
-    activations = 12 * 4 * IN_MEMORY  # of a chunk
-    return max(1, int((0.8 * free - images - activations) / (labels_and_order + weights + batch)))
+    each, left = labels_and_order + weights + batch, 0.8 * free - images
+    # of a chunk, which holds IN_MEMORY activations or, where these are fewer, those of all examples
+    activations = 12 * 4 * IN_MEMORY
+    all_activations = 12 * 4 * len(data.train_labels) * sum(run.hidden)
+    return max(1, int((left - activations) / each), int(left / (each + all_activations)))
