@@ -16,7 +16,7 @@ check: $(VENV)/report  ## check the rendered report
 test: $(VENV)/test  ## run the tests; SLOW=1 runs those as well that take long, as CI does
 	$(PY) -m pytest $(if $(SLOW),-m "")
 
-results: $(VENV)/train  ## compute missing and stale results; options: DEVICE=auto|cpu|cuda|mps, PRESET=full|quick
+results: $(VENV)/train  ## compute missing and stale results; options: DEVICE=auto|cpu|cuda|cuda:N|mps, PRESET=full|quick
 	$(PY) -m analysis.run_all --device $(DEVICE) --preset $(PRESET)
 
 audit: $(VENV)/train  ## recompute the first epochs of a few cached results and compare; option: SEED=N repeats a draw

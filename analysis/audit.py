@@ -42,7 +42,7 @@ from analysis.engine.run import CLASSES, Run
 from analysis.errors import AnalysisError, print_utf8
 from analysis.question import PRESETS, Jobs
 from analysis.questions import EXPERIMENTS
-from analysis.run_all import DEVICES, load_torch
+from analysis.run_all import DEVICES, device_name, load_torch
 
 if TYPE_CHECKING:
     from analysis.campaign.worker import Worker
@@ -328,7 +328,11 @@ def _parser() -> argparse.ArgumentParser:
         "--data", type=Path, default=data.FOLDER, metavar="DIR", help="folder of MNIST (default: data/)"
     )
     parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="device to compute on (default: %(default)s)"
+        "--device",
+        type=device_name,
+        default="auto",
+        metavar="DEVICE",
+        help=f"device to compute on: {DEVICES} (default: %(default)s)",
     )
     return parser
 

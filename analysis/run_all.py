@@ -14,6 +14,7 @@ import contextlib
 import difflib
 import logging
 import os
+import re
 import signal
 import sys
 from collections import Counter
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from analysis.campaign.scheduler import Executor
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
+DEVICES = "auto, cpu, cuda, cuda:N (one of several GPUs) or mps"
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,11 @@ def _parser(experiments: Mapping[str, Jobs]) -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(prog="python -m analysis.run_all", description=__doc__)
     parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="device to compute on (default: %(default)s)"
+        "--device",
+        type=device_name,
+        default="auto",
+        metavar="DEVICE",
+        help=f"device to compute on: {DEVICES} (default: %(default)s)",
     )
     parser.add_argument(
         "--dask",
@@ -147,6 +152,17 @@ def _parser(experiments: Mapping[str, Jobs]) -> argparse.ArgumentParser:
         "--data", type=Path, default=data.FOLDER, metavar="DIR", help="folder of MNIST (default: data/)"
     )
     return parser
+
+
+def device_name(text: str) -> str:
+    """Return the name of a device on the command line, available or not.
+
+    Raises:
+        ArgumentTypeError: It names none.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]+)?|mps", text):
+        raise argparse.ArgumentTypeError(f"invalid choice: {text!r} (choose from {DEVICES})")
+    return text
 
 
 def _run(

@@ -188,7 +188,8 @@ def test_a_failing_run_does_not_affect_the_rest_of_its_stack(
     [
         (["--only", "smal"], "unknown experiment 'smal' (did you mean small?): choose from small, shared"),
         (["--preset", "huge"], "invalid choice: 'huge'"),
-        (["--device", "abacus"], "invalid choice: 'abacus'"),
+        (["--device", "abacus"], "invalid choice: 'abacus' (choose from auto, cpu, cuda, cuda:N"),
+        (["--device", "cuda:first"], "invalid choice: 'cuda:first'"),
         (["--unknown"], "unrecognized arguments: --unknown"),
     ],
 )

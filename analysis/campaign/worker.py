@@ -116,17 +116,17 @@ class Worker:
         """Train a stack, from its checkpoint if it has one. If that fails, bisect it to isolate the failing runs."""
         names, runs = tuple(stack), list(stack.values())
         folder = self.checkpoints
-        backend = training.backend_name(runs, self.device)
         state, seconds_before = None, 0.0
         checkpoint = checkpoints.find(folder, names) if folder and resume else None
-        if checkpoint and checkpoint.backend == backend and (state := checkpoint.state()) is not None:
-            seconds_before = checkpoint.seconds
+        if checkpoint and checkpoint.backend == self._backend(runs):
+            state = checkpoint.state()
+            seconds_before = 0.0 if state is None else checkpoint.seconds
         started = time.monotonic() - seconds_before
         failure = None
 
         def save(state: dict[str, Any]) -> None:
             if folder:
-                checkpoints.save(folder, names, backend, time.monotonic() - started, state)
+                checkpoints.save(folder, names, self._backend(runs), time.monotonic() - started, state)
 
         try:
             trained = training.train(
@@ -139,7 +139,7 @@ class Worker:
         else:
             seconds = (time.monotonic() - started) / len(runs)
             for name, result in zip(names, trained, strict=True):
-                yield name, self._result(result.rows, backend, len(runs), seconds)
+                yield name, self._result(result.rows, self._backend(runs), len(runs), seconds)
         if folder:
             checkpoints.delete(folder, names)
         if failure and state is not None:
@@ -150,6 +150,10 @@ class Worker:
             half = len(runs) // 2
             for part in (names[:half], names[half:]):
                 yield from self._train({name: stack[name] for name in part}, progress, resume)
+
+    def _backend(self, runs: list[Run]) -> str:
+        """Return the name of a stack's back end; it changes if numba turns out not to work."""
+        return training.backend_name(runs, self.device)
 
     def _result(self, rows: pd.DataFrame, backend: str, stack: int, seconds: float) -> Result:
         """Return the rows with their provenance."""
@@ -164,21 +168,25 @@ class Worker:
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is the fastest available.
+    """Return the device of that name; `auto` is the fastest available, `cuda:1` the second GPU.
 
     Raises:
         DeviceError: It is not available.
     """
     import torch
 
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    found = [device for device, present in available.items() if present]
+    found = ["cpu"]
+    if torch.backends.mps.is_available():
+        found.insert(0, "mps")
+    if torch.cuda.is_available():
+        found[:0] = ["cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
     if name == "auto":
         return torch.device(found[0])
     if name not in found:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         raise DeviceError(
-            f"no {name} device is available (torch {torch.__version__} finds {', '.join(found)}); "
-            "choose another with --device"
+            f"no {name} device is available (torch {torch.__version__} finds {', '.join(found)}"
+            f"{'' if visible is None else f'; CUDA_VISIBLE_DEVICES is {visible!r}'}); choose another with --device"
         )
     return torch.device(name)
 
@@ -251,16 +259,23 @@ def _reason(error: Exception) -> str:
 
 
 def measure_speed(device: torch.device) -> float:
-    """Measure matrix products; return half their floating-point operations per second, an estimate for training."""
+    """Measure matrix products; return half their floating-point operations per second, an estimate for training.
+
+    Raises:
+        DeviceError: The device is there and cannot compute.
+    """
     import torch
 
-    images, weights = torch.rand(784, 1000, device=device), torch.rand(300, 784, device=device)
     multiplications = 20
-    (weights @ images).sum().item()
-    started = time.monotonic()
-    for _ in range(multiplications):
-        product = weights @ images
-    product.sum().item()  # waits for the device
+    try:
+        images, weights = torch.rand(784, 1000, device=device), torch.rand(300, 784, device=device)
+        (weights @ images).sum().item()
+        started = time.monotonic()
+        for _ in range(multiplications):
+            product = weights @ images
+        product.sum().item()  # waits for the device
+    except RuntimeError as error:  # used up by others, or too old or too new for this torch
+        raise DeviceError(f"{device} cannot compute ({error}); choose another with --device") from error
     return multiplications * 2 * 784 * 1000 * 300 / max(time.monotonic() - started, 1e-6) / 2
 
 

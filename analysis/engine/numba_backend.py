@@ -47,7 +47,9 @@ class NumbaBackend:
             else [torch.empty(0, 0, dtype=stack.dtype)]
         )
         self._copy_from_torch()
-        self._advance(0, 0)  # compiles, so that no clock counts it
+        # compiles, so that no clock counts it, and nothing later fails to
+        self._advance(0, 0)
+        self._evaluate(stack.train, torch.empty(len(stack.runs), 0, dtype=torch.int64))
 
     def _copy_from_torch(self) -> None:
         weights = self._torch.weights
@@ -96,15 +98,20 @@ class NumbaBackend:
     def evaluate(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return mean loss (R,) and confusion (R, 100); see `TorchBackend.evaluate`."""
         runs = len(self.stack.runs)
-        losses = torch.zeros(runs, dtype=torch.float64)
-        confusion = torch.zeros(runs, CLASSES**2, dtype=torch.float64)
         indices = torch.arange(len(split)).expand(runs, -1) if split.indices is None else split.indices
+        losses, confusion = self._evaluate(split, indices)
+        return mean_and_confusion(losses, confusion, len(split))
+
+    def _evaluate(self, split: Split, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the summed loss (R,) and confusion (R, 100) on the images `indices` (R, count) of a split."""
+        losses = torch.zeros(len(indices), dtype=torch.float64)
+        confusion = torch.zeros(len(indices), CLASSES**2, dtype=torch.float64)
         _use_threads_of_torch()
         kernels.evaluate(
             self._layers, self._images[split], indices.contiguous().numpy(), split.labels.numpy(), self._kind,
             losses.numpy(), confusion.numpy(),
         )  # fmt: skip
-        return mean_and_confusion(losses, confusion, len(split))
+        return losses, confusion
 
 
 def sparse_rows(matrices: Sequence[Tensor]) -> SparseRows:

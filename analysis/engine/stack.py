@@ -140,8 +140,10 @@ class Stack:
 
     def synchronize(self) -> None:
         """Wait until the device has finished its work, so that clocks measure it."""
-        if self.device.type != "cpu":
-            getattr(torch, self.device.type).synchronize()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
 
 
 def mean_and_confusion(loss: Tensor, confusion: Tensor, examples: int) -> tuple[Tensor, Tensor]:

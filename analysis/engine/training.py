@@ -27,16 +27,27 @@ from analysis.engine.run import TRAIN_EXAMPLES, Run, batch_key
 from analysis.engine.stack import Stack
 from analysis.engine.torch_backend import IN_MEMORY, TorchBackend
 
-try:
-    from analysis.engine.numba_backend import NumbaBackend
-except ModuleNotFoundError:  # numba is optional: torch does all the work without it
-    NumbaBackend = None  # type: ignore[assignment, misc]
-except Exception as error:  # numba raises various errors, such as where it finds no folder for its cache
-    logging.getLogger(__name__).warning("numba cannot be used (%s): training by torch alone", error)
-    NumbaBackend = None  # type: ignore[assignment, misc]
-
 if TYPE_CHECKING:
     from analysis.data import Data
+
+log = logging.getLogger(__name__)
+
+
+def _do_without_numba(error: Exception) -> None:
+    """Have torch do all the work from now on; say why, unless numba is not installed."""
+    global NumbaBackend
+    NumbaBackend = None  # type: ignore[assignment, misc]
+    if not (isinstance(error, ModuleNotFoundError) and error.name == "numba"):
+        reason = next(iter(str(error).split("\n")), "")
+        log.warning("numba cannot be used (%s: %s): training by torch alone", type(error).__name__, reason)
+
+
+try:
+    from analysis.engine.numba_backend import NumbaBackend
+except (
+    Exception
+) as error:  # without numba, or where it finds no folder for its cache, torch does all the work
+    _do_without_numba(error)
 
 State: TypeAlias = dict[str, Any]
 
@@ -102,7 +113,7 @@ def train(
         ValueError: The runs cannot form one stack.
     """
     stack = Stack(runs, data, device, dtype)
-    backend = NumbaBackend(stack) if uses_numba(stack.run, device) else TorchBackend(stack)
+    backend = _backend(stack)
     evaluator, history = Evaluator(stack), History(device)
     stateful = {"backend": backend, "evaluator": evaluator, "history": history}
     update, seconds = 0, 0.0
@@ -136,6 +147,18 @@ def train(
     weights = stack.with_all_inputs(backend.as_torch().weights)
     frames = history.frames(len(runs), stack.updates)
     return [TrainingResult(frame, [layer[r] for layer in weights]) for r, frame in enumerate(frames)]
+
+
+def _backend(stack: Stack) -> TorchBackend | NumbaBackend:
+    """Return the stack's back end, compiled."""
+    if uses_numba(stack.run, stack.device):
+        try:
+            return NumbaBackend(stack)
+        except MemoryError:  # a smaller stack may fit
+            raise
+        except Exception as error:  # numba may fail to compile, to find threads, or to write its cache
+            _do_without_numba(error)
+    return TorchBackend(stack)
 
 
 def _due(run: Run, update: int, last: int) -> tuple[set[str], set[str]]:
@@ -195,5 +218,8 @@ def _stack_size(run: Run, data: Data, device: torch.device) -> int:
     labels_and_order = 24 * (len(data.train_labels) + len(data.test_labels))
     weights = 4 * num_parameters(run.sizes) * (6 + update_rule(run.optimizer).states)
     batch = 4 * (run.batch_size or 0) * 4 * sum(run.sizes)
-    activations = 12 * 4 * IN_MEMORY  # of a chunk
-    return max(1, int((0.8 * free - images - activations) / (labels_and_order + weights + batch)))
+    each, left = labels_and_order + weights + batch, 0.8 * free - images
+    # of a chunk, which holds IN_MEMORY activations or, where these are fewer, those of all examples
+    activations = 12 * 4 * IN_MEMORY
+    all_activations = 12 * 4 * len(data.train_labels) * sum(run.hidden)
+    return max(1, int((left - activations) / each), int(left / (each + all_activations)))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from analysis.campaign.keys import Program
 from analysis.data import Data
+from analysis.engine.run import Measure, Run
+from analysis.errors import DeviceError
 
 torch = pytest.importorskip("torch")
 
 from analysis.campaign import worker  # noqa: E402 (needs torch)
+from analysis.engine import training  # noqa: E402 (needs torch)
+from analysis.engine.stack import Stack  # noqa: E402 (needs torch)
 
 ROOT = Path(__file__).parents[2]
+RUN = Run(hidden=(300,), learning_rate=0.1, epochs=1, measures=(Measure(metrics=("train_loss",), every=1),))
 
 
 def test_the_package_is_the_whole_of_analysis() -> None:
@@ -39,6 +46,99 @@ def test_numbers_in_a_column_of_objects_become_numbers(small: Data) -> None:
     computer = worker.Worker(small, cpu, worker.current_environment(cpu))
     ((_, result),) = computer.compute({"key": program}, lambda done, total: None)
     assert result.rows["pixel"].dtype == "int64"
+
+
+# Devices
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A torch that finds two GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device.index}")
+
+
+def test_a_gpu_is_found_by_its_number(two_gpus: None) -> None:
+    assert worker.find_device("auto") == torch.device("cuda")
+    for name in ("cuda", "cuda:0", "cuda:1", "cpu"):
+        assert worker.find_device(name) == torch.device(name)
+    with pytest.raises(DeviceError, match=r"no cuda:2 device .* finds cuda, cuda:0, cuda:1, .*cpu"):
+        worker.find_device("cuda:2")
+
+
+def test_the_gpu_of_that_number_is_recorded(two_gpus: None) -> None:
+    environment = worker.current_environment(torch.device("cuda:1"))
+    assert (environment.device, environment.device_name) == ("cuda", "GPU 1")
+
+
+def test_the_gpu_of_that_number_is_waited_for(small: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    stack = Stack([RUN], small, torch.device("cpu"), torch.float32)
+    stack.device = torch.device("cuda:1")
+    stack.synchronize()
+    assert waited == [torch.device("cuda:1")]
+
+
+def test_hidden_gpus_are_said_to_be_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(DeviceError, match=r"no cuda device is available .*; CUDA_VISIBLE_DEVICES is ''"):
+        worker.find_device("cuda")
+    assert worker.find_device("auto").type != "cuda"
+
+
+def test_a_device_that_cannot_compute_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rand(*_: int, device: object) -> None:
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    monkeypatch.setattr(torch, "rand", rand)
+    with pytest.raises(DeviceError, match=r"cuda:1 cannot compute .no kernel image .*--device"):
+        worker.measure_speed(torch.device("cuda:1"))
+
+
+GIGABYTE = 2**30
+
+
+def stack_sizes(free: int, data: Data, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the sizes of the stacks of 100 runs on a GPU with that much free memory."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 80 * GIGABYTE))
+    runs = [dataclasses.replace(RUN, seed=seed) for seed in range(100)]
+    return [len(stack) for stack in training.form_stacks(runs, data, torch.device("cuda:1"))]
+
+
+def test_stacks_fit_into_the_free_memory_of_a_gpu(small: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert stack_sizes(80 * GIGABYTE, small, monkeypatch) == [100]
+    some = stack_sizes(GIGABYTE, small, monkeypatch)
+    assert 1 < max(some) < 100
+    assert sum(some) == 100
+    assert stack_sizes(2**20, small, monkeypatch) == [1] * 100
+
+
+@pytest.mark.parametrize("fitting", [0, 1, 2])
+def test_a_stack_too_large_for_the_device_is_divided(
+    small: Data, monkeypatch: pytest.MonkeyPatch, fitting: int
+) -> None:
+    """A run that does not fit alone is reported."""
+    train = training.train
+
+    def in_little_memory(runs: list[Run], *arguments: Any, **options: Any) -> Any:
+        if len(runs) > fitting:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return train(runs, *arguments, **options)
+
+    monkeypatch.setattr(training, "train", in_little_memory)
+    cpu = torch.device("cpu")
+    computer = worker.Worker(small, cpu, worker.current_environment(cpu))
+    stack = {str(seed): dataclasses.replace(RUN, seed=seed) for seed in range(5)}
+    outcomes = dict(computer.compute(stack, lambda done, total: None))
+    assert outcomes.keys() == stack.keys()
+    for outcome in outcomes.values():
+        if fitting:
+            assert outcome.provenance.stack <= fitting
+        else:
+            assert outcome.startswith("OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
 # The commit

@@ -162,6 +162,88 @@ def test_work_counts_three_products_per_weight():
     assert estimate_flops(run) == pytest.approx(2 * 60_000 * 3 * 2 * 235_200, rel=0.35)
 
 
+@pytest.fixture
+def no_compiler(monkeypatch):
+    """numba that fails when it is used."""
+
+    def fail(stack):
+        raise OSError(28, "No space left on device\nwhile writing the cache")
+
+    monkeypatch.setattr(training, "NumbaBackend", fail)
+
+
+def test_where_numba_fails_torch_does_the_work(small, no_compiler, caplog):
+    (result,) = train([RUN], small, CPU, dtype=torch.float64)
+    assert values(result) == pytest.approx(reference_losses(RUN), rel=1e-10)
+    train([RUN], small, CPU)
+    (line,) = caplog.messages
+    assert line.startswith("numba cannot be used (OSError: [Errno 28] No space left on device")
+    assert "\n" not in line
+
+
+def test_the_back_end_is_named_that_did_the_work(small, no_compiler):
+    run = replace(RUN, batch_size=32)
+    assert training.backend_name([run], CPU) == "numba on cpu"
+    train([run], small, CPU)
+    assert training.backend_name([run], CPU) == "torch on cpu"
+
+
+def test_too_little_memory_is_not_numbas_fault(small, monkeypatch):
+    def fail(stack):
+        raise MemoryError
+
+    monkeypatch.setattr(training, "NumbaBackend", fail)
+    with pytest.raises(MemoryError):
+        train([replace(RUN, batch_size=32)], small, CPU)
+    assert training.NumbaBackend is fail
+
+
+BROKEN = {
+    "not installed": "raise ModuleNotFoundError('no', name='numba')",
+    "too old for its numpy": "raise ImportError('Numba needs NumPy 2.0 or less')",
+    "without its compiler": "raise ModuleNotFoundError('no llvmlite', name='llvmlite')",
+    "crashing": "raise SystemError('initialization failed')",
+    "another package": "",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_numba_costs_a_line(tmp_path, name):
+    (tmp_path / "numba.py").write_text(BROKEN[name])
+    printed = train_elsewhere(PYTHONPATH=f"{tmp_path}{os.pathsep}{os.getcwd()}")
+    assert len(printed.splitlines()) == (0 if name == "not installed" else 1)
+    assert name == "not installed" or "training by torch alone" in printed
+
+
+@pytest.mark.parametrize("setting", [{"NUMBA_DISABLE_JIT": "1"}, {"NUMBA_THREADING_LAYER": "unheard of"}])
+def test_a_numba_that_cannot_compile_or_start_threads_costs_a_line(setting):
+    pytest.importorskip("numba")
+    (line,) = train_elsewhere(**setting).splitlines()
+    assert "training by torch alone" in line
+
+
+def train_elsewhere(**environment):
+    """Train a run in another process; return what it prints."""
+    code = """
+from dataclasses import replace
+from analysis.engine import training
+from tests.engine.reference import CPU, RUN
+from tests.helpers import digits
+run = replace(RUN, batch_size=32)
+training.train([run], digits.load(), CPU)
+assert training.backend_name([run], CPU) == "torch on cpu"
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 def test_importing_and_training_leave_torchs_threads_alone():
     code = """
 import torch
