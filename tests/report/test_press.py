@@ -765,10 +765,14 @@ def test_text_is_utf_8_in_a_locale_of_another_encoding(write_book: WriteBook, tm
     code = "import subprocess\nprint(open('words.txt').read(), subprocess.run(['cat', 'words.txt'], text=True))\n"
     project = write_book(
         {
-            "one.qmd": f"# η „Größe“ {{#sec-one}}\n\n`{{python}} '≤ é'`\n\n```{{python}}\n{code}```\n",
+            "größe.qmd": f"# η „Größe“ {{#sec-one}}\n\n`{{python}} '≤ é'`\n\n```{{python}}\n{code}```\n\n"
+            "![A caption](η.svg){#fig-η fig-alt='A dot'}\n",
             "words.txt": "ÿ η",
+            "η.svg": DOT,
         }
     )
+    settings = project / "_quarto.yml"
+    settings.write_text(settings.read_text().replace("one.qmd", "größe.qmd"))
     done = subprocess.run(
         [sys.executable, "-m", "report", "--engine", "press", "--project", str(project)],
         env=os.environ | {"LOCPATH": str(tmp_path), "LC_ALL": "de_DE.ISO-8859-1"},
@@ -777,8 +781,9 @@ def test_text_is_utf_8_in_a_locale_of_another_encoding(write_book: WriteBook, tm
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    main = page(project, "one.html").main
+    main = page(project, "größe.html").main
     assert words(main.h1) == "1 η „Größe“"
+    assert (project / "_book/η.svg").is_file()
     assert "≤ é" in words(main)
     assert main.select_one("pre.output").get_text().startswith("ÿ η")
 
