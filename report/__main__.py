@@ -17,7 +17,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from report.check import check, pdf_of, print_anything
+from report.check import check, pdf_of, run_in_utf8
 
 NAME = "_book"
 QUARTO = (1, 9)
@@ -33,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--project", type=Path, default=Path(), metavar="DIR", help="the book's folder (here)"
     )
     options = parser.parse_args(arguments)
-    print_anything()
+    if (code := run_in_utf8("report", arguments)) is not None:
+        return code
     project = options.project.resolve()
     if not project.is_dir():
         parser.error(f"--project {options.project}: no such folder")

@@ -6,8 +6,9 @@ Each failure is one line, `page: what`. Exit codes: 0 nothing is broken, 1 somet
 from __future__ import annotations
 
 import argparse
-import io
+import os
 import re
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -256,11 +257,17 @@ def _flat(text: str) -> str:
     )
 
 
-def print_anything() -> None:
-    """Escape what the terminal's encoding lacks instead of raising."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def run_in_utf8(module: str, arguments: list[str] | None) -> int | None:
+    """Run the command anew in Python's UTF-8 mode where the locale has another encoding, for the sake of file names.
+
+    Returns the exit code; None where the encoding is UTF-8 already.
+    """
+    if sys.getfilesystemencoding() == "utf-8":
+        return None
+    command = [sys.executable, "-m", module, *(sys.argv[1:] if arguments is None else arguments)]
+    places = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    utf8 = {"PYTHONUTF8": "1", "PYTHONPATH": os.pathsep.join(places)}
+    return subprocess.run(command, env=os.environ | utf8, check=False).returncode
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -268,7 +275,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m report.check", description="Checks a rendered book.")
     parser.add_argument("book", nargs="?", type=Path, default=Path("_book"), help="its folder (_book)")
     book = parser.parse_args(arguments).book
-    print_anything()
+    if (code := run_in_utf8("report.check", arguments)) is not None:
+        return code
     failures = check(book)
     for failure in failures:
         print(failure)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import base64
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -92,7 +91,7 @@ async def _run(book: Book, cells: list[Inline | Cell]) -> list[list[dict[str, An
 async def _execute(client: NotebookClient, cells: list[Inline | Cell]) -> None:
     """Run all cells of a notebook, whose first one is ours."""
     notebook = client.nb
-    async with client.async_setup_kernel(env=os.environ | {"PYTHONUTF8": "1"}):
+    async with client.async_setup_kernel():
         for index, cell in enumerate(notebook.cells):
             at = cells[max(index - 1, 0)]
             try:

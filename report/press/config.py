@@ -21,6 +21,9 @@ LAYOUT = "article"
 
 Schema = dict[str, Any]
 
+# What markdown would not leave as it stands: code, emphasis, mathematics, links, scripts.
+_MARKUP = re.compile(r"[`\\]|\*\S|(?<!\w)_\S|\$\S([^$]*\S)?\$(?!\d)|\]\(|\^\S+\^|~\S+~")
+
 # A value is a type, a tuple of allowed values, or a schema of its own. Keys marked with QUARTO say how Quarto's own
 # pages look; the offline renderer has its own look and passes them over.
 QUARTO = object()
@@ -295,6 +298,10 @@ def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
             raise refuse(CONFIG, 0, f"book: {key} is missing: the title block and the pages need it")
     if len(formats) != 2 or "html" not in formats:
         raise refuse(CONFIG, 0, f"format should name html and {LAYOUT}-typst: the book is a site and one PDF")
+    for key in ("title", "subtitle", "abstract"):
+        if _MARKUP.search(book.get(key, "")):
+            line = _line(_node(root, "book", key))
+            raise refuse(CONFIG, line, f"book: {key} has markup or mathematics: write plain words")
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", book["date"]):
         raise refuse(CONFIG, 0, f"book: date is {book['date']!r}: write it as YYYY-MM-DD")
     contents, appendices = tuple(_contents(project, root)), tuple(_appendices(project, root))

@@ -495,6 +495,7 @@ UNREADABLE = {
     "cell in tildes": ("one.qmd", "# One\n\n~~~\n```{python}\n```\n~~~\n", "one.qmd:4", "show it between ````"),
     "column widths": ("one.qmd", CELL + "#| tbl-colwidths: [1, -2]\n1\n```\n", "one.qmd:4", "columns' shares"),
     "language of the book": ("_quarto.yml", BOOK.format("one.qmd") + "lang: fr\n", "_quarto.yml:10", "lang is fr"),
+    "title": ("_quarto.yml", BOOK.format("one.qmd").replace(": T", ": On $x$"), "_quarto.yml:3", "plain words"),
     "outside": ("_quarto.yml", BOOK.format("sub/../../one.qmd"), "_quarto.yml:8", "is not in the project"),
     "chapter twice": ("_quarto.yml", BOOK.format("one.qmd\n    - ./one.qmd"), "_quarto.yml:7", "is listed twice"),
     "file name": ("_quarto.yml", BOOK.format("one?.qmd"), "_quarto.yml:8", "rename it"),
@@ -573,6 +574,10 @@ REFUSED = {
     "cell in code": ("# One\n\n  ~~~\n```{python}\n1\n```\n  ~~~\n", 4, "a cell within a code block"),
     "no caption": ("# One\n\n![](dot.svg){#fig-bare fig-alt=A}\n", 3, "without a caption"),
     "label in a sentence": ("# One\n\nAn ![image](dot.svg){#fig-in fig-alt=A}\n", 3, "within a sentence"),
+    "metadata": ("# One\n\n---\ntoc: false\n---\n", 4, "settings belong in _quarto.yml"),
+    "image title": ("# One\n\n![](dot.svg \"A title\"){fig-alt=A}\n", 3, "has a title"),
+    "table class": ("# One\n\n| a |\n|---|\n| 1 |\n\n: A {#tbl-striped .striped}\n", 7, "class 'striped'"),
+    "label of a heading": ("# One\n\n## Two {#fig-two}\n", 3, "names a heading"),
     "label of a link": ("# One\n\n[A](https://a.org){#fig-link}\n", 3, "names a link"),
     "label of words": ("# One\n\n[A]{#tbl-words}\n", 3, "names words"),
     "label of code": ("# One\n\n```{#lst-a .python}\nA\n```\n", 3, "names a code block"),
@@ -760,10 +765,14 @@ def test_text_is_utf_8_in_a_locale_of_another_encoding(write_book: WriteBook, tm
     code = "import subprocess\nprint(open('words.txt').read(), subprocess.run(['cat', 'words.txt'], text=True))\n"
     project = write_book(
         {
-            "one.qmd": f"# η „Größe“ {{#sec-one}}\n\n`{{python}} '≤ é'`\n\n```{{python}}\n{code}```\n",
+            "größe.qmd": f"# η „Größe“ {{#sec-one}}\n\n`{{python}} '≤ é'`\n\n```{{python}}\n{code}```\n\n"
+            "![A caption](η.svg){#fig-η fig-alt='A dot'}\n",
             "words.txt": "ÿ η",
+            "η.svg": DOT,
         }
     )
+    settings = project / "_quarto.yml"
+    settings.write_text(settings.read_text().replace("one.qmd", "größe.qmd"))
     done = subprocess.run(
         [sys.executable, "-m", "report", "--engine", "press", "--project", str(project)],
         env=os.environ | {"LOCPATH": str(tmp_path), "LC_ALL": "de_DE.ISO-8859-1"},
@@ -772,8 +781,9 @@ def test_text_is_utf_8_in_a_locale_of_another_encoding(write_book: WriteBook, tm
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    main = page(project, "one.html").main
+    main = page(project, "größe.html").main
     assert words(main.h1) == "1 η „Größe“"
+    assert (project / "_book/η.svg").is_file()
     assert "≤ é" in words(main)
     assert main.select_one("pre.output").get_text().startswith("ÿ η")
 

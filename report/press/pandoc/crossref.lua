@@ -118,6 +118,12 @@ local function only(attributes, allowed, what)
   end
 end
 
+local function classless(el, what)
+  for _, class in ipairs(el.classes) do
+    problem(class_tokens(class), what .. " of class '" .. class .. "', which would be lost: put it into a div of that class")
+  end
+end
+
 -- Classes of divs that Quarto gives a meaning of its own; any other class is the book's, for its style sheets.
 local RESERVED = {}
 for _, name in ipairs { "aside", "cell", "column", "columns", "figure", "fragment", "grid", "hidden", "incremental", "landscape",
@@ -221,7 +227,8 @@ local function image(img)
   local tokens = source_tokens(img.src)
   local nth = count(tokens[1])
   only(img.attributes, { ["fig-alt"] = true, width = true }, "image " .. img.src)
-  for _, class in ipairs(img.classes) do problem(class_tokens(class), "image " .. img.src .. " of class '" .. class .. "'") end
+  classless(img, "image " .. img.src)
+  if img.title ~= "" then problem(img.title, "image " .. img.src .. " has a title beside its words: take it out") end
   if img.identifier ~= "" then
     problem("#" .. img.identifier, "'" .. img.identifier .. "' labels an image without a caption or within a sentence: a figure is a paragraph of "
       .. "its own, ![Caption](file){#fig-… fig-alt=\"…\"}")
@@ -396,7 +403,7 @@ local inline_filter = {
     end
   end,
   Str = function(str)
-    if str.text:match("{#%a+%-") then
+    if str.text:match("{#%a") then
       problem(str.text, "label " .. str.text .. " belongs to nothing: the offline renderer knows it after an equation $$ … $$, "
         .. "an image, a table's caption or a heading")
     end
@@ -490,6 +497,7 @@ end
 local function tabular(tbl)
   local label, caption = tbl.identifier, pandoc.utils.blocks_to_inlines(tbl.caption.long)
   only(tbl.attributes, { ["tbl-colwidths"] = true, quarto = true }, "a table")
+  classless(tbl, "a table")
   column_widths(tbl, tbl.attributes["tbl-colwidths"], label)
   tbl.caption = pandoc.Caption {}
   tbl = container(tbl)
@@ -564,7 +572,7 @@ end
 local function float_div(div)
   local kind, label = kind_of(div.identifier), div.identifier
   only(div.attributes, { ["tbl-colwidths"] = true }, "figure or table " .. label)
-  for _, class in ipairs(div.classes) do problem(class_tokens(class), "figure or table " .. label .. " of class '" .. class .. "'") end
+  classless(div, "figure or table " .. label)
   local content = div.content:clone()
   local last = content:remove()
   local child, beside
@@ -596,6 +604,9 @@ local function figure(fig)
   local content = pandoc.Blocks { inlines(pandoc.Plain { img }) }
   return float("fig", label, content, pandoc.utils.blocks_to_inlines(fig.caption.long))
 end
+
+-- The name that a heading has when none is given.
+local function own_name(title) return pandoc.read("# " .. title, "markdown").blocks[1].identifier end
 
 local function header(h)
   local unnumbered = h.classes:includes "unnumbered"
@@ -634,6 +645,9 @@ local function header(h)
     for level = h.level + 1, 6 do chapter.sections[level] = nil end
     chapter.sections[h.level] = (chapter.sections[h.level] or 0) + 1
     text = (chapter.number or "?") .. "." .. table.concat(chapter.sections, ".", 2, h.level)
+  end
+  if labelled(h.identifier) and kind_of(h.identifier) ~= "sec" and h.identifier ~= own_name(title) then
+    problem("#" .. h.identifier, "'#" .. h.identifier .. "' names a heading: its label begins with sec-")
   end
   if kind_of(h.identifier) == "sec" then
     register(h.identifier, { text = text, title = title_words(h.content) })
@@ -862,6 +876,8 @@ function Pandoc(doc)
   end
   for index, div in ipairs(doc.blocks) do
     chapter = chapters[index]
+    local key = div.attributes.metadata
+    if key ~= "" then problem({ key .. ":", "% " }, "metadata ('" .. key .. "') in a chapter: settings belong in _quarto.yml") end
     div.content = blocks(div.content)
     div.attributes.title = chapter.title
     div.attributes.number = chapter.number

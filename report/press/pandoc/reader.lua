@@ -8,7 +8,7 @@ function Reader(sources)
     local doc = pandoc.read(source.text, "markdown")
     blocks:insert(pandoc.Div(doc.blocks, pandoc.Attr("", { "press-chapter" }, {
       file = chapter.file, folder = chapter.folder, kind = chapter.kind, part = chapter.part,
-      depth = tostring(chapter.depth),
+      depth = tostring(chapter.depth), metadata = next(doc.meta) or "",
     })))
   end
   return pandoc.Pandoc(blocks, pandoc.Meta(book.meta))
