@@ -214,8 +214,16 @@ FORGERIES: dict[str, tuple[Job, Forgery, str]] = {
     "before chaos": (RUNS["chaotic"], at("train_loss", 1, lambda v: v * 1.01), "train_loss"),
     "no divergence": (RUNS["diverged"], at("train_loss", 6, lambda v: 2.3), "train_loss"),
     "another run": (CALM, lambda rows: rows.assign(value=rows["value"][::-1].to_numpy()), "train_loss"),
-    "a missing row": (CALM, lambda rows: rows.drop(index=7), "cached values are not the"),
-    "a repeated row": (CALM, lambda rows: pd.concat([rows, rows.tail(1)]), "cached values are not the"),
+    "a missing row": (
+        CALM,
+        lambda rows: rows.drop(index=7).reset_index(drop=True),
+        "cached values are not the",
+    ),
+    "a repeated row": (
+        CALM,
+        lambda rows: pd.concat([rows, rows.tail(1)], ignore_index=True),
+        "cached values are not the",
+    ),
     "epochs": (CALM, lambda rows: rows.assign(epoch=rows["epoch"] * 2), "epochs do not match the updates"),
     "columns": (CALM, lambda rows: rows.assign(extra=1), "cached columns epoch, update"),
     "text": (CALM, lambda rows: rows.assign(value=rows["value"].astype(str)), "hold no numbers"),
