@@ -22,7 +22,7 @@ results: $(VENV)/train  ## compute missing and stale results; options: DEVICE=au
 audit: $(VENV)/train  ## recompute the first epochs of a few cached results and compare; option: SEED=N repeats a draw
 	$(PY) -m analysis.audit --epochs 2 $(if $(SEED),--seed $(SEED))
 
-bench: $(VENV)/test  ## compare the speed of the engine and plain PyTorch; option: JSON=FILE
+bench: $(VENV)/test  ## compare the speed of the engine with plain PyTorch and, where it is installed, JAX; option: JSON=FILE
 	$(PY) -m tests.benchmarks.engine $(if $(JSON),--json $(JSON))
 
 mutants: $(VENV)/test  ## check that the tests detect deliberate mistakes in the code; takes minutes

@@ -1,15 +1,17 @@
-"""The engine against plain PyTorch: `python -m tests.benchmarks.engine [--json FILE]`.
+"""The engine against plain PyTorch and JAX: `python -m tests.benchmarks.engine [--json FILE]`.
 
 A model-step is one update of one network; a stack of R runs makes R of them at once.
-The peer is what one would write: nn.Sequential, torch.optim and autograd, one network at a time, minibatches from
-DataLoader(TensorDataset(...)).
-Peer and engine take turns in the same process; figures are medians over the turns.
-Warm-up (loading, compiling, the first epoch) is not timed on either side.
+The first peer is what one would write: nn.Sequential, torch.optim and autograd, one network at a time, minibatches from
+DataLoader(TensorDataset(...)). The second, `jax_peer`, trains the whole stack as the engine does; it is left out where
+JAX is missing.
+Peers and engine take turns in the same process; figures are medians over the turns.
+Warm-up (loading, compiling, the first epoch) is not timed on any side.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -25,6 +27,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded, as in `run_all.load_torch`
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -178,10 +181,20 @@ def timed(function: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+def sides() -> dict[str, Callable[[Work, Data], float]]:
+    """Return the functions that are compared, by name; importing JAX may fail in several ways."""
+    found = {"plain": plain_step, "engine": engine_step}
+    with contextlib.suppress(Exception):
+        from tests.benchmarks.jax_peer import jax_step
+
+        found["jax"] = jax_step
+    return found
+
+
 def peak_memory(side: str, index: int) -> float:
     """Return the peak memory, in MB, of a process that does one piece of work on one side."""
     work, data = WORKS[index], mnist.load()
-    {"plain": plain_step, "engine": engine_step}[side](work, data)
+    sides()[side](work, data)
     kilo = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo / 1e6
 
@@ -194,8 +207,11 @@ def in_own_process(side: str, index: int) -> float:
 
 def compare() -> list[dict[str, object]]:
     """Return one row per piece of work."""
+    compared = sides()
+    if "jax" not in compared:
+        print("JAX cannot be imported and is left out: pip install '.[bench]'\n")
     # first, while this process is small: a child's peak begins with its parent's
-    memory = [[in_own_process(side, index) for side in ("plain", "engine")] for index in range(len(WORKS))]
+    memory = [{side: in_own_process(side, index) for side in compared} for index in range(len(WORKS))]
     data = mnist.load()
     for work in WORKS:  # compiles, fills caches
         engine_step(replace(work, run=replace(work.run, epochs=2, train_examples=1_000), runs=2), data)
@@ -204,25 +220,25 @@ def compare() -> list[dict[str, object]]:
     for _ in range(TURNS):
         ceilings.append((sgemm(), bandwidth()))
         for work in WORKS:
-            seconds.setdefault((work.name, "plain"), []).append(plain_step(work, data))
-            seconds.setdefault((work.name, "engine"), []).append(engine_step(work, data))
+            for side, step in compared.items():
+                seconds.setdefault((work.name, side), []).append(step(work, data))
     flops, bytes_per_second = (statistics.median(column) for column in zip(*ceilings, strict=True))
     print(
         f"{torch.get_num_threads()} threads, sgemm {flops / 1e9:.0f} GFLOP/s, copy {bytes_per_second / 1e9:.1f} GB/s\n"
     )
     rows: list[dict[str, object]] = []
-    for work, (plain_memory, engine_memory) in zip(WORKS, memory, strict=True):
-        peer, ours = (statistics.median(seconds[work.name, side]) for side in ("plain", "engine"))
+    for work, peaks in zip(WORKS, memory, strict=True):
+        medians = {side: statistics.median(seconds[work.name, side]) for side in compared}
+        ours = medians["engine"]
         rows.append(
             {
                 "work": work.name,
                 "backend": backend_name(work.stack, CPU),
-                "plain_ms": 1e3 * peer,
-                "engine_ms": 1e3 * ours,
-                "ratio": peer / ours,
+                **{f"{side}_ms": 1e3 * each for side, each in medians.items()},
+                "ratio": medians["plain"] / ours,
+                **({"jax_ratio": medians["jax"] / ours} if "jax" in medians else {}),
                 "of_sgemm": operations(work, data) / ours / flops,
-                "plain_mb": plain_memory,
-                "engine_mb": engine_memory,
+                **{f"{side}_mb": each for side, each in peaks.items()},
             }
         )
     return rows
@@ -267,15 +283,11 @@ def main() -> None:
     compared = compare()
     if file is not None:
         file.write_text(json.dumps(compared, indent=1) + "\n")
+    table = pd.DataFrame(compared).set_index("work").rename(columns=lambda name: name.replace("_", " "))
+    print(table.to_string(float_format="{:.3g}".format))
     print(
-        f"{'work':56} {'plain ms':>9} {'engine ms':>9} {'ratio':>6} {'of sgemm':>8} {'MB':>6} {'plain':>6}  back end"
+        "\nms per model-step; ratio: of a peer to the engine; mb: peak memory of a process that does only this"
     )
-    for row in compared:
-        print(
-            "{work:56} {plain_ms:9.3f} {engine_ms:9.3f} {ratio:6.1f} {of_sgemm:8.0%} {engine_mb:6.0f} {plain_mb:6.0f}"
-            "  {backend}".format(**row)
-        )
-    print("\nms per model-step; MB: peak memory of a process that does only this")
     print("\ntime of one update of the whole stack grows as (size) to the power of the slope")
     for row in growth():
         print(f"\n{row['growth']}: slope {row['slope']:.2f}")
