@@ -71,7 +71,7 @@ def rows() -> pd.DataFrame:
 
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("_quarto.yml", "index.qmd", "report", "analysis", "cache", "_extensions")
+NEEDED = ("_quarto.yml", "index.qmd", "report", "analysis", "cache", "_extensions", "404.html")
 HEAVY = ("torch", "torchvision", "numba")
 
 

@@ -32,6 +32,9 @@ HTML: Schema = {
     "fig-format": ("svg",),
     "code-fold": bool,
     "code-summary": str,
+    "code-copy": (True,),
+    "grid": QUARTO,
+    "highlight-style": QUARTO,
     "theme": QUARTO,
     "respect-user-color-scheme": (True,),
     "css": FILES,
@@ -58,13 +61,16 @@ SCHEMA: Schema = {
         "author": str,
         "date": str,
         "abstract": str,
-        "description": QUARTO,
+        "description": str,
+        "favicon": str,
+        "open-graph": (True,),
         "output-file": str,
         "chapters": list,
         "appendices": list,
         "downloads": (["pdf"],),
     },
     "bibliography": str,
+    "filters": FILES,
     "lang": str,
     "format": {"html": HTML, "typst": PDF, f"{LAYOUT}-typst": PDF},
     "execute": {"echo": bool, "warning": bool},
@@ -90,12 +96,15 @@ class Book:
     author: str
     date: str
     abstract: str
+    description: str
+    favicon: str  # a file of the project, or nothing
     lang: str
     contents: tuple[str | Part, ...]  # chapters and parts in reading order, without the appendices
     appendices: tuple[str, ...]
     stem: str  # name of the PDF, without its ending
     download: bool
     bibliography: str | None
+    filters: tuple[str, ...]  # the book's own, in Lua
     resources: tuple[str, ...]
     css: tuple[str, ...]
     header: tuple[str, ...]  # HTML files for the end of every page's head
@@ -287,6 +296,8 @@ def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
         author=book["author"],
         date=book["date"],
         abstract=book.get("abstract", ""),
+        description=book.get("description", ""),
+        favicon=next(iter(_files(project, root, book, "favicon")), ""),
         lang=raw.get("lang", "en"),
         contents=contents,
         appendices=appendices,
@@ -295,6 +306,7 @@ def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
         ),  # as Quarto names it
         download=bool(book.get("downloads")),
         bibliography=bibliography,
+        filters=_files(project, root, raw, "filters"),
         resources=tuple(raw.get("project", {}).get("resources") or ()),
         css=_files(project, root, html, "css"),
         header=_files(project, root, html, "include-in-header"),

@@ -157,7 +157,7 @@ end
 local function image(img)
   local token = "](" .. img.src
   local nth = count(token)
-  only(img.attributes, { ["fig-alt"] = true, width = true }, "image " .. img.src)
+  only(img.attributes, { ["fig-alt"] = true, width = true, height = html, loading = html }, "image " .. img.src)
   if img.src:match("^%a[%w+.-]+:") then
     problem(token, "image " .. img.src .. " is not a file of the project: the book asks no other host", nth)
     return img
@@ -174,15 +174,20 @@ local function image(img)
   end
   assets[path] = true
   local width = img.attributes.width
-  if width and not width:match("^%d+%.?%d*%%$") then
+  -- A filter of the book gives the site's images their size in pixels.
+  local height, loading = img.attributes.height, img.attributes.loading
+  local in_pixels = html and height and (width .. height):match("^%d+$")
+  if width and not in_pixels and not width:match("^%d+%.?%d*%%$") then
     problem(token, "image width " .. width .. ": give it in per cent of the line", nth)
   end
   if html then
-    local style = width and (' style="width: ' .. width .. '"') or ""
+    local size = width and (' style="width: ' .. width .. '"') or ""
+    if in_pixels then size = ' width="' .. width .. '" height="' .. height .. '"' end
+    if loading then size = size .. ' loading="' .. html_text(loading) .. '"' end
     local src = html_text(img.src)
     -- A tap on a phone opens the figure by itself, to be enlarged.
     return raw_inline('<a class="figure" href="' .. src .. '"><img src="' .. src .. '" alt="' .. html_text(alt) .. '"'
-      .. style .. "></a>")
+      .. size .. "></a>")
   end
   local size = width and (", width: " .. width) or ""
   local root = pandoc.path.make_relative(place, book.project)
