@@ -57,7 +57,7 @@ COLUMNS = {
 """What the columns hold, in the order of the guide."""
 
 METRICS_OF_PROGRAMS = {
-    "squared_error": "mean squared error of the outputs, over examples, training sets and seeds",
+    "squared_error": "mean squared error of the outputs, over examples and training sets",
     "bias2": "its part due to the mean output: bias²",
     "variance": "its part due to the spread of the outputs: variance",
 }
@@ -76,11 +76,6 @@ def tables(name: str) -> dict[str, bytes]:
     }
 
 
-def columns(table: bytes) -> list[str]:
-    """Return the names of the columns of a CSV."""
-    return table.partition(b"\n")[0].decode().strip().split(",")
-
-
 def metrics_guide() -> dict[str, str]:
     """Return what each metric is."""
     return METRICS | METRICS_OF_PROGRAMS
@@ -90,7 +85,7 @@ def guide() -> str:
     """Return the archive's README: which file holds what, and what the columns and metrics are."""
     lines = ["# Results of the report “Two assignments on MNIST”", ""]
     lines += [
-        "One row is one measurement of one run. The licence is in LICENSE, how to cite in CITATION.cff.",
+        "In the files of runs, one row is one measurement. The licence is in LICENSE, how to cite in CITATION.cff.",
         "",
     ]
     lines += ["## Files", ""]

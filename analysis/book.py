@@ -72,9 +72,7 @@ class Page:
     def _show(self, exhibit: Exhibit) -> None:
         drawn = [_print_content(label, content) for label, content in exhibit.contents().items()]
         lines = [provenance_line(name) for name in exhibit.results]
-        links = [
-            explorer.link("Explore these runs", name) for name in exhibit.results if explorer.metrics(name)
-        ]
+        links = [explorer.link(name) for name in exhibit.results if explorer.metrics(name)]
         _print_details([*drawn, *lines, *links], exhibit.make)
         if not self._traced.issuperset(exhibit.results):  # the PDF has it once a page
             _print_for("typst", f"::: {{.provenance}}\n{' '.join(lines)}\n:::")
@@ -192,6 +190,14 @@ def provenance_line(name: str) -> str:
     )
 
 
+def stored_precision() -> Markdown:
+    """Say how exactly the explorer's scripts hold the values."""
+    return Markdown(
+        f"Losses and norms are stored to within one part in {2 * explorer.RELATIVE_STEPS:,}, accuracies and cosines to "
+        f"within 1/{2 * explorer.LINEAR_STEPS:,}."
+    )
+
+
 def show_curves() -> None:
     """Print the list of the explorer's scripts, which it reads as well, and write them."""
     items = []
@@ -244,7 +250,8 @@ def cited() -> Markdown:
 def show_bibtex() -> None:
     """Print the entry for bibliographies, with a file of it."""
     entry = citation.bibtex(citation.read())
-    print(f"```bibtex\n{entry}```\n\n{_ship('mnist-report.bib', entry.encode())}\n")
+    print(f"```bibtex\n{entry}```\n")
+    _print_for("html", _ship("mnist-report.bib", entry.encode()))
 
 
 def listing(path: str, step: int | None = None) -> None:

@@ -32,11 +32,11 @@ from analysis.campaign.store import CacheMiss, Store
 from analysis.data import MNIST_DIGEST
 from analysis.errors import AnalysisError, ResultsError, ignore_broken_pipe
 from analysis.files import write_atomically
-from analysis.findings import Finding, Load, Statement, Verdict, evaluate, of_kind
+from analysis.findings import Finding, Load, Statement, Verdict, evaluate, of_kind, without_each_seed
 from analysis.formatting import format_count, join_english
 from analysis.question import PRESETS, Question
 from analysis.questions import QUESTIONS
-from analysis.results import Results, SingleSeedError, load
+from analysis.results import Results, load
 from analysis.statistics import LEVEL
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -326,20 +326,10 @@ def half_widths(claim: Finding | Statement, results: Load, stated: list[Number])
 
 def _jackknife(claim: Finding | Statement, results: Load, count: int) -> list[float]:
     """Return half widths of the numbers in a claim's sentence, from the sentences with each seed left out."""
-    found = [results(name) for name in claim.results]
-    seeds = sorted({seed for each in found for seed in each.seeds})
-    try:
-        values = [
-            [
-                number.value
-                for number in numbers(claim.evidence(*(each.without_seed(seed) for each in found)).sentence)
-            ]
-            for seed in seeds
-        ]
-    except SingleSeedError:
-        return [0.0] * count
+    verdicts = without_each_seed(claim, results)
+    values = [[number.value for number in numbers(verdict.sentence)] for verdict in verdicts]
     n = len(values)
-    if n < 2 or any(len(each) != count for each in values):  # a sentence of other words
+    if not n or any(len(each) != count for each in values):  # a sentence of other words
         return [0.0] * count
     errors = np.std(values, axis=0) * np.sqrt(n - 1)
     return [float(error) for error in errors * stats.t.ppf((1 + LEVEL) / 2, n - 1)]

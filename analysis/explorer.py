@@ -2,7 +2,8 @@
 
 A script calls `receiveCurves` with its file's name and one object:
 
-- `about`: what was measured; `linear` and `steps`: see `encode`; `index`: where a run has several curves, of what;
+- `about`: what was measured; `linear`, `steps` and `unit`: see `encode`;
+- `index`: where a run has several curves, of what;
 - `parameters`: in what the experiment's settings differ, each with `name`, `label` and its `values`,
   sorted, with the `words` for those that are names;
 - `times`: when it was measured; each is the differences of the updates, every how many of these a time in seconds
@@ -15,12 +16,9 @@ No value is left out: spikes are what many of these curves are about.
 
 from __future__ import annotations
 
-import html
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -64,27 +62,9 @@ def explored() -> dict[Question, list[str]]:
     return {question: found for question in QUESTIONS if (found := metrics(question.name))}
 
 
-def link(words: str, experiment: str, page: str = "explorer.html", **state: str | Sequence[str]) -> str:
-    """Return Markdown of a link into the explorer, for the site alone.
-
-    Args:
-        words: Of the link.
-        experiment: What the explorer opens.
-        page: The explorer's address from the page; "report/explorer.html" on the first page.
-        state: What else is chosen, as the explorer's address has it: metric="train_loss", xlog="1",
-            run="learning_rate:2", pin=("learning_rate:0.5", "learning_rate:8").
-
-    Raises:
-        ValueError: The experiment has no curves of the metric.
-    """
-    known = metrics(experiment)
-    metric = state.get("metric", "train_loss")
-    if metric not in known:
-        raise ValueError(
-            f"{experiment} has no curves of {metric}: choose from {', '.join(known) or 'nothing'}"
-        )
-    query = urlencode({"experiment": experiment, **state}, doseq=True, safe=":,")
-    tag = f'<a href="{html.escape(f"{page}?{query}")}">{html.escape(words)}</a>'
+def link(experiment: str) -> str:
+    """Return Markdown of a link to an experiment in the explorer, for the site alone."""
+    tag = f'<a href="explorer.html?experiment={experiment}">Explore these runs</a>'
     return f'[`{tag}`{{=html}}]{{.content-visible when-format="html"}}'
 
 
@@ -127,6 +107,7 @@ def describe(question: Question, metric: str) -> dict[str, Any]:
         "about": METRICS[metric].partition("; index")[0],
         "linear": metric in LINEAR,
         "steps": LINEAR_STEPS if metric in LINEAR else RELATIVE_STEPS,
+        "unit": 1 if metric in LINEAR else NEXT_TO_ZERO,
         "parameters": [
             {
                 "name": name,
@@ -145,20 +126,15 @@ def describe(question: Question, metric: str) -> dict[str, Any]:
 
 
 def encode(values: Numbers, linear: bool) -> list[int | None]:
-    """Return values as differences of whole steps, null where a value is not finite."""
+    """Return values as differences of whole steps, None where a value is not finite.
+
+    A sum s of differences stands for s / steps · unit if the metric is linear, else for sinh(s / steps) · unit.
+    """
     finite = np.isfinite(values)
     known = values[finite]
     steps = known * LINEAR_STEPS if linear else np.arcsinh(known / NEXT_TO_ZERO) * RELATIVE_STEPS
     differences = iter(_differences(np.round(steps)))
     return [next(differences) if each else None for each in finite]
-
-
-def decode(differences: list[int | None], linear: bool) -> Numbers:
-    """Return the values, to within half a step; the explorer decodes them in the same way."""
-    known = np.array([each is not None for each in differences])
-    steps = np.cumsum([each or 0 for each in differences])
-    values = steps / LINEAR_STEPS if linear else np.sinh(steps / RELATIVE_STEPS) * NEXT_TO_ZERO
-    return np.where(known, values, np.nan)
 
 
 @dataclass(frozen=True)
@@ -220,7 +196,7 @@ def _sorted(column: pd.Series[Any]) -> list[Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return the value as JSON has it: batch sizes of tables with runs on all examples are floats."""
+    """Return the value as JSON has it; in a column with gaps, pandas has floats for integers."""
     if isinstance(value, str | bool):
         return value
     if value is None or pd.isna(value):

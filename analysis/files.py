@@ -28,9 +28,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    with contextlib.suppress(
-        OSError
-    ):  # the file is there, whether or not the file system can do this for a folder
+    # The file is there, whether or not the file system can do this for a folder.
+    with contextlib.suppress(OSError):
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # makes the new name durable as well

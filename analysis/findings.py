@@ -123,15 +123,18 @@ def seed_support(claim: Finding, load: Load = cached) -> tuple[int, int] | None:
     Returns:
         In how many cases it is supported, and the number of seeds; None for results of a single seed or of none.
     """
+    verdicts = without_each_seed(claim, load)
+    return (sum(verdict.supported for verdict in verdicts), len(verdicts)) if verdicts else None
+
+
+def without_each_seed(claim: Finding | Statement, load: Load = cached) -> list[Verdict]:
+    """Evaluate a finding or statement again with each seed left out; nothing for results of one seed or of none."""
     found = [load(name) for name in claim.results]
     seeds = sorted({seed for each in found for seed in each.seeds})
     if len(seeds) < 2:
-        return None
-    supported = 0
-    for seed in seeds:
-        try:
-            without = {each.name: each.without_seed(seed) for each in found}
-        except SingleSeedError:
-            return None
-        supported += evaluate(claim, without.__getitem__).supported
-    return supported, len(seeds)
+        return []
+    try:
+        kept = [{each.name: each.without_seed(seed) for each in found} for seed in seeds]
+    except SingleSeedError:
+        return []
+    return [evaluate(claim, results.__getitem__) for results in kept]

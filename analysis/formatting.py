@@ -107,7 +107,7 @@ def format_scientific(value: float) -> str:
 
 def format_rate(rate: float) -> str:
     """Return a learning rate: 0.003, but $3 \\cdot 10^{-6}$."""
-    digits, _, exponent = f"{rate:g}".partition("e")
+    digits, _, exponent = f"{rate:.3g}".partition("e")
     if not exponent:
         return digits
     times = "" if digits == "1" else f"{digits} \\cdot "

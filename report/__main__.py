@@ -46,9 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         engine = "quarto" if version >= QUARTO else "press"
     try:
         remove_leftovers(project)
-        before = uncommitted(project)
         failed = with_quarto(project) if engine == "quarto" else with_press(project)
-        failed += [f"{file}: the render changed it" for file in sorted(uncommitted(project) - before)]
     except OSError as error:
         failed = [f"{error.filename or project}: {error.strerror}"]
     for line in failed:
@@ -71,21 +69,31 @@ def quarto_version() -> tuple[int, ...]:
 
 
 def remove_leftovers(project: Path) -> None:
-    """Removes what an interrupted render of Quarto leaves beside the chapters; it moves them to the book at its end."""
-    shutil.rmtree(project / "site_libs", ignore_errors=True)
+    """Remove what an interrupted render of Quarto leaves beside the chapters, but nothing that git tracks."""
+    leftovers = [project / "site_libs"]
     for chapter in (*project.glob("*.qmd"), *project.glob("report/*.qmd")):
-        for suffix in (".html", ".typ", ".quarto_ipynb"):
-            chapter.with_suffix(suffix).unlink(missing_ok=True)
-        shutil.rmtree(chapter.with_name(f"{chapter.stem}_files"), ignore_errors=True)
+        leftovers += [chapter.with_suffix(suffix) for suffix in (".html", ".typ", ".quarto_ipynb")]
+        leftovers.append(chapter.with_name(f"{chapter.stem}_files"))
+    for leftover in leftovers:
+        if leftover.is_dir() and not git(project, "ls-files", "--", str(leftover)):
+            shutil.rmtree(leftover, ignore_errors=True)
+        elif leftover.is_file() and not git(project, "ls-files", "--", str(leftover)):
+            leftover.unlink()
 
 
 def uncommitted(project: Path) -> set[str]:
-    """The files that differ from the last commit, without ignored ones; none where the project is no repository."""
-    command = ["git", "-C", str(project), "status", "--porcelain", "--untracked-files=all"]
-    if not (project / ".git").exists() or not shutil.which("git"):
-        return set()
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    return {line[3:] for line in told.stdout.splitlines()}
+    """Return the files that differ from the last commit, without ignored ones."""
+    return {line[3:] for line in git(project, "status", "--porcelain", "--untracked-files=all", "--", ".")}
+
+
+def git(project: Path, *arguments: str) -> list[str]:
+    """Return the lines that git prints; none where it is missing or the project is no repository."""
+    program = shutil.which("git")
+    if not program:
+        return []
+    command = [program, "-c", "core.quotePath=false", "-C", str(project), *arguments]
+    told = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+    return told.stdout.splitlines() if told.returncode == 0 else []
 
 
 def with_press(project: Path) -> list[str]:
@@ -106,8 +114,8 @@ def with_press(project: Path) -> list[str]:
 
 
 def with_quarto(project: Path) -> list[str]:
-    """Lets Quarto render in place; when it fails, the last book is put back."""
-    book = project / NAME
+    """Let Quarto render in place; when it fails, put the last book back."""
+    book, before = project / NAME, uncommitted(project)
     with tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir=project) as place:
         last = Path(place) / "last"
         if book.is_dir():
@@ -123,11 +131,12 @@ def with_quarto(project: Path) -> list[str]:
                     last.rename(book)
     if not whole:
         return [f"quarto render failed (exit code {done.returncode}): its messages are above"]
-    return [str(failure) for failure in check(book)]
+    changed = [f"{file}: the render changed it" for file in sorted(uncommitted(project) - before)]
+    return changed + [str(failure) for failure in check(book)]
 
 
 def replace(book: Path, new: Path, place: Path) -> None:
-    """Puts the new book where the last one is; both are whole at any moment, and of two at once the later one stays."""
+    """Put the new book where the last one is; both are whole at any moment, and of two at once the later one stays."""
     for attempt in itertools.count():
         try:
             new.rename(book)

@@ -186,12 +186,8 @@ class Store:
         Raises:
             StoreError: The cache cannot be written.
         """
-        acquired = {
-            name: int(name[:15], 16) for name in keys
-        }  # a byte for each, far beyond the end of the file
-        for name, offset in list(acquired.items()):
-            if not self._lock(offset):
-                del acquired[name]
+        offsets = {name: int(name[:15], 16) for name in keys}  # a byte each, far beyond the end of the file
+        acquired = {name: offset for name, offset in offsets.items() if self._lock(offset)}
         try:
             yield set(acquired)
         finally:
@@ -339,12 +335,9 @@ def _parse_rows(raw: bytes) -> pd.DataFrame:
         raise ValueError(f"its rows take {size:,} bytes, a result's at most {_MAX_DECODED:,}")
     if any("DELTA_BYTE_ARRAY" in group.column(i).encodings for group in groups for i in range(len(schema))):
         raise ValueError("its strings are encoded as differences, which may take any size")
-    if (
-        strings and length * size > _MAX_DECODED
-    ):  # the longest string, repeated in every row, may take too much
-        _check_lengths(
-            parquet.ParquetFile(pa.BufferReader(raw), metadata=footer, read_dictionary=strings), strings
-        )
+    if strings and length * size > _MAX_DECODED:  # the longest string may stand in every row
+        repeated = parquet.ParquetFile(pa.BufferReader(raw), metadata=footer, read_dictionary=strings)
+        _check_lengths(repeated, strings)
     return file.read(use_threads=False).replace_schema_metadata(None).to_pandas()
 
 

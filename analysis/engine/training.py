@@ -38,15 +38,13 @@ def _do_without_numba(error: Exception) -> None:
     global NumbaBackend
     NumbaBackend = None  # type: ignore[assignment, misc]
     if not (isinstance(error, ModuleNotFoundError) and error.name == "numba"):
-        reason = next(iter(str(error).split("\n")), "")
+        reason = str(error).partition("\n")[0]
         log.warning("numba cannot be used (%s: %s): training by torch alone", type(error).__name__, reason)
 
 
 try:
     from analysis.engine.numba_backend import NumbaBackend
-except (
-    Exception
-) as error:  # without numba, or where it finds no folder for its cache, torch does all the work
+except Exception as error:  # it is not installed, or finds no folder for its cache
     _do_without_numba(error)
 
 State: TypeAlias = dict[str, Any]

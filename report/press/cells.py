@@ -137,9 +137,8 @@ def _inline(piece: Inline, outputs: list[dict[str, Any]]) -> str:
     if re.match(r"""^(['"]).*\1$""", plain, re.DOTALL):
         with suppress(SyntaxError, ValueError):  # an object that only looks like a string
             plain = str(ast.literal_eval(plain))
-    return re.sub(
-        r"([\\`*_{}\[\]()<>#|~$^@])", r"\\\1", _cleaned(plain)
-    )  # a plain string is words, not markdown
+    # A plain string is words, not markdown.
+    return re.sub(r"([\\`*_{}\[\]()<>#|~$^@])", r"\\\1", _cleaned(plain))
 
 
 def _mimes(data: dict[str, Any]) -> str:

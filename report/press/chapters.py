@@ -233,7 +233,7 @@ def _check_option(line: Line, key: str, value: object) -> None:
         )
     if key == "label" and not _LABEL.match(str(value)):
         raise refuse(line.file, line.number, f"label {value!r}: use letters, digits and hyphens")
-    if key == "tbl-colwidths" and not all(type(width) in (int, float) and width > 0 for width in value):  # type: ignore[attr-defined]
+    if isinstance(value, list) and any(type(width) not in (int, float) or width <= 0 for width in value):
         raise refuse(
             line.file, line.number, f"tbl-colwidths {value!r}: give the columns' shares, as in [70, 30]"
         )

@@ -3,7 +3,6 @@
 "use strict";
 
 const Curves = (() => {
-  const NEXT_TO_ZERO = 1e-12;
   const loaded = new Map();  // promises of decoded data, by address
   const waiting = new Map();  // what settles them, by file name
 
@@ -31,7 +30,7 @@ const Curves = (() => {
     const percent = metric.endsWith("accuracy");
     const value = data.linear
       ? (steps) => steps / data.steps * (percent ? 100 : 1)
-      : (steps) => Math.sinh(steps / data.steps) * NEXT_TO_ZERO;
+      : (steps) => Math.sinh(steps / data.steps) * data.unit;
     const parameters = [...data.parameters];
     if (data.index) {
       const indices = [...new Set(data.curves.map((curve) => curve[1]))].sort((a, b) => a - b);

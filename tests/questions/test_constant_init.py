@@ -13,6 +13,7 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, consta
 CONTRADICTIONS = {
     "units_stay_identical": constant(1, "unit_distance"),
     "zero_moves_the_bias_only": constant(1, "gradient_norm"),
+    "small_steps_learn_nothing": constant(1.5, "train_loss"),
     "ones_are_saturated": constant(0.2, "mean_slope"),
 }
 REVERSALS = {"nothing_is_learnt_from_zero": constant(0.1, "test_accuracy")}

@@ -909,6 +909,29 @@ def test_what_an_interrupted_quarto_left_is_removed(
     assert left == {"_book", "_quarto.yml", "index.qmd", "one.qmd", "dot.svg", "notes.html", "bin"}
 
 
+def commit_all(project: Path) -> None:
+    """Make the project a repository with everything in it committed."""
+    for command in (
+        ["init", "--quiet"],
+        ["add", "."],
+        ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-qm", "A"],
+    ):
+        subprocess.run(["git", *command], cwd=project, check=True)
+
+
+def test_files_that_git_tracks_are_no_leftovers(
+    sample: Path, write_book: WriteBook, fake_quarto: Callable[[str, str], None]
+) -> None:
+    fake_quarto("1.9.37", f"cp -r {sample}/_book/. _book")
+    project = write_book({".gitignore": "_book\nbin\n", "one.typ": "mine", "site_libs/mine.js": ""})
+    commit_all(project)
+    (project / "one.html").touch()
+    assert main(["--project", str(project)]) == 0
+    assert (project / "one.typ").read_text() == "mine"
+    assert (project / "site_libs/mine.js").exists()
+    assert not (project / "one.html").exists()
+
+
 def test_a_render_that_changes_the_source_tree_fails(
     sample: Path,
     write_book: WriteBook,
@@ -917,12 +940,7 @@ def test_a_render_that_changes_the_source_tree_fails(
 ) -> None:
     fake_quarto("1.9.37", f"cp -r {sample}/_book/. _book; echo /.quarto/ >> .gitignore")
     project = write_book({".gitignore": "_book\nbin\n"})
-    for command in (
-        ["init", "--quiet"],
-        ["add", "."],
-        ["-c", "user.name=A", "-c", "user.email=a@b", "commit", "-qm", "A"],
-    ):
-        subprocess.run(["git", *command], cwd=project, check=True)
+    commit_all(project)
     assert main(["--project", str(project)]) == 1
     assert ".gitignore: the render changed it" in capsys.readouterr().err
 

@@ -181,8 +181,9 @@ def speed_and_end(found: Results) -> Picture:
     plotting.train_test_legend(losses)
     return Picture(
         figure,
-        f"Left: test accuracy along training at {count_words(len(SHOWN_RATES))} learning rates. Right: losses after "
-        "the last epoch over the learning rate; dots are the rates that were tried.",
+        "How fast and how far the learning rates lead. Left: test accuracy along training at "
+        f"{count_words(len(SHOWN_RATES))} of them. Right: losses after the last epoch over the learning rate; dots are "
+        "the rates that were tried.",
         "Left: curves that rise the earlier, the larger the rate, and at the largest go up and down. Right: two curves "
         "that fall with the rate and rise again at the largest ones.",
     )
