@@ -132,14 +132,6 @@ def escape_markdown(text: str) -> str:
 
 def plain_text(text: str) -> str:
     """Return Markdown of a table's cell as plain text: $3 \\cdot 10^{-6}$ is 3 · 10^-6."""
-    for mark, plain in (
-        ("\\cdot", "·"),
-        ("\\eta", "η"),
-        ("\\,", " "),
-        ("\N{NO-BREAK SPACE}", " "),
-        ("**", ""),
-        ("`", ""),
-        ("$", ""),
-    ):
+    for mark, plain in (("\\cdot", "·"), ("\\eta", "η"), ("\\,", " "), ("**", ""), ("`", ""), ("$", "")):
         text = text.replace(mark, plain)
     return re.sub(r"\[?-?@([\w-]+)\]?", r"\1", re.sub(r"\{([^{}]*)\}", r"\1", text))
