@@ -1,7 +1,7 @@
 """How the report's figures look: one style, one palette, and what several figures draw alike.
 
 A colour means the same thing in every figure, and every line that shares its axes with others is labelled where it
-ends.
+ends. Colours of lines have a contrast of 3 to the paper, those of text 4.5, on light pages and on dark ones.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import re
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.colors
 import matplotlib.lines
 import matplotlib.pyplot as plt
 import matplotlib.ticker
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -22,15 +24,16 @@ from matplotlib.figure import Figure
 
 from analysis.formatting import label
 
-# Okabe & Ito's colours, told apart by the colour-blind; train and test also differ in grey.
+# Okabe & Ito's colours, told apart by the colour-blind, the light ones darkened; train and test also differ in grey.
 TRAIN, TEST = "#0072b2", "#d55e00"
 INK, QUIET, FAINT = "#222222", "#6b6b6b", "#d9d9d9"
-GREEN, PINK, ORANGE = "#009e73", "#cc79a7", "#e69f00"
+GREEN, PINK, ORANGE = "#009e73", "#c86fa1", "#c07f00"
 TRAIN_TEST: dict[str, dict[str, Any]] = {
     "train": {"color": TRAIN},
     "test": {"color": TEST, "linestyle": (0, (4, 1.5))},
 }
-RATE_COLOURS = mpl.colormaps["viridis"]
+PAPER, DARK_PAPER, DARK_INK = "#ffffff", "#17191c", "#d9d7d2"  # the dark ones are the site's
+RATE_COLOURS = mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.66, 256)), "rates")
 # By name; what several figures show has one look. Others take the next free look of `line_style`.
 LINE_STYLES: dict[str, dict[str, Any]] = {
     "sgd": {"color": INK, "marker": "o"},
@@ -50,7 +53,7 @@ LINE_STYLES: dict[str, dict[str, Any]] = {
     "scaled_label_quadratic_identity": {"color": GREEN, "marker": "v"},
     "scaled_label_cross_entropy_sigmoid": {"color": TRAIN, "marker": "D"},
 }
-_FREE = ((GREEN, "v"), ("#56b4e9", "P"), ("#0072b2", "X"), ("#d55e00", "*"))
+_FREE = ((GREEN, "v"), ("#3a93c9", "P"), ("#0072b2", "X"), ("#d55e00", "*"))
 MARKER = 3.5  # size in points
 
 WIDTH = 6.3  # inches: the text width of the A4 page
@@ -140,7 +143,8 @@ def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
         place = axes.transData.transform((x, y))[1]
         lowest = max(place, lowest + height)
         offset = 4, (lowest - place) * 72 / figure.dpi
-        axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", color=colour, va="center")
+        readable = with_contrast(colour, PAPER, 4.5)
+        axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", color=readable, va="center")
 
 
 def plain_ticks(axis: Axis) -> None:
@@ -157,8 +161,42 @@ def train_test_legend(axes: Axes) -> None:
     )
 
 
+def contrast(first: Any, second: Any) -> float:
+    """Return the contrast of two colours as WCAG defines it, from 1 to 21."""
+    lights = []
+    for colour in (first, second):
+        channels = np.array(mpl.colors.to_rgb(colour))
+        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        lights.append(linear @ (0.2126, 0.7152, 0.0722) + 0.05)
+    return float(max(lights) / min(lights))
+
+
+def with_contrast(colour: Any, paper: str, least: float) -> str:
+    """Return the colour, mixed with black or white as far as its contrast to the paper needs."""
+    rgb, end = np.array(mpl.colors.to_rgb(colour)), 0.0 if contrast(paper, "white") < 2 else 1.0
+    mixed = (str(mpl.colors.to_hex(rgb + share * (end - rgb))) for share in np.linspace(0, 1, 51))
+    return next(each for each in mixed if contrast(each, paper) >= least)
+
+
+def dark_twin(colour: str) -> str:
+    """Return what stands on dark pages for a colour of light ones: greys between paper and ink, lighter colours."""
+    rgb = np.array(mpl.colors.to_rgb(colour))
+    if np.ptp(rgb) > 0.08:
+        return with_contrast(colour, DARK_PAPER, 4.5)
+    paper, ink = (np.array(mpl.colors.to_rgb(each)) for each in (DARK_PAPER, DARK_INK))
+    share = min(1.0, (1 - rgb.mean()) / (1 - np.mean(mpl.colors.to_rgb(INK))))
+    return str(mpl.colors.to_hex(paper + share * (ink - paper)))
+
+
+def _dark_rules(text: str) -> str:
+    """Return the style that recolours a figure where it is shown on a dark page; Typst and printers pass it over."""
+    found = sorted(set(re.findall(r"(fill|stroke): (#[0-9a-f]{6})", text)))
+    rules = [f'[style*="{key}: {colour}"]{{{key}:{dark_twin(colour)}!important}}' for key, colour in found]
+    return f"<style>@media (prefers-color-scheme:dark){{{''.join(rules)}}}</style>"
+
+
 def svg(figure: Figure) -> bytes:
-    """Return a figure as SVG, the same bytes for the same figure.
+    """Return a figure as SVG, the same bytes for the same figure, which recolours itself on dark pages.
 
     The last digits of where the layout puts axes vary: they are rounded. Matplotlib names clip paths and markers by
     hashes of such digits: here they are numbered.
@@ -174,7 +212,7 @@ def svg(figure: Figure) -> bytes:
     names = dict.fromkeys(re.findall(r'id="([a-zA-Z]*[0-9a-f]{10})"', text))
     for number, name in enumerate(names):
         text = text.replace(name, f"e{number}")
-    return text.encode()
+    return text.replace("<defs>", f"{_dark_rules(text)}\n <defs>", 1).encode()
 
 
 def loss_panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
@@ -72,3 +73,30 @@ def test_courses_are_a_line_for_every_value_from_the_first_epoch_on(
     assert len({line.get_color() for line in axes.lines}) == 3
     assert list(axes.lines[0].get_ydata()[:2]) == pytest.approx(shown)
     assert list(axes.lines[0].get_xdata()[:2]) == [1, 2]
+
+
+@pytest.mark.parametrize("style", [*plotting.LINE_STYLES.values(), *plotting.TRAIN_TEST.values()])
+def test_lines_stand_out_from_light_and_from_dark_paper(style: dict[str, object]) -> None:
+    assert plotting.contrast(style["color"], plotting.PAPER) >= 3
+    assert plotting.contrast(plotting.dark_twin(str(style["color"])), plotting.DARK_PAPER) >= 3
+
+
+def test_labels_of_lines_can_be_read(axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1])
+    plotting.label_ends(axes, [(1, 1.0, "light", "#ffe680"), (1, 0.5, "dark", plotting.INK)])
+    assert all(plotting.contrast(text.get_color(), plotting.PAPER) >= 4.5 for text in axes.texts)
+
+
+def test_a_figure_recolours_itself_on_dark_pages(axes: Axes) -> None:
+    axes.plot([0, 1], [0, 1], color=plotting.TEST)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    text = plotting.svg(figure).decode()
+    rules = dict(
+        re.findall(r'\[style\*="((?:fill|stroke): #[0-9a-f]{6})"\]\{[a-z]+:(#[0-9a-f]{6})!important\}', text)
+    )
+    assert rules["fill: #ffffff"] == plotting.DARK_PAPER, "the paper"
+    assert plotting.contrast(rules[f"stroke: {plotting.TEST}"], plotting.DARK_PAPER) >= 4.5
+    assert {f"{key}: {colour}" for key, colour in re.findall(r"(fill|stroke): (#[0-9a-f]{6})", text)} == set(
+        rules
+    )
