@@ -6,6 +6,8 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
   (or `typst`); the keys are listed in `config.py`.
 - Parts, `{part: "Title", chapters: [files]}` among the chapters: numbers go on through them; a part has no page, is a
   section of the sidebar, a line in the PDF's contents, and a heading above its first chapter's.
+- `filters`: Lua files of the project, run on each chapter before anything is numbered; `description`, `favicon`,
+  `open-graph`.
 - `css`, `include-in-header`, `include-after-body`, on every page; `project: resources`. Includes load files by their
   address from the project's root, `<script src="/report/data/values.js">`; inline scripts and handlers are refused.
 - Chapters that begin with `# Title {#sec-…}`, or `{.unnumbered}` for the first page and the references; sections

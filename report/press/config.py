@@ -36,6 +36,9 @@ HTML: Schema = {
     "fig-format": ("svg",),
     "code-fold": bool,
     "code-summary": str,
+    "code-copy": (True,),
+    "grid": QUARTO,
+    "highlight-style": QUARTO,
     "theme": QUARTO,
     "respect-user-color-scheme": (True,),
     "css": FILES,
@@ -62,13 +65,16 @@ SCHEMA: Schema = {
         "author": str,
         "date": str,
         "abstract": str,
-        "description": QUARTO,
+        "description": str,
+        "favicon": str,
+        "open-graph": (True,),
         "output-file": str,
         "chapters": list,
         "appendices": list,
         "downloads": (["pdf"],),
     },
     "bibliography": str,
+    "filters": FILES,
     "lang": ("en",),  # the words of the pages and of the PDF are English
     "format": {"html": HTML, "typst": PDF, f"{LAYOUT}-typst": PDF},
     "execute": {"echo": bool, "warning": bool},
@@ -94,12 +100,15 @@ class Book:
     author: str
     date: str
     abstract: str
+    description: str
+    favicon: str  # a file of the project, or nothing
     lang: str
     contents: tuple[str | Part, ...]  # chapters and parts in reading order, without the appendices
     appendices: tuple[str, ...]
     stem: str  # name of the PDF, without its ending
     download: bool
     bibliography: str | None
+    filters: tuple[str, ...]  # the book's own, in Lua
     resources: tuple[str, ...]
     css: tuple[str, ...]
     header: tuple[str, ...]  # HTML files for the end of every page's head
@@ -275,9 +284,13 @@ def _file(project: Path, line: int, what: str, file: str) -> str:
     return path
 
 
-def _files(project: Path, root: yaml.Node | None, html: dict[str, Any], key: str) -> tuple[str, ...]:
-    line = _line(_node(root, "format", "html", key))
-    return tuple(_file(project, line, key, file) for file in (_listed(html[key]) if key in html else ()))
+def _files(project: Path, root: yaml.Node | None, raw: dict[str, Any], *place: str) -> tuple[str, ...]:
+    """The files of the project that the configuration lists at a place, such as `format`, `html`, `css`."""
+    value: Any = raw
+    for key in place:
+        value = (value or {}).get(key)
+    line = _line(_node(root, *place))
+    return tuple(_file(project, line, place[-1], file) for file in _listed(value or []))
 
 
 def _resources(root: yaml.Node | None, patterns: Any) -> Iterator[str]:
@@ -319,6 +332,8 @@ def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
         author=book["author"],
         date=book["date"],
         abstract=book.get("abstract", ""),
+        description=book.get("description", ""),
+        favicon=next(iter(_files(project, root, raw, "book", "favicon")), ""),
         lang=raw.get("lang", "en"),
         contents=contents,
         appendices=appendices,
@@ -327,10 +342,11 @@ def _book(project: Path, raw: dict[str, Any], root: yaml.Node | None) -> Book:
         ),  # as Quarto names it
         download=bool(book.get("downloads")),
         bibliography=bibliography,
+        filters=_files(project, root, raw, "filters"),
         resources=tuple(_resources(root, raw.get("project", {}).get("resources", []))),
-        css=_files(project, root, html, "css"),
-        header=_files(project, root, html, "include-in-header"),
-        tail=_files(project, root, html, "include-after-body"),
+        css=_files(project, root, raw, "format", "html", "css"),
+        header=_files(project, root, raw, "format", "html", "include-in-header"),
+        tail=_files(project, root, raw, "format", "html", "include-after-body"),
         echo=execute.get("echo", True),
         warning=execute.get("warning", True),
         fold=html.get("code-fold", False),

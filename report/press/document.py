@@ -38,6 +38,7 @@ def run_pandoc(
     command = [
         pypandoc.get_pandoc_path(),
         f"--from={FILTERS / 'reader.lua'}",
+        f"--lua-filter={FILTERS / 'filters.lua'}",
         f"--lua-filter={FILTERS / 'crossref.lua'}",
         "--citeproc",
         *options,
@@ -95,6 +96,7 @@ def _settings(book: Book, chapters: Sequence[Chapter], work: Path, output: str) 
         "project": str(book.project),
         "work": str(work),
         "filter": str(book.layout / "article.lua"),
+        "filters": book.filters,
         "chapters": [
             {
                 "file": c.file,

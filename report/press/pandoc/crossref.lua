@@ -226,7 +226,7 @@ local blocks, inline_content  -- defined below: notes hold blocks, blocks and li
 local function image(img)
   local tokens = source_tokens(img.src)
   local nth = count(tokens[1])
-  only(img.attributes, { ["fig-alt"] = true, width = true }, "image " .. img.src)
+  only(img.attributes, { ["fig-alt"] = true, width = true, height = html, loading = html }, "image " .. img.src)
   classless(img, "image " .. img.src)
   if img.title ~= "" then problem(img.title, "image " .. img.src .. " has a title beside its words: take it out") end
   if img.identifier ~= "" then
@@ -249,12 +249,17 @@ local function image(img)
   end
   assets[path] = true
   local width = img.attributes.width
-  if width and not width:match("^%d+%.?%d*%%$") then
+  -- A filter of the book gives the site's images their size in pixels.
+  local height, loading = img.attributes.height, img.attributes.loading
+  local in_pixels = html and width and height and (width .. height):match("^%d+$")
+  if width and not in_pixels and not width:match("^%d+%.?%d*%%$") then
     problem(tokens, "image width " .. width .. ": give it in per cent of the line", nth)
   end
   if html then
-    local style = width and (' style="width: ' .. width .. '"') or ""
-    local picture = raw_inline('<img src="' .. address .. '" alt="' .. html_text(alt) .. '"' .. style .. ">")
+    local size = width and (' style="width: ' .. width .. '"') or ""
+    if in_pixels then size = ' width="' .. width .. '" height="' .. height .. '"' end
+    if loading then size = size .. ' loading="' .. html_text(loading) .. '"' end
+    local picture = raw_inline('<img src="' .. address .. '" alt="' .. html_text(alt) .. '"' .. size .. ">")
     -- A tap on a phone opens the figure by itself, to be enlarged.
     return pandoc.Link({ picture }, address, "", pandoc.Attr("", { "figure" })), false
   end
