@@ -5,10 +5,13 @@ PRESET ?= full
 VENV := .venv$(if $(LOCKED),-locked)
 PY := $(VENV)/bin/python
 
-.PHONY: report check test results audit bench mutants lint lock help
+.PHONY: report serve check test results audit bench mutants lint lock help
 
 report: $(VENV)/report  ## render the report from the committed cache into _book/ (default)
 	$(PY) -m report
+
+serve: $(VENV)/report  ## show the report on this machine; renders again when a chapter or style changes
+	$(PY) -m report.serve
 
 check: $(VENV)/report  ## check the rendered report
 	$(PY) -m report.check

@@ -27,10 +27,7 @@ LOADS = {
     "image": ("href",), "form": ("action",),
 }  # fmt: skip
 NO_LOAD = {"canonical", "next", "prev", "author", "license"}  # <link rel=…> that browsers do not fetch
-LIBRARIES = {
-    "site_libs",
-    "pagefind",
-}  # scripts of others; what they would load is in the pages' own CSS and tags
+LIBRARIES = {"site_libs"}  # scripts of others; what they would load is in the pages' own CSS and tags
 UNRESOLVED = re.compile(r"\?@(?:fig|tbl|eq|sec|lst)-[\w.:-]+")
 SHOWN_SOURCE = re.compile(r"\{(?:python|jupyter)\}")  # what Quarto leaves of an inline value that is empty
 EATEN = re.compile(r"#\|.*?(\\[!#-/:-@\[\]^_`{-~])")  # a backslash before punctuation; two of them make one

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from report.press.config import Book, Part
 from report.press.document import FILTERS, run_pandoc
 from report.press.includes import Includes, from_root
 from report.press.problems import refuse
+from report.press.search import search_index
 
 HERE = Path(__file__).parent / "assets"
 
@@ -105,13 +104,14 @@ def build_site(
             tail=from_root(includes.tail, page.up),
         )
         target.write_text(html, encoding="utf-8")
-    for name in ("site.css", "site.js", "math.woff2", "math-LICENSE.txt"):
+    for name in ("site.css", "site.js", "minisearch.min.js"):
         shutil.copy(HERE / name, site / name)
-    for file in [*made["assets"], *_resources(book), *includes.files]:
+    for file in [*made["assets"], *_resources(book), *includes.files, *filter(None, [book.favicon])]:
         source = work / file if (work / file).is_file() else book.project / file
         (site / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, site / file)
-    _index(site)
+    index = search_index((page.address, page.label, page.body) for page in pages)
+    (site / "search-index.js").write_text(index, encoding="utf-8")
 
 
 def _resources(book: Book) -> list[str]:
@@ -126,21 +126,3 @@ def _resources(book: Book) -> list[str]:
             raise refuse("_quarto.yml", 0, f"project: resources names {pattern}, which matches no file")
         found += [path.relative_to(book.project).as_posix() for path in files]
     return found
-
-
-def _index(site: Path) -> None:
-    """Builds the search index in `pagefind/`."""
-    command = [
-        sys.executable,
-        "-m",
-        "pagefind_bin",
-        "--site",
-        str(site),
-        "--output-path",
-        str(site / "pagefind"),
-        "--quiet",
-    ]
-    command += ["--exclude-selectors", "annotation, .footnote-back, .provenance"]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
-    if done.returncode:
-        raise refuse("pagefind", 0, done.stderr.strip() or done.stdout.strip())

@@ -1,0 +1,62 @@
+"""`python -m report.serve`: shows the book on this machine, and renders it again when a file of the project changes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from report.__main__ import NAME
+from report.__main__ import main as render
+
+WATCHED = (
+    "_quarto.yml",
+    "*.qmd",
+    "404.html",
+    "report/*.qmd",
+    "report/*.bib",
+    "report/s*/**/*",
+    "_extensions/**/*",
+)
+SECONDS = 1  # between looks at the files
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Renders, serves, and goes on until it is interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m report.serve", description="Shows the book; renders it again when a file changes."
+    )
+    parser.add_argument("--port", type=int, default=8000, help="of the local server (8000)")
+    options = parser.parse_args(arguments)
+    project = Path().resolve()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(project / NAME))
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", options.port), handler)
+    except OSError as error:
+        parser.error(f"--port {options.port}: {error.strerror}")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"http://127.0.0.1:{options.port}/ (interrupt to end)")
+    seen: dict[Path, int] = {}
+    try:
+        while True:
+            if (now := changes(project)) != seen:
+                seen = now
+                render(["--engine", "press", "--project", str(project)])
+            time.sleep(SECONDS)
+    except KeyboardInterrupt:
+        server.shutdown()
+    return 0
+
+
+def changes(project: Path) -> dict[Path, int]:
+    """When the files that make the book were last written."""
+    files = {path for pattern in WATCHED for path in project.glob(pattern) if path.is_file()}
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
