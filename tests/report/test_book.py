@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 
 from analysis import explorer
@@ -14,6 +15,8 @@ from analysis.findings import Finding, of_kind
 from analysis.questions import QUESTIONS
 from analysis.questions.learning_rate.runs import LEARNING_RATES
 from report.check import check
+
+ROOT = Path(__file__).parents[2]
 
 
 def pages(book: Path) -> dict[str, BeautifulSoup]:
@@ -139,3 +142,14 @@ def test_every_page_fits_a_real_browser(book: Path, size: str, scheme: str) -> N
         browsing.watch(browser, site) as watched,
     ):
         browsing.assert_pages_fit(watched, site, addresses, getattr(browsing, size), scheme)
+
+
+def test_the_citation_in_the_pages_is_the_books() -> None:
+    told = yaml.safe_load((ROOT / "_quarto.yml").read_text(encoding="utf-8"))["book"]
+    head = BeautifulSoup((ROOT / "report/styles/head.html").read_text(encoding="utf-8"), "html.parser")
+    cited = {str(meta["name"]): str(meta["content"]) for meta in head.select("meta[name^=citation]")}
+    assert cited == {
+        "citation_title": f"{told['title']}: {told['subtitle']}",
+        "citation_author": told["author"],
+        "citation_publication_date": told["date"].replace("-", "/"),
+    }
