@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         parser.error(f"--port {options.port}: {error.strerror}")
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"http://127.0.0.1:{options.port}/ (interrupt to end)")
+    print(f"http://127.0.0.1:{server.server_port}/ (interrupt to end)", flush=True)
     seen: dict[Path, int] = {}
     try:
         while True:
