@@ -73,7 +73,10 @@ def rows() -> pd.DataFrame:
 
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("_quarto.yml", "index.qmd", "404.html", "report", "analysis", "cache", "_extensions", "CITATION.cff", "LICENSE")
+NEEDED = (
+    *("_quarto.yml", "index.qmd", "404.html", "report", "analysis", "cache", "_extensions"),
+    *("CITATION.cff", "LICENSE"),
+)
 HEAVY = ("torch", "torchvision", "numba")
 
 
