@@ -11,7 +11,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from analysis import archive, citation, explorer, formatting
 from analysis.data import MNIST_SHA256
 from analysis.drawn import axes_guide, drawn_points
 from analysis.engine.run import Run
-from analysis.exhibits import Content, Exhibit, Table
+from analysis.exhibits import Content, Exhibit, Sketch, Table
 from analysis.files import write_atomically
 from analysis.findings import Finding, Statement, Verdict, evaluate, of_kind, seed_support
 from analysis.formatting import escape_markdown, join_english, markdown_table, plain_text
@@ -132,14 +132,40 @@ def sentence(verdict: Verdict) -> str:
     return f"**Not supported by these results** ({join_english(verdict.failed or ())}): “{verdict.sentence}”"
 
 
-def headlines() -> Markdown:
-    """Return every question's answer, with a link to its page."""
-    lines = []
+def show_cards() -> None:
+    """Print every question's answer in short, with a link to its page; on the site as a card with a small picture."""
+    cards, lines = [], []
     for question in QUESTIONS:
-        if question.assignment is not None:
-            (claim,) = (each for each in of_kind(question, Finding).values() if each.headline)
-            lines.append(f"- **{question.title}** (@{question.section}). {sentence(evaluate(claim))}")
-    return Markdown("\n".join(lines))
+        if question.assignment is None:
+            continue
+        headline, objection = in_short(question), refuted(question)
+        (picture,) = of_kind(question, Sketch).values()
+        file = f"sketch-{question.name.replace('_', '-')}.svg"
+        figure = picture.figure()
+        write_atomically(GENERATED / file, svg(figure))
+        plt.close(figure)
+        cards.append(
+            f'::: {{.card}}\n![](report/generated/{file}){{fig-alt="{picture.alt}"}}\n\n'
+            f"[{question.title}]({question.page}){{.title}}\n\n{headline}\n\n{objection}\n:::\n"
+        )
+        lines.append(f"- **{question.title}** (@{question.section}). {headline} {objection}")
+    _print_for("html", "::: {.cards}\n" + "\n".join(cards) + ":::")
+    _print_for("typst", "\n".join(lines))
+
+
+def in_short(question: Question) -> str:
+    """Return a question's answer in at most fifteen words."""
+    (claim,) = (each for each in of_kind(question, Finding).values() if each.headline)
+    verdict = evaluate(claim)
+    return sentence(replace(verdict, sentence=verdict.short))
+
+
+def refuted(question: Question) -> str:
+    """Return the first statement by others on a question that results refute, if there is one."""
+    for claim in of_kind(question, Statement).values():
+        if evaluate(claim).failed:
+            return f"*Refuted:* “{claim.said.removesuffix('.')}.”"
+    return ""
 
 
 def show(label: str, content: Content) -> None:

@@ -7,6 +7,7 @@ A question's exhibits stand in its `answer` module:
         ...
         return Picture(figure, caption=f"… over {count_words(seeds, 'seed')}", alt="…")
 
+A question of the assignments has a `sketch` as well, the small picture of its card on the first page.
 The function's captions take budgets from the results, so that they are right for every preset.
 """
 
@@ -20,6 +21,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.findings import Load
+from analysis.plotting import sketch_axes
 from analysis.results import cached
 
 
@@ -71,3 +73,33 @@ class Exhibit:
 def exhibit(label: str, *results: str) -> Callable[[Callable[..., Content | Mapping[str, Content]]], Exhibit]:
     """Make a function over these experiments' results an exhibit."""
     return lambda function: Exhibit(label, results, function)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The small picture of a question's card on the first page.
+
+    Attributes:
+        results: The experiments that it shows, in the order of the function's arguments.
+        draw: The function; it draws on axes without ticks.
+        alt: What is seen, for those who cannot see it.
+    """
+
+    results: tuple[str, ...]
+    draw: Callable[..., None]
+    alt: str
+
+    def figure(self, load: Load = cached) -> Figure:
+        """Draw the results at hand.
+
+        Raises:
+            ResultsError: An experiment's results are missing.
+        """
+        figure, axes = sketch_axes()
+        self.draw(axes, *(load(name) for name in self.results))
+        return figure
+
+
+def sketch(*results: str, alt: str) -> Callable[[Callable[..., None]], Sketch]:
+    """Make a function over axes and these experiments' results the question's small picture."""
+    return lambda function: Sketch(results, function, alt)

@@ -31,10 +31,12 @@ class Evidence:
     Attributes:
         sentence: With their numbers.
         conditions: What must hold for it, by name; None where results cannot decide.
+        short: Of a headline, the answer in at most fifteen words, for the first page.
     """
 
     sentence: str
     conditions: Mapping[str, bool] | None
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,12 @@ class Verdict:
     Attributes:
         sentence: With their numbers.
         failed: Names of the conditions that do not hold; None where results cannot decide.
+        short: Of a headline, the answer for the first page.
     """
 
     sentence: str
     failed: tuple[str, ...] | None
+    short: str = ""
 
     @property
     def supported(self) -> bool:
@@ -113,8 +117,9 @@ def evaluate(claim: Finding | Statement, load: Load = cached) -> Verdict:
     """
     evidence = claim.evidence(*(load(name) for name in claim.results))
     if evidence.conditions is None:
-        return Verdict(evidence.sentence, None)
-    return Verdict(evidence.sentence, tuple(name for name, holds in evidence.conditions.items() if not holds))
+        return Verdict(evidence.sentence, None, evidence.short)
+    failed = tuple(name for name, holds in evidence.conditions.items() if not holds)
+    return Verdict(evidence.sentence, failed, evidence.short)
 
 
 def seed_support(claim: Finding, load: Load = cached) -> tuple[int, int] | None:

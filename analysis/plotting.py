@@ -147,6 +147,21 @@ def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
         axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", color=readable, va="center")
 
 
+def sketch_axes() -> tuple[Figure, Axes]:
+    """Return a small picture's axes, which show shapes and no numbers."""
+    figure, axes = plt.subplots(figsize=(2.4, 1.1))
+    axes.tick_params(which="both", length=0, labelbottom=False, labelleft=False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(FAINT)
+    return figure, axes
+
+
+def write_in(axes: Axes, x: float, y: float, text: str, colour: Any, **style: Any) -> None:
+    """Write a word on a small picture, at a share of its width and height."""
+    readable = with_contrast(colour, PAPER, 4.5)
+    axes.text(x, y, text, color=readable, transform=axes.transAxes, **style)
+
+
 def plain_ticks(axis: Axis) -> None:
     """Set logarithmic ticks at 1, 2 and 5, written as plain numbers."""
     axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -7,8 +7,9 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
-from analysis.exhibits import Picture, Table, exhibit
+from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
@@ -22,7 +23,7 @@ from analysis.formatting import (
     join_english,
     label,
 )
-from analysis.plotting import MARKER, WIDTH, draw_courses, line_style, plain_ticks
+from analysis.plotting import MARKER, WIDTH, draw_courses, line_style, plain_ticks, write_in
 from analysis.results import Results
 from analysis.statistics import (
     Interval,
@@ -203,6 +204,18 @@ def optimizers_table(found: Results) -> Table:
     )
 
 
+@sketch(
+    "adam_vs_sgd",
+    alt="Test accuracy over the learning rate: Adam's is high over more rates than that of SGD.",
+)
+def sketch_of_rates(axes: Axes, found: Results) -> None:
+    for name, means in mean_accuracies(found.rows).items():
+        axes.plot(means.index, means, color=line_style(name)["color"])
+    axes.set_xscale("log")
+    write_in(axes, 0.03, 0.6, "Adam", line_style("adam")["color"])
+    write_in(axes, 0.42, 0.4, "SGD", line_style("sgd")["color"])
+
+
 # Findings
 
 
@@ -222,6 +235,7 @@ def adam_is_ahead(found: Results) -> Evidence:
             **_sensitivity_conditions(found.rows),
             **_speed_conditions(found.rows),
         },
+        "Adam works with more learning rates and is faster; its lead is lost later.",
     )
 
 

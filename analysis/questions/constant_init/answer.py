@@ -8,9 +8,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from analysis.engine.run import CLASSES
-from analysis.exhibits import Picture, Table, exhibit
+from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
@@ -20,7 +21,7 @@ from analysis.formatting import (
     join_english,
     label,
 )
-from analysis.plotting import INK, QUIET, RATE_COLOURS, WIDTH, draw_line, mean_and_range
+from analysis.plotting import INK, ORANGE, QUIET, RATE_COLOURS, WIDTH, draw_line, mean_and_range, write_in
 from analysis.questions.constant_init.runs import (
     BATCH_SIZE,
     HIDDEN,
@@ -173,6 +174,22 @@ def final_table(found: Results) -> Table:
     )
 
 
+@sketch(
+    "constant_init",
+    alt="The train loss from a random start falls to zero, that from a constant start stays high.",
+)
+def sketch_of_losses(axes: Axes, found: Results) -> None:
+    rows = named_settings(found.rows).query(
+        "method == 'sgd' and activation == 'tanh' and metric == 'train_loss'"
+    )
+    for initialization, colour in ((RANDOM, INK), ("0.01", ORANGE)):
+        means = rows[rows["initialization"] == initialization].groupby("epoch")["value"].mean()
+        axes.plot(means.index, means, color=colour)
+    axes.set_ylim(0, 2.6)
+    write_in(axes, 0.4, 0.8, "all weights alike", ORANGE)
+    write_in(axes, 0.4, 0.2, "random weights", INK)
+
+
 # Findings
 
 
@@ -191,6 +208,7 @@ def units_stay_identical(found: Results) -> Evidence:
             "every constant start ends above every random one by more than 1": bool(stuck > random.max() + 1),
             f"from every random start the loss ends below {LEARNT:g}": bool(random.max() < LEARNT),
         },
+        f"{HIDDEN[0]} hidden units that start alike stay alike: they do what one can.",
     )
 
 

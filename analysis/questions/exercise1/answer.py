@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
-from analysis.exhibits import Picture, exhibit
+from analysis.exhibits import Picture, exhibit, sketch
 from analysis.findings import Evidence, finding
 from analysis.formatting import count_words, format_count, format_percent
-from analysis.plotting import TRAIN_TEST, WIDTH
+from analysis.plotting import TRAIN_TEST, WIDTH, write_in
 from analysis.questions.exercise1.runs import LEARNING_RATE
 from analysis.results import Results
 
@@ -53,6 +54,14 @@ def loss_curve(found: Results) -> Picture:
     )
 
 
+@sketch("exercise1", alt="A falling curve.")
+def sketch_of_loss(axes: Axes, found: Results) -> None:
+    rows = found.programs["program"]
+    losses = rows[rows["metric"] == "train_loss"]
+    axes.plot(losses["epoch"], losses["value"], **TRAIN_TEST["train"])
+    write_in(axes, 0.3, 0.7, "train loss", TRAIN_TEST["train"]["color"])
+
+
 @finding("exercise1", headline=True)
 def exercise1_accuracy(found: Results) -> Evidence:
     rows = found.programs["program"]
@@ -66,4 +75,5 @@ def exercise1_accuracy(found: Results) -> Evidence:
             "the training loss falls at every epoch": bool((losses.diff().dropna() < 0).all()),
             "the test accuracy exceeds 85 %": bool(final["value"] > 0.85),
         },
+        f"The completed program reads {format_percent(final['value'], 0)} of the test digits.",
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from matplotlib.axes import Axes
+
 from analysis.engine.run import CLASSES, INPUTS
-from analysis.exhibits import Table, exhibit
+from analysis.exhibits import Table, exhibit, sketch
 from analysis.findings import Evidence, finding
 from analysis.formatting import format_percent, format_scientific, label
+from analysis.plotting import INK, ORANGE, write_in
 from analysis.questions.gradient_descent.runs import BATCH_SIZE
 from analysis.results import Results
 
@@ -34,6 +37,18 @@ def deviations(found: Results) -> Table:
     )
 
 
+@sketch(
+    "gradient_descent",
+    alt="The program's step does not deviate from the full gradient, that of one batch does.",
+)
+def sketch_of_deviations(axes: Axes, found: Results) -> None:
+    deviation = found.programs["checks"].set_index("check")["deviation"]
+    axes.barh([1, 0], deviation[["optimizer_step", "one_batch"]], color=(INK, ORANGE), height=0.4)
+    axes.set_ylim(-0.6, 1.7)
+    write_in(axes, 0.03, 0.84, f"program: off by {format_percent(deviation['optimizer_step'], 0)}", INK)
+    write_in(axes, 0.03, 0.42, f"one batch: {format_percent(deviation['one_batch'], 0)}", ORANGE)
+
+
 @finding("gradient_descent", headline=True)
 def gradient_descent_is_full(found: Results) -> Evidence:
     deviation = found.programs["checks"].set_index("check")["deviation"]
@@ -48,4 +63,5 @@ def gradient_descent_is_full(found: Results) -> Evidence:
             "shuffling does not change the gradient": bool(deviation["shuffled"] < EXACT),
             "the gradient of one batch is off by more than 1 %": bool(deviation["one_batch"] > 0.01),
         },
+        "The optimizer takes whatever gradient it gets, here that of all training examples.",
     )

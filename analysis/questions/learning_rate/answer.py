@@ -7,11 +7,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from analysis import plotting
-from analysis.exhibits import Picture, Table, exhibit
+from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
@@ -20,7 +21,18 @@ from analysis.formatting import (
     format_percent,
     join_english,
 )
-from analysis.plotting import GREEN, INK, MARKER, ORANGE, QUIET, TRAIN_TEST, WIDTH, label_ends, plain_ticks
+from analysis.plotting import (
+    GREEN,
+    INK,
+    MARKER,
+    ORANGE,
+    QUIET,
+    TRAIN_TEST,
+    WIDTH,
+    label_ends,
+    plain_ticks,
+    write_in,
+)
 from analysis.results import Results
 from analysis.statistics import first_epochs
 
@@ -246,6 +258,18 @@ def draw_loss_curves(rows: pd.DataFrame, epochs: float) -> Figure:
     return figure
 
 
+@sketch("learning_rate", alt="Test accuracies along training rise, the larger the rate, the earlier.")
+def sketch_of_courses(axes: Axes, found: Results) -> None:
+    rows = seed0_runs(found.rows)
+    for rate, style in SHOWN_RATES.items():
+        chosen = rows[
+            (rows["learning_rate"] == rate) & (rows["metric"] == "test_accuracy") & (rows["epoch"] > 0)
+        ]
+        axes.plot(chosen["epoch"], chosen["value"], **style)
+    axes.set_xscale("log")
+    write_in(axes, 0.02, 0.84, "test accuracy", INK)
+
+
 # Findings
 
 
@@ -268,6 +292,7 @@ def learning_rate_window(found: Results) -> Evidence:
                 math.isclose(numbers.index[0], usable.index.min() / 100)
             ),
         },
+        "The speed is very sensitive to the learning rate; the final accuracy hardly is.",
     )
 
 

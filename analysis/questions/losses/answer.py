@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
-from analysis.exhibits import Picture, Table, exhibit
+from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
@@ -14,7 +15,7 @@ from analysis.formatting import (
     format_percent,
     label,
 )
-from analysis.plotting import MARKER, WIDTH, line_style
+from analysis.plotting import GREEN, INK, MARKER, WIDTH, line_style, write_in
 from analysis.results import Results
 from analysis.statistics import (
     PairedTest,
@@ -171,6 +172,17 @@ def _format_range(shares: pd.Series[float]) -> str:
     return f"{100 * shares.min():.1f} to {format_percent(shares.max())}"
 
 
+@sketch("losses", alt="The gradient of cross entropy stays level, those of the quadratic losses fall.")
+def sketch_of_gradients(axes: Axes, found: Results) -> None:
+    for name, errors in first_errors(found.rows).groupby("name"):
+        mean = errors.groupby("shift")["norm"].mean()
+        axes.plot(mean.index, mean, **{**line_style(name), "marker": ""})
+    axes.set_yscale("log")
+    axes.margins(y=0.2)
+    write_in(axes, 0.3, 0.88, "cross entropy", INK)
+    write_in(axes, 0.03, 0.1, "quadratic loss", GREEN)
+
+
 # Findings
 
 
@@ -187,6 +199,7 @@ def cross_entropy_leaves_a_wrong_start(found: Results) -> Evidence:
             "every seed of cross entropy has left the start": bool(first[REFERENCE].min() > 0.8),
             "most seeds of the quadratic loss of softmax have not": bool(stuck.mean() > 0.5),
         },
+        "It corrects a confident mistake at once, where the quadratic loss of softmax stalls.",
     )
 
 

@@ -7,10 +7,11 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
 from analysis.engine.run import TRAIN_EXAMPLES
-from analysis.exhibits import Picture, Table, exhibit
+from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
@@ -20,7 +21,7 @@ from analysis.formatting import (
     format_percent,
     join_english,
 )
-from analysis.plotting import RATE_COLOURS, WIDTH, draw_line, mean_and_range
+from analysis.plotting import LINE_STYLES, RATE_COLOURS, WIDTH, draw_line, mean_and_range, write_in
 from analysis.questions.minibatch.runs import BUDGETS, DECAYS, NARROW, NARROW_RATES
 from analysis.results import Results
 from analysis.statistics import (
@@ -218,6 +219,22 @@ def minibatch_table(found: Results) -> Table:
     )
 
 
+@sketch(
+    "minibatch",
+    alt="The train loss of small batches falls within an epoch, that of gradient descent much later.",
+)
+def sketch_of_losses(axes: Axes, found: Results) -> None:
+    rows = batch_settings(found.rows).query("decay == 0 and metric == 'train_loss' and epoch > 0")
+    for size, style in ((16, LINE_STYLES["sgd"]), (np.inf, LINE_STYLES["gd"])):
+        of_size = rows[rows["batch"] == size]
+        means = of_size[of_size["budget"] == of_size["budget"].max()].groupby("epoch")["value"].mean()
+        axes.plot(means.index, means, color=style["color"])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    write_in(axes, 0.03, 0.1, "batches of 16", LINE_STYLES["sgd"]["color"])
+    write_in(axes, 0.5, 0.82, "all examples", LINE_STYLES["gd"]["color"])
+
+
 # Findings
 
 
@@ -243,6 +260,7 @@ def minibatches_win(found: Results) -> Evidence:
             < GOOD_ACCURACY,
             "its longer budget is the tenfold": bool(longer["budget"] == 10 * gd["budget"]),
         },
+        "Small batches learn more in one epoch than gradient descent in many.",
     )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis import plotting
-from analysis.exhibits import Picture, Table, exhibit
+from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import format_fixed, format_percent, format_range
 from analysis.plotting import (
@@ -19,6 +20,7 @@ from analysis.plotting import (
     WIDTH,
     label_ends,
     plain_ticks,
+    write_in,
 )
 from analysis.questions.overfitting.runs import FEW_EXAMPLES, LEARNING_RATE, SOURCE_RATE
 from analysis.results import Results
@@ -210,6 +212,20 @@ def overfitting_table(found: Results) -> Table:
     )
 
 
+@sketch("overfitting", alt="The test loss of 784-300-10 stays least, that of 20-20 rises late.")
+def sketch_of_rise(axes: Axes, found: Results) -> None:
+    frames = by_network(found.rows)
+    for name in ("300", "20-20"):
+        rise = _rise(_curves(frames[name], "train_loss"), _curves(frames[name], "test_loss"))
+        axes.plot(rise.index, rise.mean(axis="columns"), color=COLOURS[name])
+    axes.set_xscale("log")
+    axes.set_xlim(left=100)
+    axes.set_ylim(-1, 15)
+    write_in(axes, 0.03, 0.82, "test loss above its least", INK)
+    write_in(axes, 0.6, 0.5, "20-20", COLOURS["20-20"])
+    write_in(axes, 0.1, 0.16, "300", COLOURS["300"])
+
+
 # Findings
 
 
@@ -229,6 +245,7 @@ def small_networks_overfit(found: Results) -> Evidence:
             "some but not all runs of 10-10 do": bool(0 < numbers["10-10"]["overfits"].mean() < 1),
             "the rise stays below a fifth": bool(small["rise"].max() < 0.2),
         },
+        "Only the small networks over-fit, mildly, and only if trained far enough.",
     )
 
 

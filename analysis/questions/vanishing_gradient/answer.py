@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis import statistics
-from analysis.exhibits import Picture, Table, exhibit
+from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
@@ -22,7 +22,7 @@ from analysis.formatting import (
     join_english,
     label,
 )
-from analysis.plotting import INK, MARKER, QUIET, WIDTH, label_ends, line_style
+from analysis.plotting import INK, MARKER, QUIET, WIDTH, label_ends, line_style, write_in
 from analysis.questions.vanishing_gradient import runs
 from analysis.results import Results
 
@@ -166,6 +166,17 @@ def accuracies_table(found: Results) -> Table:
     )
 
 
+@sketch("vanishing_gradient", alt="The first gradient falls with depth, but not with skip connections.")
+def sketch_of_depths(axes: Axes, found: Results) -> None:
+    norms = first_layer_norms(found.rows)
+    for skip, line in SKIP_LINES.items():
+        by_depth = norms.loc[("sigmoid", skip)].dropna()
+        axes.plot(by_depth.index, by_depth, color=line_style("sigmoid")["color"], linestyle=line)
+    axes.set_yscale("log")
+    write_in(axes, 0.3, 0.68, "skip connections", INK)
+    write_in(axes, 0.03, 0.1, "sigmoid layers", INK)
+
+
 # Findings
 
 
@@ -181,6 +192,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
         f"{format_fixed(means[2].iloc[0], 2)} in the second, and in {format_count(int(means.index[-1]), 'epoch')} of "
         f"training the first layer's never falls below {format_percent(ratio.min(), 0)} of the second's.",
         {"the first layer's norm is always above 10 % of the second's": bool(ratio.min() > 0.1)},
+        "Not with one hidden layer; each further sigmoid layer weakens it about sevenfold.",
     )
 
 
