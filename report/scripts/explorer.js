@@ -458,8 +458,7 @@
 
   const options = [...experiments].map(([name, { title }]) => element("option", { value: name }, title));
   control("experiment").replaceChildren(...options);
-  section.hidden = false;
   state = readState(location.search);
   listen();
-  load(state.run, state.pins);
+  load(state.run, state.pins).finally(() => { section.hidden = false; });
 })();

@@ -4,6 +4,7 @@
 
 (() => {
   const here = document.currentScript.src;
+  document.documentElement.classList.add("script");
 
   // Fonts are asked for with the page, not when its style sheet has come. Pages opened as files may not ask for them so.
   if (location.protocol !== "file:") {
@@ -40,6 +41,7 @@
     box.classList.add("scrolls");
     box.addEventListener("scroll", update, { passive: true });
     new ResizeObserver(update).observe(box);
+    document.fonts.ready.then(update);  // which makes the text within wider or narrower
     update();
   }
 
@@ -48,9 +50,9 @@
     const boxes = new Set(main.querySelectorAll("pre, .equation-body"));
     for (const math of main.querySelectorAll('p math[display="block"]')) boxes.add(math.closest("p"));
     for (const table of main.querySelectorAll("table")) {
-      if (table.parentElement.closest("table, [hidden]")) continue;
+      if (table.parentElement.closest("table")) continue;
       let box = table.parentElement;
-      if (!box.matches(".table-scroll")) {
+      if (!box.matches(".table-scroll, .scroll")) {
         box = document.createElement("div");
         table.replaceWith(box);
         box.append(table);

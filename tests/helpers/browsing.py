@@ -114,11 +114,16 @@ def assert_pages_fit(
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], address
         cut = page.evaluate(
             """() => [...document.querySelectorAll('main img, main figure, main p, main h1')]
-                 .filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"""
+                 .filter(e => !e.closest('.scrolls') && e.getBoundingClientRect().right > innerWidth + 1).length"""
         )
         assert cut == 0, address
         unseen = page.evaluate(
-            "[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)"
+            """async () => {
+                 const images = [...document.images];
+                 for (const image of images) image.loading = 'eager';
+                 const loaded = await Promise.allSettled(images.map(image => image.decode()));
+                 return images.filter((_, i) => loaded[i].status === 'rejected').map(image => image.src);
+               }"""
         )
         assert unseen == [], address
         paper, ink = page.evaluate(

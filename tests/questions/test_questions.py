@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from analysis import plotting
 from analysis.engine.run import Run
-from analysis.exhibits import Exhibit, Picture, Table
-from analysis.findings import Finding, Statement, of_kind
+from analysis.exhibits import Exhibit, Picture, Sketch, Table
+from analysis.findings import Finding, Statement, evaluate, of_kind
 from analysis.question import PRESETS, Preset, Question
 from analysis.questions import QUESTIONS
 from tests.helpers.altered import assert_refutable
@@ -50,6 +50,20 @@ def test_every_finding_is_quoted_by_its_page_and_one_is_the_headline(question: Q
     findings = of_kind(question, Finding)
     assert sorted(quoted(page(question), "finding")) == sorted(findings)
     assert [name for name, each in findings.items() if each.headline] == [next(iter(findings))]
+
+
+@questions
+def test_a_question_of_the_assignments_has_a_short_answer_and_a_picture(question: Question) -> None:
+    if question.assignment is None:
+        return
+    (headline,) = (each for each in of_kind(question, Finding).values() if each.headline)
+    assert 3 < len(evaluate(headline).short.split()) <= 15
+    (picture,) = of_kind(question, Sketch).values()
+    figure = picture.figure()
+    (axes,) = figure.axes
+    assert axes.has_data()
+    assert picture.alt.endswith(".")
+    plt.close(figure)
 
 
 @questions

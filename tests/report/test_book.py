@@ -60,9 +60,13 @@ def test_every_page_and_every_section_is_in_the_navigation(book: Path) -> None:
 
 
 def test_the_first_page_has_every_headline(book: Path) -> None:
-    links = [str(link["href"]) for link in pages(book)["index.html"].select("main li a")]
+    links = [str(link["href"]) for link in pages(book)["index.html"].select("main .card .title a")]
     asked = [q.page.replace(".qmd", ".html") for q in QUESTIONS if q.assignment is not None]
     assert [link for link in links if link in asked] == asked
+
+
+def test_the_first_page_is_read_in_a_minute(book: Path) -> None:
+    assert len(pages(book)["index.html"].select_one("main").get_text(" ").split()) < 350
 
 
 def test_every_finding_stands_in_the_table_of_findings(book: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from tests.helpers.browsing import PHONE, WIDE, chromium, served
@@ -137,6 +139,20 @@ def test_the_number_of_a_figure_is_its_address(page: Page, site: str) -> None:
     page.goto(f"{site}/report/overfitting.html")
     page.get_by_role("main").get_by_role("link", name="Table 4.1").last.click()
     assert page.url.endswith("#tbl-overfitting")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
+def test_nothing_hinders_people_with_disabilities(
+    page: Page, site: str, folder: Path, size: dict[str, int], scheme: Literal["light", "dark"]
+) -> None:
+    page.set_viewport_size(size)
+    page.emulate_media(color_scheme=scheme)
+    for address in addresses(folder):
+        page.goto(f"{site}/{address}")
+        found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+        told = [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found]
+        assert told == [], address
 
 
 def test_headings_of_tables_say_what_they_head(page: Page, site: str) -> None:
