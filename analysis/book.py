@@ -72,7 +72,7 @@ class Page:
     def _show(self, exhibit: Exhibit) -> None:
         drawn = [_print_content(label, content) for label, content in exhibit.contents().items()]
         lines = [provenance_line(name) for name in exhibit.results]
-        links = [explorer.link(name) for name in exhibit.results if explorer.metrics(name)]
+        links = [explorer.link(name, exhibit.explore) for name in exhibit.results if explorer.metrics(name)]
         _print_details([*drawn, *lines, *links], exhibit.make)
         if not self._traced.issuperset(exhibit.results):  # the PDF has it once a page
             _print_for("typst", f"::: {{.provenance}}\n{' '.join(lines)}\n:::")

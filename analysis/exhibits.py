@@ -54,11 +54,13 @@ class Exhibit:
         label: As references name it, beginning with fig- or tbl-; of a family, how their labels begin.
         results: The experiments that it shows, in the order of the function's arguments.
         make: The function; it returns the content, of a family all contents by label.
+        explore: How the explorer shows the same runs, as its page's address says it: `metric=train_loss&run=…`.
     """
 
     label: str
     results: tuple[str, ...]
     make: Callable[..., Content | Mapping[str, Content]]
+    explore: str = ""
 
     def contents(self, load: Load = cached) -> dict[str, Content]:
         """Draw or tabulate the results at hand: content by label.
@@ -70,9 +72,11 @@ class Exhibit:
         return {self.label: made} if isinstance(made, Picture | Table) else dict(made)
 
 
-def exhibit(label: str, *results: str) -> Callable[[Callable[..., Content | Mapping[str, Content]]], Exhibit]:
+def exhibit(
+    label: str, *results: str, explore: str = ""
+) -> Callable[[Callable[..., Content | Mapping[str, Content]]], Exhibit]:
     """Make a function over these experiments' results an exhibit."""
-    return lambda function: Exhibit(label, results, function)
+    return lambda function: Exhibit(label, results, function, explore)
 
 
 @dataclass(frozen=True)

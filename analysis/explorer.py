@@ -62,9 +62,10 @@ def explored() -> dict[Question, list[str]]:
     return {question: found for question in QUESTIONS if (found := metrics(question.name))}
 
 
-def link(experiment: str) -> str:
-    """Return Markdown of a link to an experiment in the explorer, for the site alone."""
-    tag = f'<a href="explorer.html?experiment={experiment}">Explore these runs</a>'
+def link(experiment: str, state: str = "") -> str:
+    """Return Markdown of a link to an experiment in the explorer, in the state that its address gives."""
+    query = "&amp;".join([f"experiment={experiment}", *filter(None, state.split("&"))])
+    tag = f'<a href="explorer.html?{query}">Explore these runs</a>'
     return f'[`{tag}`{{=html}}]{{.content-visible when-format="html"}}'
 
 

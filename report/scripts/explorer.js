@@ -86,6 +86,7 @@
       data = loaded;
     } catch (error) {
       say(`${error.message}. Reload the page to try again.`);
+      section.hidden = false;
       return;
     }
     current = Curves.nearest(data, wanted(run));
@@ -207,6 +208,7 @@
     control("pin").disabled = pinned.includes(current);
     say("");
     writeState();
+    section.hidden = false;
   }
 
   // A setting's lines: one a seed, or one over them, with its range.
@@ -460,5 +462,5 @@
   control("experiment").replaceChildren(...options);
   state = readState(location.search);
   listen();
-  load(state.run, state.pins).finally(() => { section.hidden = false; });
+  load(state.run, state.pins);
 })();

@@ -13,6 +13,9 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from analysis.exhibits import Exhibit
+from analysis.findings import of_kind
+from analysis.questions import QUESTIONS
 from analysis.results import cached
 from tests.helpers.browsing import PHONE, WIDE, Watched, chromium, served, watch
 
@@ -149,6 +152,30 @@ def test_the_address_keeps_what_is_chosen(watched: Watched, site: str) -> None:
     assert table(again) == before
     expect(control(page, "parameter-optimizer")).to_have_value("sgd")
     expect(control(page, "ylog")).to_be_checked()
+
+
+STATES = {
+    each.label: f"?experiment={each.results[0]}&{each.explore}"
+    for question in QUESTIONS
+    for each in of_kind(question, Exhibit).values()
+    if each.explore
+}
+
+
+@pytest.mark.parametrize("label", STATES)
+def test_a_figures_link_shows_the_runs_that_it_names(watched: Watched, site: str, label: str) -> None:
+    page = open_at(watched.page, site + STATES[label])
+    asked, kept = (parse_qs(urlsplit(address).query) for address in (STATES[label], page.url))
+    for name in set(asked) - {"run", "pin"}:
+        assert kept[name] == asked[name], name
+    run = dict(each.split(":") for each in kept["run"][0].split(","))
+    for name, value in (each.split(":") for each in asked.get("run", [""])[0].split(",") if each):
+        assert run[name] == value
+    pins = [dict(each.split(":") for each in pin.split(",")) for pin in asked.get("pin", [])]
+    shown = [run | dict(each.split(":") for each in pin.split(",")) for pin in kept.get("pin", [])]
+    assert len(shown) == len(pins)
+    for pin, setting in zip(pins, shown, strict=True):
+        assert {name: setting[name] for name in pin} == pin
 
 
 def test_an_address_that_names_nothing_known_shows_something(watched: Watched, site: str) -> None:

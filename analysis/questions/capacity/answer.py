@@ -146,7 +146,18 @@ def parameters_table(found: Results) -> Table:
     return Table(frame, "Number of parameters β by the formula, and counted in the built networks.")
 
 
-@exhibit("fig-capacity", "capacity")
+@exhibit(
+    "fig-capacity",
+    "capacity",
+    explore=(
+        "metric=test_accuracy"
+        "&run=hidden:300,learning_rate:0.001"
+        "&pin=hidden:4"
+        "&pin=hidden:64"
+        "&pin=hidden:1024"
+        "&pin=hidden:300-300-300"
+    ),
+)
 def errors_over_capacity(found: Results) -> Picture:
     """Draw errors over β above, bias² and variance below, a column per number of training examples."""
     runs, parts = final_accuracies(found), decompositions(found)

@@ -103,7 +103,17 @@ def label_entropy(labels: pd.Series[int]) -> float:
 # Exhibits
 
 
-@exhibit("fig-constant-start", "constant_init")
+@exhibit(
+    "fig-constant-start",
+    "constant_init",
+    explore=(
+        "metric=train_loss"
+        "&run=hidden:300,activation:tanh,init:constant,init_scale:0.01,batch_size:128,learning_rate:0.1"
+        "&pin=init:uniform_fan_in,init_scale:1"
+        "&pin=init_scale:0"
+        "&pin=init_scale:1"
+    ),
+)
 def train_losses(found: Results) -> Picture:
     """Draw SGD's train loss from every initialization, a column per activation, with usual and with small steps."""
     rows = named_settings(found.rows)

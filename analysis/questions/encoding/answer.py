@@ -105,7 +105,17 @@ def end_shares(rows: pd.DataFrame) -> pd.Series[float]:
 # Exhibits
 
 
-@exhibit("fig-encodings", "encoding")
+@exhibit(
+    "fig-encodings",
+    "encoding",
+    explore=(
+        "metric=test_accuracy&seeds=each"
+        "&run=target:one_hot,loss:quadratic,output:sigmoid,learning_rate:1"
+        "&pin=target:scaled_label,learning_rate:3"
+        "&pin=target:scaled_label,loss:cross_entropy"
+        "&pin=loss:cross_entropy,output:softmax"
+    ),
+)
 def confusions_and_accuracies(found: Results) -> Picture:
     """Draw confusions of two encodings with the same loss, and accuracies under every label permutation."""
     counts, values = confusions(found.rows), accuracies(found.rows)

@@ -181,7 +181,13 @@ def label_image(found: Results) -> Picture:
     )
 
 
-@exhibit("fig-stream", "label_sorted_stream")
+@exhibit(
+    "fig-stream",
+    "label_sorted_stream",
+    explore=(
+        "metric=test_accuracy&run=order:label_sorted,batch_size:1,learning_rate:0.1&pin=order:shuffled"
+    ),
+)
 def accuracies(found: Results) -> Picture:
     """Draw test accuracy over the learning rate, in each order, and along the epochs."""
     figure, (rates, course) = plt.subplots(1, 2, figsize=(WIDTH, 2.5), sharey=True)
@@ -286,7 +292,11 @@ def stream_table(found: Results) -> Table:
     )
 
 
-@exhibit("fig-pass", "label_sorted_stream")
+@exhibit(
+    "fig-pass",
+    "label_sorted_stream",
+    explore=("metric=class_accuracy&run=order:label_sorted,batch_size:1"),
+)
 def within_pass(found: Results) -> Picture:
     """Draw, within epochs, class accuracies of the sorted stream; test accuracy and gradient cosine of each order."""
     rows, starts = within_epochs(found.rows), label_starts(found.programs["labels"])

@@ -164,7 +164,18 @@ def _format_epoch(epoch: float) -> str:
     return f"{epoch:,.0f}" if math.isfinite(epoch) else "–"
 
 
-@exhibit("fig-learning-rates", "learning_rate")
+@exhibit(
+    "fig-learning-rates",
+    "learning_rate",
+    explore=(
+        "metric=test_accuracy&xlog=1"
+        "&run=learning_rate:8"
+        "&pin=learning_rate:0.001"
+        "&pin=learning_rate:0.1"
+        "&pin=learning_rate:0.5"
+        "&pin=learning_rate:2"
+    ),
+)
 def speed_and_end(found: Results) -> Picture:
     """Draw test accuracy along training at some rates, and final losses over the learning rate."""
     rows = seed0_runs(found.rows)
@@ -201,7 +212,17 @@ def speed_and_end(found: Results) -> Picture:
     )
 
 
-@exhibit("fig-sharpness", "learning_rate")
+@exhibit(
+    "fig-sharpness",
+    "learning_rate",
+    explore=(
+        "metric=sharpness&xlog=1&ylog=1"
+        "&run=learning_rate:8"
+        "&pin=learning_rate:0.1"
+        "&pin=learning_rate:0.5"
+        "&pin=learning_rate:2"
+    ),
+)
 def sharpness_along_training(found: Results) -> Picture:
     """Draw sharpness relative to 2/η along training, at a few learning rates, epoch 0 included."""
     curves = relative_sharpness(seed0_runs(found.rows))
@@ -227,7 +248,11 @@ def sharpness_along_training(found: Results) -> Picture:
     )
 
 
-@exhibit("fig-rate", "learning_rate")
+@exhibit(
+    "fig-rate",
+    "learning_rate",
+    explore="metric=test_loss&xlog=1&ylog=1&view=multiples&by=learning_rate",
+)
 def figures_by_rate(found: Results) -> dict[str, Picture]:
     """Draw one figure per learning rate, all with the same limits."""
     rows = seed0_runs(found.rows)

@@ -96,7 +96,16 @@ def behind_reference(runs: pd.DataFrame) -> dict[str, PairedTest]:
 # Exhibits
 
 
-@exhibit("fig-losses", "losses")
+@exhibit(
+    "fig-losses",
+    "losses",
+    explore=(
+        "metric=test_accuracy&seeds=each"
+        "&run=init:saturated_output,init_scale:5,loss:cross_entropy,output:softmax,learning_rate:1"
+        "&pin=loss:quadratic"
+        "&pin=loss:quadratic,output:sigmoid"
+    ),
+)
 def gradients_and_accuracies(found: Results) -> Picture:
     """Draw each loss's gradient at the logits over the shift; accuracies from the usual and the wrong start."""
     errors, runs = first_errors(found.rows), trained_at_best_rates(found.rows)

@@ -140,7 +140,17 @@ def format_size(batch: float) -> str:
 # Exhibits
 
 
-@exhibit("fig-minibatch", "minibatch")
+@exhibit(
+    "fig-minibatch",
+    "minibatch",
+    explore=(
+        "metric=train_loss&xlog=1&ylog=1"
+        "&run=hidden:300,decay:0,batch_size:16,learning_rate:0.3"
+        "&pin=batch_size:1,learning_rate:0.1"
+        "&pin=batch_size:128,learning_rate:1"
+        "&pin=batch_size:all,learning_rate:3"
+    ),
+)
 def losses_by_batch_size(found: Results) -> Picture:
     """Draw the train loss of every batch size at its best constant rate against epochs, updates and training time."""
     rows = batch_settings(found.rows).query("decay == 0")

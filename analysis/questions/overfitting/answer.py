@@ -92,7 +92,16 @@ def _curves(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 # Exhibits
 
 
-@exhibit("fig-curves", "overfitting")
+@exhibit(
+    "fig-curves",
+    "overfitting",
+    explore=(
+        "metric=test_loss&xlog=1&ylog=1"
+        "&run=hidden:20-20,learning_rate:0.5,train_examples:all"
+        "&pin=hidden:10-10"
+        "&pin=hidden:300,learning_rate:2"
+    ),
+)
 def loss_curves(found: Results) -> Picture:
     """Draw train and test loss of the networks against epochs: linear axes above, logarithmic below."""
     frames = by_network(found.rows)
@@ -116,7 +125,15 @@ def loss_curves(found: Results) -> Picture:
     )
 
 
-@exhibit("fig-gap", "overfitting")
+@exhibit(
+    "fig-gap",
+    "overfitting",
+    explore=(
+        "metric=test_loss&xlog=1&ylog=1&seeds=each"
+        "&run=hidden:20-20,learning_rate:0.5,train_examples:all"
+        "&pin=hidden:300,train_examples:1000"
+    ),
+)
 def generalisation_gap(found: Results) -> Picture:
     """Draw every run's test loss relative to its least so far, and its gap, against epochs."""
     figure, (rises, gaps) = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
@@ -156,7 +173,16 @@ def _gap(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     return test - train
 
 
-@exhibit("fig-seconds", "overfitting")
+@exhibit(
+    "fig-seconds",
+    "overfitting",
+    explore=(
+        "metric=test_loss&x=seconds&xlog=1&ylog=1"
+        "&run=hidden:20-20,learning_rate:0.5,train_examples:all"
+        "&pin=hidden:10-10"
+        "&pin=hidden:300,learning_rate:2"
+    ),
+)
 def loss_against_seconds(found: Results) -> Picture:
     """Draw mean test loss against training time."""
     figure, axes = plt.subplots(figsize=(WIDTH, 1.7))

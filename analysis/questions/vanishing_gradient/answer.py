@@ -79,7 +79,16 @@ def _with_depth(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 # Exhibits
 
 
-@exhibit("fig-vanishing", "vanishing_gradient")
+@exhibit(
+    "fig-vanishing",
+    "vanishing_gradient",
+    explore=(
+        "metric=gradient_norm&ylog=1"
+        "&run=hidden:300-300-300-300-300-300-300-300,activation:sigmoid,skip:false,learning_rate:0.1"
+        "&pin=skip:true"
+        "&pin=hidden:300"
+    ),
+)
 def gradients_by_layer(found: Results) -> Picture:
     """Draw gradient norms at initialization over layers and depth, and during training with sigmoids."""
     norms, first = gradient_norms(found.rows), first_layer_norms(found.rows)
