@@ -184,9 +184,7 @@ def label_image(found: Results) -> Picture:
 @exhibit(
     "fig-stream",
     "label_sorted_stream",
-    explore=(
-        "metric=test_accuracy&run=order:label_sorted,batch_size:1,learning_rate:0.1&pin=order:shuffled"
-    ),
+    explore=("metric=test_accuracy&run=order:label_sorted,batch_size:1,learning_rate:0.1&pin=order:shuffled"),
 )
 def accuracies(found: Results) -> Picture:
     """Draw test accuracy over the learning rate, in each order, and along the epochs."""
