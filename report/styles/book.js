@@ -26,7 +26,7 @@
   function watchScrolling(box) {
     const update = () => {
       const room = box.scrollWidth - box.clientWidth;
-      const scrolls = room > 1;
+      const scrolls = room > 0;
       box.classList.toggle("more-left", scrolls && box.scrollLeft > 1);
       box.classList.toggle("more-right", scrolls && box.scrollLeft < room - 1);
       if (scrolls === box.hasAttribute("tabindex")) return;
@@ -41,8 +41,8 @@
     box.classList.add("scrolls");
     box.addEventListener("scroll", update, { passive: true });
     new ResizeObserver(update).observe(box);
-    document.fonts.ready.then(update);  // which makes the text within wider or narrower
     update();
+    return update;
   }
 
   // The boxes of a page: around tables and figures the innermost block, formulas and listings themselves.
@@ -111,7 +111,10 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     const main = document.querySelector("main");
-    scrollingBoxes(main).forEach(watchScrolling);
+    const updates = [...scrollingBoxes(main)].map(watchScrolling);
+    const updateAll = () => updates.forEach((update) => update());
+    addEventListener("load", updateAll);  // fonts make what a box holds wider or narrower
+    document.fonts.addEventListener("loadingdone", updateAll);
     addPermalinks(main);
     nameHeadings(main);
     nameNavigation();

@@ -293,7 +293,7 @@ def stream_table(found: Results) -> Table:
 @exhibit(
     "fig-pass",
     "label_sorted_stream",
-    explore=("metric=class_accuracy&run=order:label_sorted,batch_size:1"),
+    explore=("metric=class_accuracy&run=order:label_sorted"),
 )
 def within_pass(found: Results) -> Picture:
     """Draw, within epochs, class accuracies of the sorted stream; test accuracy and gradient cosine of each order."""
