@@ -28,6 +28,12 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book with a filter of its own, cards, a description and an icon, in the project's own layout."""
+    return rendered(HERE / "shown", tmp_path_factory.mktemp("shown") / "book")
+
+
+@pytest.fixture(scope="session")
 def fuller(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A book with all that the offline renderer knows beside what the sample has, in the project's own layout."""
     return rendered(HERE / "fuller", tmp_path_factory.mktemp("fuller") / "book")

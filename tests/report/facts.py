@@ -1,7 +1,8 @@
 """What a reader can check in a rendered site, whatever program rendered it.
 
 Per page: numbered headings, captions, alternative texts, equation numbers, references (text and target), titles of
-callouts, paragraphs without mathematics. `facts.json` in `book/` and `parts/` is what Quarto 1.11 gives for them.
+callouts, paragraphs without mathematics. Beside them, what filters and the book's description make: `made_facts`.
+`facts.json` in `book/`, `parts/` and `shown/` is what Quarto 1.11 gives for them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,30 @@ def site_facts(site: Path) -> dict[str, Any]:
     """The facts of every page, by its address."""
     return {
         path.relative_to(site).as_posix(): page_facts(path, site) for path in sorted(site.rglob("*.html"))
+    }
+
+
+def made_facts(path: Path) -> dict[str, Any]:
+    """Of one page: its description, its images, what no line break may part, which cells head a column."""
+    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+    main = soup.select_one("main")
+    assert main is not None
+    for gone in main.select(
+        "nav, .page-navigation, script, style, .provenance, .number, .chapter-number, h1"
+    ):
+        gone.extract()
+    metas = soup.select(
+        'meta[name="description"], meta[property="og:description"], meta[property="og:site_name"]'
+    )
+    return {
+        "description": sorted(str(meta["content"]) for meta in metas),
+        "images": [
+            {name: image.get(name) for name in ("alt", "width", "height", "loading")}
+            for image in main.select("img")
+        ],
+        "kept together": re.findall(r"\d\u00a0\w+", main.get_text(" ")),
+        "headings of columns": [words(cell) for cell in main.select("th[scope=col]")],
+        "links": sorted({words(link) for link in main.select("a.title")}),
     }
 
 

@@ -60,7 +60,7 @@ def test_every_page_and_every_section_is_in_the_navigation(book: Path) -> None:
 
 
 def test_the_first_page_has_every_headline(book: Path) -> None:
-    links = [str(link["href"]) for link in pages(book)["index.html"].select("main .card .title a")]
+    links = [str(link["href"]) for link in pages(book)["index.html"].select("main .card a.title")]
     asked = [q.page.replace(".qmd", ".html") for q in QUESTIONS if q.assignment is not None]
     assert [link for link in links if link in asked] == asked
 

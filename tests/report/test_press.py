@@ -22,7 +22,7 @@ from bs4 import BeautifulSoup, Tag
 from report import check
 from report.__main__ import main, replace
 from report.press import BookError, render
-from tests.report.facts import site_facts
+from tests.report.facts import made_facts, site_facts
 
 HERE = Path(__file__).parent
 WriteBook = Callable[[dict[str, str]], Path]
@@ -55,13 +55,15 @@ def press(project: Path) -> int:
 # The sample books, which real Quarto has rendered as well ------------------------------------------------------------
 
 QUARTOS = {
-    name: json.loads((HERE / name / "facts.json").read_text(encoding="utf-8")) for name in ("book", "parts")
+    name: json.loads((HERE / name / "facts.json").read_text(encoding="utf-8"))
+    for name in ("book", "parts", "shown")
 }
 
 
 @pytest.fixture(scope="session")
-def facts(sample: Path, parts: Path) -> dict[str, dict[str, Any]]:
-    return {"book": site_facts(sample / "_book"), "parts": site_facts(parts / "_book")}
+def facts(sample: Path, parts: Path, shown: Path) -> dict[str, dict[str, Any]]:
+    found = {"book": sample, "parts": parts, "shown": shown}
+    return {name: site_facts(project / "_book") for name, project in found.items()}
 
 
 @pytest.mark.parametrize("name", QUARTOS)
@@ -73,10 +75,15 @@ def test_pages_have_quartos_addresses(facts: dict[str, dict[str, Any]], name: st
     ("name", "address"), [(name, address) for name, pages in QUARTOS.items() for address in pages]
 )
 def test_page_gives_quartos_facts(facts: dict[str, dict[str, Any]], name: str, address: str) -> None:
-    told = QUARTOS[name][address]
+    told = {key: facts for key, facts in QUARTOS[name][address].items() if key != "made"}
     # Quarto leaves TeX in a reference by title; the offline renderer sets it, as in the title itself.
     told = told | {"paragraphs": [text for text in told["paragraphs"] if "\\" not in text]}
     assert facts[name][address] == told
+
+
+@pytest.mark.parametrize("address", QUARTOS["shown"])
+def test_filters_and_the_description_make_what_they_make_with_quarto(shown: Path, address: str) -> None:
+    assert made_facts(shown / "_book" / address) == QUARTOS["shown"][address]["made"]
 
 
 def test_pdf_has_the_sites_numbers_contents_and_lists(sample: Path) -> None:

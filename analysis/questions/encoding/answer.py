@@ -235,7 +235,7 @@ def errors_fall_on_neighbours(found: Results) -> Evidence:
     single, one_hot = near[SINGLE], near[ONE_HOT]
     return Evidence(
         f"Of the single sigmoid's errors, {format_percent(single[0], 0)} fall on a digit numbered next to the true "
-        f"one; after renumbering, {format_percent(single.drop(0).min(), 0)} to "
+        f"one. After renumbering, {format_percent(single.drop(0).min(), 0)} to "
         f"{format_percent(single.drop(0).max(), 0)} "
         "fall on the new neighbours: the numbering makes these errors, not the shapes.",
         {

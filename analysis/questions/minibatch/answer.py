@@ -298,8 +298,8 @@ def overhead_decides_the_time(found: Results) -> Evidence:
     plain = plain_epoch_seconds(found.programs["plain_seconds"])
     return Evidence(
         "By the clock it depends on the program. In plain PyTorch an epoch of single examples takes "
-        f"{plain[1] / plain.min():.0f} times as long as one of {plain.idxmin():,}, as every update has an overhead; "
-        f"our kernel has next to none, and its epochs differ by less than a factor of "
+        f"{plain[1] / plain.min():.0f} times as long as one of {plain.idxmin():,}, as every update has an overhead. "
+        f"Our kernel has next to none: its epochs differ by less than a factor of "
         f"{count_words(math.ceil(ours.max() / ours.min()))}.",
         {
             "in plain PyTorch, single examples take more than five times as long as the best size": bool(
