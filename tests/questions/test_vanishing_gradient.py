@@ -8,23 +8,19 @@ import pytest
 
 from analysis.questions.vanishing_gradient.answer import (
     accuracies_table,
-    depth_factors,
-    gradients_by_layer,
+    errors_and_updates,
+    layer_factors,
 )
 from analysis.results import Results, cached
 from tests.helpers.altered import assert_follows_results, assert_refuted, constant, times
 
-
-def deeper_is_larger(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(value=rows["hidden"].str.count("-") + 1.0)
-
-
 CONTRADICTIONS = {
     "shallow_gradient_does_not_vanish": times(1e-3, "gradient_norm", index=1),
+    "factors_are_as_predicted": times(10, "error_norm", index=1),
     "depth_makes_the_gradient_vanish": constant(1, "gradient_norm"),
     "skip_keeps_the_gradient": times(0.01, "gradient_norm", skip=True),
 }
-REVERSALS = {"relu_explodes": deeper_is_larger}
+REVERSALS = {"relu_explodes": times(1e6, "error_norm", index=1)}
 UNDECIDED = {"residual_connections_drop"}
 
 
@@ -40,9 +36,10 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
 
 def test_the_factor_per_layer_is_a_geometric_mean() -> None:
     rows = cached("vanishing_gradient").rows
-    depth = rows["hidden"].str.count("-") + 1
-    halved = rows.assign(value=rows["value"].where(rows["metric"] != "gradient_norm", 0.5**depth))
-    assert list(depth_factors(halved).values()) == pytest.approx([0.5, 0.5, 0.5])
+    doubling = rows.assign(value=rows["value"].where(rows["metric"] != "error_norm", 2.0 ** rows["index"]))
+    factors = layer_factors(doubling)
+    assert [factor.mean for factor in factors.values()] == pytest.approx([0.5, 0.5, 0.5])
+    assert [factor.half_width for factor in factors.values()] == pytest.approx([0, 0, 0], abs=1e-12)
 
 
 def test_an_activation_that_is_new_to_the_runs_is_tabulated_and_drawn() -> None:
@@ -53,6 +50,6 @@ def test_an_activation_that_is_new_to_the_runs_is_tabulated_and_drawn() -> None:
     )
     table = accuracies_table.contents(lambda name: found)["tbl-vanishing"].frame
     assert table["Activation"].unique().tolist() == ["sigmoid", "tanh", "ReLU", "soft plus"]
-    figure = gradients_by_layer.contents(lambda name: found)["fig-vanishing"].figure
-    assert "soft plus" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    figure = errors_and_updates.contents(lambda name: found)["fig-vanishing"].figure
+    assert "soft plus" in [text.get_text() for text in figure.legends[0].get_texts()]
     plt.close(figure)

@@ -11,9 +11,9 @@ WIDTH = 300
 LEARNING_RATES = (0.1, 0.5)
 BATCH_SIZE = 128
 # Fewer examples than elsewhere: the gradients are the subject, not the accuracy.
-BUDGETS = {"full": Budget((0, 1, 2), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
+BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
 
-METRICS = ("gradient_norm", "train_loss", "validation_accuracy", "test_accuracy")
+METRICS = ("gradient_norm", "weight_norm", "error_norm", "train_loss", "validation_accuracy", "test_accuracy")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
