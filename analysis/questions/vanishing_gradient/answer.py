@@ -172,7 +172,8 @@ def errors_and_updates(found: Results) -> Picture:
         "the seeds.",
         "Left: with sigmoids the error falls by orders of magnitude from the last layer to the first, with tanh and "
         "ReLU less; with skip connections it does not. Middle: the first layer's update falls with depth unless there "
-        "are skip connections. Right: the updates of 784-300-10 come to one size, those of the deepest networks stay smaller by far.",
+        "are skip connections. Right: the updates of 784-300-10 come to one size, those of the deepest "
+        "networks stay smaller by far.",
     )
 
 
