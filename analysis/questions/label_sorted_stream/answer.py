@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,11 +30,13 @@ from analysis.plotting import (
     RATE_COLOURS,
     WIDTH,
     draw_line,
+    label_ends,
     line_style,
     mean_and_range,
+    plain_ticks,
     write_in,
 )
-from analysis.questions.label_sorted_stream.runs import SLOW_RATES, WITHIN_PASS_RATES
+from analysis.questions.label_sorted_stream.runs import WITHIN_PASS_RATES
 from analysis.results import Results
 from analysis.statistics import final_values, paired_t, t_interval
 
@@ -186,64 +189,69 @@ def label_image(found: Results) -> Picture:
     "label_sorted_stream",
     explore=("metric=test_accuracy&run=order:label_sorted,batch_size:1,learning_rate:0.1&pin=order:shuffled"),
 )
-def accuracies(found: Results) -> Picture:
-    """Draw test accuracy over the learning rate, in each order, and along the epochs."""
-    figure, (rates, course) = plt.subplots(1, 2, figsize=(WIDTH, 2.5), sharey=True)
-    few, slow = few_epochs(found.rows), many_epochs(found.rows)
-    ends = last_epochs(few)
+def accuracies_and_losses(found: Results) -> Picture:
+    """Draw test accuracy over the learning rate, after few passes and after many, and the train loss along many."""
+    figure, (rates, course) = plt.subplots(1, 2, figsize=(WIDTH, 2.6))
+    ends, slow = last_epochs(few_epochs(found.rows)), many_epochs(found.rows)
     for order in found.rows["order"].unique():
-        style = line_style(order)
-        for measure, line in (("test", "-"), ("end", ":")):
-            if order == "shuffled" and measure == "end":
-                continue  # there the two are alike
-            intervals = ends.loc[order][measure].groupby("learning_rate").agg(t_interval)
-            rates.errorbar(
-                intervals.index,
-                [100 * interval.mean for interval in intervals],
-                [100 * interval.half_width if interval.n > 1 else 0 for interval in intervals],
-                linestyle=line,
-                markersize=MARKER,
-                capsize=2,
-                **style,
-            )
+        intervals = ends.loc[order]["test"].groupby("learning_rate").agg(t_interval)
+        _draw_intervals(rates, intervals, **line_style(order))
         x, y, side = PLACES.get(order, (intervals.index[-1], 100 * intervals.iloc[-1].mean, "right"))
-        rates.text(x, y, SHORT.get(order, label(order)), color=style["color"], ha=side)
+        rates.text(x, y, SHORT.get(order, label(order)), color=line_style(order)["color"], ha=side)
+    late = slow_accuracies(found.rows).xs("label_sorted", level="method")
+    intervals = late.groupby("learning_rate").agg(t_interval)
+    passes = f"{slow['epoch'].max():.0f} passes"
+    style = {**line_style("label_sorted"), "linestyle": "--", "markerfacecolor": "white"}
+    _draw_intervals(rates, intervals, **style)
+    rates.annotate(
+        f"sorted, {passes}",
+        (intervals.index[0], 100 * intervals.iloc[0].mean),
+        xytext=(0, 9),
+        textcoords="offset points",
+        color=style["color"],
+    )
     rates.set_xscale("log")
     rates.set_xlabel("learning rate η")
     rates.set_ylabel("test accuracy in %")
     rates.set_ylim(0, 100)
     course.set_xscale("log")
-    course.set_xlabel("pass")
-    colour = line_style("shuffled")["color"]
-    best = best_by_order(ends)["shuffled"]
-    sgd = few[(few["order"] == "shuffled") & (few["learning_rate"] == best) & (few["epoch"] >= 1)]
-    means = 100 * mean_and_range(sgd, "test_accuracy")
-    draw_line(course, means, colour, marker="." if len(means) == 1 else "")
-    course.text(means.index[-1] * 1.1, means["mean"].iloc[-1], SHORT["shuffled"], color=colour, va="center")
+    course.set_yscale("log")
     steps = sorted(slow["step"].unique())
-    for step, width in zip(steps, np.linspace(0.9, 1.8, len(steps)), strict=True):
-        for method, dashes in (("gd", "--"), ("label_sorted", "-")):
+    labels = []
+    for step, colour in zip(steps, RATE_COLOURS(np.linspace(0, 1, len(steps))), strict=True):
+        for method, dashes in (("gd", ":"), ("label_sorted", "-")):
             runs = slow[(slow["step"] == step) & (slow["method"] == method) & (slow["epoch"] >= 1)]
-            draw_line(
-                course,
-                100 * mean_and_range(runs, "test_accuracy"),
-                line_style(method)["color"],
-                linewidth=width,
-                linestyle=dashes,
-                label=f"{SHORT[method]}, ηn = {step:g}",
-            )
-    course.legend(fontsize=8, loc="center left", bbox_to_anchor=(0, 0.5))
-    seeds = found.rows["seed"].nunique()
+            losses = mean_and_range(runs, "train_loss")
+            draw_line(course, losses, colour, linestyle=dashes)
+            if method == "label_sorted":
+                rate = f"{runs['learning_rate'].iloc[0]:g}"
+                labels.append((losses.index[-1], losses["mean"].iloc[-1], rate, colour))
+    course.set_xlim(left=10)
+    plain_ticks(course.yaxis)
+    course.set_xlabel("pass")
+    course.set_ylabel("train cross entropy")
+    label_ends(course, labels)
     return Picture(
         figure,
         "SGD and the sorted stream. Left: test accuracy over the learning rate, as the mean over the last of few "
-        "passes (solid; dotted: at its end), with 95 % t intervals. Right: test accuracy at the end of each pass, "
-        f"of SGD at its best rate, and of the sorted stream at its {count_words(len(SLOW_RATES))} least rates "
-        "beside gradient descent with the rate $\\eta n$: after many passes the two come together. Means; "
-        f"bands span {count_words(seeds, 'seed')}.",
-        "Left: SGD has a broad plateau of high accuracy and falls to chance towards the least rates; the sorted "
-        "stream stays near chance at every rate. Right: SGD is high from its first pass on; the sorted stream at "
-        "its least rate rises over hundreds of passes along with gradient descent.",
+        f"passes, and at the end of {passes} of the sorted stream; 95 % t intervals. Right: train loss at the ends of "
+        "passes, of the sorted stream at its least rates $\\eta$ (named at the ends) and of gradient descent with the "
+        f"rate $\\eta n$ (dotted). Means; bands span {count_words(found.rows['seed'].nunique(), 'seed')}.",
+        "Left: SGD has a broad plateau of high accuracy; the sorted stream stays near chance at every rate for few "
+        "passes, and is high after many at small rates only. Right: losses fall over hundreds of passes, those of the "
+        "two methods together at small rates.",
+    )
+
+
+def _draw_intervals(axes: Axes, intervals: pd.Series[Any], **style: Any) -> None:
+    """Draw means of shares in percent over a learning rate, with their intervals."""
+    axes.errorbar(
+        intervals.index,
+        [100 * interval.mean for interval in intervals],
+        [100 * interval.half_width if interval.n > 1 else 0 for interval in intervals],
+        markersize=MARKER,
+        capsize=2,
+        **style,
     )
 
 
