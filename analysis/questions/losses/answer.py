@@ -187,7 +187,7 @@ def sketch_of_gradients(axes: Axes, found: Results) -> None:
         mean = errors.groupby("shift")["norm"].mean()
         axes.plot(mean.index, mean, **{**line_style(name), "marker": ""})
     axes.set_yscale("log")
-    axes.margins(y=0.2)
+    axes.margins(y=0.35)
     write_in(axes, 0.3, 0.88, "cross entropy", INK)
     write_in(axes, 0.03, 0.1, "quadratic loss", GREEN)
 
