@@ -16,8 +16,9 @@ from analysis.questions.label_sorted_stream.answer import (
 from tests.helpers.altered import assert_refuted, constant, measured, swap, times
 
 CONTRADICTIONS = {
-    "sorted_needs_small_rates": swap("order", "shuffled", "label_sorted"),
-    "sorted_follows_gradient_descent": times(0.5, "test_accuracy", epochs=300),
+    "sorted_needs_many_passes": swap("order", "shuffled", "label_sorted"),
+    "small_rates_converge": times(1.5, "test_accuracy", epochs=300),
+    "sorted_follows_gradient_descent": times(2, "train_loss", epochs=300, batch_size=1),
     "number_of_orders": lambda rows: rows[::-1],
     "sorted_is_worse": swap("order", "shuffled", "label_sorted"),
     "forgetting": constant(0.5, "class_accuracy"),
