@@ -162,7 +162,7 @@ def errors_over_capacity(found: Results) -> Picture:
     """Draw errors over β above, bias² and variance below, a column per number of training examples."""
     runs, parts = final_accuracies(found), decompositions(found)
     sizes = sorted(runs["examples"].unique())
-    figure, grid = plt.subplots(2, len(sizes), figsize=(WIDTH, 3.2), sharex=True, sharey="row", squeeze=False)
+    figure, grid = plt.subplots(2, len(sizes), figsize=(WIDTH, 2.9), sharex=True, sharey="row", squeeze=False)
     for column, examples in enumerate(sizes):
         above, below = grid[:, column]
         above.set_title(f"{examples:,} examples")

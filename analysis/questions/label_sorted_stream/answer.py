@@ -192,7 +192,7 @@ def label_image(found: Results) -> Picture:
     """Draw one pixel a label, row by row, in each order."""
     labels = found.programs["labels"].sort_values("position")
     orders = found.rows["order"].unique()
-    figure, panels = plt.subplots(1, len(orders), figsize=(WIDTH, 1.7), squeeze=False)
+    figure, panels = plt.subplots(1, len(orders), figsize=(WIDTH, 1.4), squeeze=False)
     width = 400
     height = -(-len(labels) // width)
     for axes, order in zip(panels[0], orders, strict=True):
@@ -224,7 +224,7 @@ def label_image(found: Results) -> Picture:
 )
 def accuracies_and_losses(found: Results) -> Picture:
     """Draw test accuracy over the learning rate, after few passes and after many, and the train loss along many."""
-    figure, (rates, course) = plt.subplots(1, 2, figsize=(WIDTH, 2.6))
+    figure, (rates, course) = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
     ends, slow = last_epochs(few_epochs(found.rows)), many_epochs(found.rows)
     for order in found.rows["order"].unique():
         intervals = ends.loc[order]["test"].groupby("learning_rate").agg(t_interval)
@@ -338,7 +338,7 @@ def within_pass(found: Results) -> Picture:
     """Draw, within epochs, class accuracies of the sorted stream; test accuracy and gradient cosine of each order."""
     rows, starts = within_epochs(found.rows), label_starts(found.programs["labels"])
     figure, (classes, accuracy, cosine) = plt.subplots(
-        3, 1, figsize=(WIDTH, 3.6), sharex=True, height_ratios=(1.3, 1, 1)
+        3, 1, figsize=(WIDTH, 3.0), sharex=True, height_ratios=(1.3, 1, 1)
     )
     of_class = rows[(rows["metric"] == "class_accuracy") & (rows["order"] == "label_sorted")]
     grid = of_class.pivot_table(index="index", columns="epoch", values="value")

@@ -154,7 +154,7 @@ def format_size(batch: float) -> str:
 def losses_by_batch_size(found: Results) -> Picture:
     """Draw the train loss of every batch size at its best constant rate against epochs, updates and training time."""
     rows = batch_settings(found.rows).query("decay == 0")
-    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.5), sharey=True)
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.3), sharey=True)
     losses = rows[(rows["metric"] == "train_loss") & (rows["epoch"] > 0)]
     sizes = sorted(losses["batch"].unique())
     for size, colour in zip(sizes, RATE_COLOURS(np.linspace(0, 0.9, len(sizes))), strict=True):

@@ -105,7 +105,7 @@ def _curves(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 def loss_curves(found: Results) -> Picture:
     """Draw train and test loss of the networks against epochs: linear axes above, logarithmic below."""
     frames = by_network(found.rows)
-    figure, grid = plt.subplots(2, len(frames), figsize=(WIDTH, 3.1), sharey="row", squeeze=False)
+    figure, grid = plt.subplots(2, len(frames), figsize=(WIDTH, 2.8), sharey="row", squeeze=False)
     for column, (name, frame) in enumerate(frames.items()):
         for row, logarithmic in enumerate((False, True)):
             plotting.loss_panel(grid[row, column], frame, logarithmic)
