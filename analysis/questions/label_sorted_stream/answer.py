@@ -43,7 +43,7 @@ from analysis.statistics import final_values, paired_t, t_interval
 RUN = ["order", "learning_rate", "seed"]
 SHORT = {"shuffled": "SGD", "label_sorted": "sorted", "gd": "GD"}  # in figures
 PLACES = {
-    "shuffled": (1.6e-4, 74, "left"),
+    "shuffled": (3e-3, 83, "left"),
     "label_sorted": (1e-4, 15, "left"),
 }  # of their names beside the lines
 LONG = {"shuffled": "shuffled (SGD)", "gd": "all at once (GD)"}  # in tables and titles
@@ -236,7 +236,7 @@ def accuracies_and_losses(found: Results) -> Picture:
     passes = f"{slow['epoch'].max():.0f} passes"
     style = {**line_style("label_sorted"), "linestyle": "--", "markerfacecolor": "white"}
     _draw_intervals(rates, intervals, **style)
-    rates.text(1e-6, 91, f"sorted, {passes}", color=style["color"])
+    rates.text(9e-7, 53, f"sorted,\n{passes}", color=style["color"])
     rates.set_xscale("log")
     rates.set_xlabel("learning rate η")
     rates.set_ylabel("test accuracy in %")
@@ -432,12 +432,15 @@ def small_rates_converge(found: Results) -> Evidence:
     )
     most = window["accuracy"].idxmax() if len(window) else math.nan
     beyond = passes.index[passes.index > window.index.max()]
-    end = (
-        f"at {format_rate(beyond[0])} no longer" if len(beyond) else "larger ones were not tried for so long"
+    rates = f"from {format_rate(window.index.min())} to {format_rate(window.index.max())}"
+    where = (
+        f"the rates {rates}, and at {format_rate(beyond[0])} no longer"
+        if len(beyond)
+        else f"all rates that were tried for so long, {rates}"
     )
     return Evidence(
-        f"In {format_count(round(many_epochs(found.rows)['epoch'].max()), 'pass', 'passes')} it converges at the rates "
-        f"from {format_rate(window.index.min())} to {format_rate(window.index.max())}; {end}. The best of them, "
+        f"In {format_count(round(many_epochs(found.rows)['epoch'].max()), 'pass', 'passes')} it converges at {where}. "
+        "The best of them, "
         f"{format_rate(most)}, ends at {format_percent(window['accuracy'].max(), 0)} test accuracy, less than SGD has "
         "after its first pass.",
         {
