@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from distributed import Client, Future, KilledWorker, Security, get_worker, rpc
+from distributed.comm.core import CommClosedError
 
 from analysis import data
 from analysis.campaign.keys import Job
@@ -283,6 +284,8 @@ class DaskExecutor:
                     outcomes = future.result(timeout=GATHER_SECONDS)
                 except (TimeoutError, KilledWorker):
                     unresponsive.add(address)
+                except CommClosedError as error:  # results are fetched by way of the scheduler
+                    raise self._lost_connection() from error
                 except Exception as error:
                     unfit[address] = _worker_error(address, error)
                     log.warning("%s", unfit[address])
