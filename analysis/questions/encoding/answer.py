@@ -258,7 +258,7 @@ def saturation_costs_less_than_the_metric(found: Results) -> Evidence:
     )
     return Evidence(
         f"With cross entropy the single sigmoid gains {gained:.1f} points; {left:.1f} are still missing to ten outputs "
-        "with cross entropy, and those are the price of the metric.",
+        "with cross entropy, which saturation does not explain.",
         {
             "a single output without saturation is more accurate": gained > 0,
             "more is still missing than was gained": left > gained,

@@ -18,7 +18,6 @@ from analysis.formatting import (
     count_words,
     format_count,
     format_fixed,
-    format_percent,
     format_scientific,
     join_english,
     label,
@@ -267,6 +266,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     shallow = updates[(updates["depth"] == 1) & (updates["activation"] == "sigmoid")]
     means = shallow.groupby(["epoch", "index"])["value"].mean().unstack()
     ratio = means[1] / means[2]
+    shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     return Evidence(
         "No. With two weight layers, $\\sigma'$ enters the first one's gradient only once: relative to its weights, "
         f"that layer moves {format_fixed(ratio.iloc[0], 2)} times as fast as the second at the start, and "
@@ -278,7 +278,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
             ),
             "it is largest at the end": bool(ratio.idxmax() == ratio.index[-1]),
         },
-        "Not with one hidden layer; each further layer of sigmoids shrinks the gradient sevenfold.",
+        f"Not with one hidden layer; each further layer of sigmoids divides the gradient by {shrinks:.0f}.",
     )
 
 
@@ -291,7 +291,7 @@ def factors_are_as_predicted(found: Results) -> Evidence:
     }
     worst = max(off, key=lambda name: abs(off[name]))
     return Evidence(
-        f"The measured factors lie within {format_percent(abs(off[worst]), 0)} of the predicted ones.",
+        f"The measured factors lie within {math.ceil(100 * abs(off[worst]))} % of the predicted ones.",
         {"all within a tenth": abs(off[worst]) < 0.1},
     )
 
