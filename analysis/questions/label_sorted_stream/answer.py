@@ -41,7 +41,7 @@ from analysis.results import Results
 from analysis.statistics import final_values, paired_t, t_interval
 
 RUN = ["order", "learning_rate", "seed"]
-SHORT = {"shuffled": "SGD", "label_sorted": "sorted", "gd": "GD"}  # in figures
+SHORT = {"shuffled": "SGD", "label_sorted": "sorted"}  # in figures
 PLACES = {
     "shuffled": (3e-3, 83, "left"),
     "label_sorted": (1e-4, 15, "left"),
@@ -267,8 +267,8 @@ def accuracies_and_losses(found: Results) -> Picture:
         f"$\\eta n$ of {count_words(len(COMPARED))} of them (dotted). Means; bands span "
         f"{count_words(found.rows['seed'].nunique(), 'seed')}.",
         "Left: SGD has a broad plateau of high accuracy; the sorted stream stays near chance at every rate for few "
-        "passes; after many it is far above, most at a rate in between. Right: losses fall over hundreds of passes, those "
-        "of the two methods together at the least rates.",
+        "passes; after many it is far above, most at a rate in between. Right: losses fall over hundreds of passes, "
+        "those of the two methods together at the least rates.",
     )
 
 
