@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import threading
 import time
@@ -54,8 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def changes(project: Path) -> dict[Path, int]:
     """When the files that make the book were last written."""
-    files = {path for pattern in WATCHED for path in project.glob(pattern) if path.is_file()}
-    return {path: path.stat().st_mtime_ns for path in files}
+    found: dict[Path, int] = {}
+    for path in {path for pattern in WATCHED for path in project.glob(pattern) if path.is_file()}:
+        with contextlib.suppress(FileNotFoundError):  # an editor's own, gone again
+            found[path] = path.stat().st_mtime_ns
+    return found
 
 
 if __name__ == "__main__":

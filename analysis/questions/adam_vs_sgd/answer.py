@@ -140,7 +140,7 @@ def format_p(test: PairedTest, adjective: str = "") -> str:
 @exhibit(
     "fig-adam",
     "adam_vs_sgd",
-    explore=("metric=test_accuracy&run=optimizer:adam,learning_rate:0.003&pin=optimizer:sgd,learning_rate:1"),
+    explore="metric=test_accuracy&run=optimizer:adam,learning_rate:0.003&pin=optimizer:sgd,learning_rate:1",
 )
 def test_errors(found: Results) -> Picture:
     """Draw final test error over the learning rate, and test error over epochs at the best rates."""

@@ -208,7 +208,7 @@ def cross_entropy_leaves_a_wrong_start(found: Results) -> Evidence:
             "every seed of cross entropy has left the start": bool(first[REFERENCE].min() > 0.8),
             "most seeds of the quadratic loss of softmax have not": bool(stuck.mean() > 0.5),
         },
-        "It corrects a confident mistake at once, where the quadratic loss of softmax stalls.",
+        "It corrects a confident mistake at once, where the quadratic loss of softmax often stalls.",
     )
 
 

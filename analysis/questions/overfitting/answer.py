@@ -271,7 +271,7 @@ def small_networks_overfit(found: Results) -> Evidence:
             "some but not all runs of 10-10 do": bool(0 < numbers["10-10"]["overfits"].mean() < 1),
             "the rise stays below a fifth": bool(small["rise"].max() < 0.2),
         },
-        "Only the small networks over-fit, mildly, and only if trained far enough.",
+        "Within these budgets only the small networks over-fit, mildly, if trained far enough.",
     )
 
 
