@@ -13,7 +13,7 @@ from torchvision.datasets import MNIST
 
 # 1. MNIST from torchvision: bytes 0 … 255, scaled to [0, 1] and flattened.
 def from_torchvision(folder: Path, train: bool) -> tuple[Tensor, Tensor]:
-    mnist = MNIST(folder, train=train)
+    mnist = MNIST(folder, train=train, download=True)
     return mnist.data.flatten(1).float() / 255, mnist.targets
 
 
@@ -44,9 +44,9 @@ def digits(folder: Path, count: int) -> tuple[Tensor, Tensor]:
     return (255 * inputs[:count]).byte(), labels[:count]
 
 
-def show(images: Tensor, labels: Tensor) -> Figure:
-    figure, grid = plt.subplots(1, len(images), squeeze=False)
-    for axes, image, label in zip(grid[0], images, labels, strict=True):
+def show(images: Tensor, labels: Tensor, rows: int = 1) -> Figure:
+    figure, grid = plt.subplots(rows, len(images) // rows, squeeze=False)
+    for axes, image, label in zip(grid.flat, images, labels, strict=True):
         axes.imshow(image.reshape(28, 28).numpy(), cmap="gray_r", vmin=0, vmax=255)
         axes.set_title(str(label.item()), loc="center")
         axes.set_axis_off()
@@ -106,3 +106,10 @@ def main(
     inputs, targets = inputs.to(device), one_hot(labels).to(device)
     losses = list(gradient_descent(model, inputs, targets, learning_rate, epochs))
     return losses, accuracy(model, test_inputs.to(device), test_labels.to(device))
+
+
+if __name__ == "__main__":
+    data = Path("data")
+    show(*digits(data, count=20), rows=2).savefig("digits.png")
+    _, final = main(data, torch.device("cpu"), learning_rate=0.1, epochs=500, seed=0)
+    print(f"final test accuracy {final:.2%}")

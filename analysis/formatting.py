@@ -85,6 +85,16 @@ def format_percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def format_at_least(share: float, digits: int = 1) -> str:
+    """Return a share rounded down, as "at least" needs it."""
+    return f"{math.floor(round(100 * share * 10**digits, 6)) / 10**digits:.{digits}f} %"
+
+
+def format_at_most(share: float, digits: int = 1) -> str:
+    """Return a share rounded up, as "at most" needs it."""
+    return f"{math.ceil(round(100 * share * 10**digits, 6)) / 10**digits:.{digits}f} %"
+
+
 def format_interval(shares: Interval, digits: int = 2, unit: str = " %") -> str:
     """Return a mean share with the half width of its interval, in percent; the mean alone of a single value."""
     mean = f"{100 * shares.mean:.{digits}f}".replace("-", "−")
@@ -102,6 +112,8 @@ def format_scientific(value: float) -> str:
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(value))
+    if exponent in (-1, 0):
+        return f"{value:.2f}"
     return f"${value / 10.0**exponent:.1f} \\cdot 10^{{{exponent}}}$"
 
 

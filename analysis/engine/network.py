@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,11 +20,6 @@ from torch import Tensor, nn
 from analysis.engine.run import Run
 
 _INITIALIZATION, _ORDER, _SPLIT = range(3)  # purposes of random numbers: each has a stream of its own
-
-
-def num_parameters(sizes: Sequence[int]) -> int:
-    """Return β(h_0, …, h_L) = Σ_l h_l (h_{l-1} + 1), the number of weights and biases."""
-    return sum(units * (inputs + 1) for inputs, units in itertools.pairwise(sizes))
 
 
 def initial_weights(run: Run, dtype: torch.dtype = torch.float32) -> list[Tensor]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -213,3 +215,13 @@ def batch_key(run: Run) -> Run:
     fixed: dict[str, Any] = {each.name: each.default for each in dataclasses.fields(run)}
     fixed["learning_rate"] = 1.0  # has no default
     return dataclasses.replace(run, **{name: fixed[name] for name in per_run_fields(run)})
+
+
+def num_parameters(sizes: Sequence[int]) -> int:
+    """Return β(h_0, …, h_L) = Σ_l h_l (h_{l-1} + 1), the number of weights and biases."""
+    return sum(units * (inputs + 1) for inputs, units in itertools.pairwise(sizes))
+
+
+def num_parameters_of(hidden: str) -> int:
+    """Return β of the network with these hidden sizes, as results name them: "300-300"."""
+    return num_parameters((INPUTS, *map(int, hidden.split("-")), CLASSES))

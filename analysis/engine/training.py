@@ -21,9 +21,8 @@ from torch import Tensor
 
 from analysis.engine.evaluation import Evaluator
 from analysis.engine.history import History
-from analysis.engine.network import num_parameters
 from analysis.engine.optimizers import update_rule
-from analysis.engine.run import TRAIN_EXAMPLES, Run, batch_key
+from analysis.engine.run import TRAIN_EXAMPLES, Run, batch_key, num_parameters
 from analysis.engine.stack import Stack
 from analysis.engine.torch_backend import IN_MEMORY, TorchBackend
 

@@ -62,7 +62,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(
         "label_sorted_stream",
         "sec-sorted",
-        "Examples sorted by label, usable rates",
+        "Examples sorted by label",
         "Assignment 2, exercise 3: examples sorted by label",
         2,
     ),

@@ -8,13 +8,12 @@ import torch
 
 from analysis.engine.network import (
     initial_weights,
-    num_parameters,
     reference_model,
     sample_order,
     training_indices,
     validation_indices,
 )
-from analysis.engine.run import Measure, Run
+from analysis.engine.run import Measure, Run, num_parameters
 
 RUN = Run(learning_rate=0.1, epochs=1, batch_size=10, measures=(Measure(metrics=("train_loss",), every=1),))
 

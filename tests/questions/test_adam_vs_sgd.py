@@ -17,7 +17,7 @@ CONTRADICTIONS = {
 }
 REVERSALS = {
     "adam_is_an_order_faster": constant(0.99, "test_accuracy", optimizer="adam"),
-    "adams_lead_is_luck": swap("optimizer", "adam", "sgd"),
+    "adams_lead_is_luck": times(0.9, "test_accuracy", optimizer="sgd"),
     "rule_of_thumb": CONTRADICTIONS["rule_of_thumb_is_not_best"],
 }
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.engine.network import num_parameters as num_parameters_of_sizes
-from analysis.questions.capacity.answer import num_parameters, relative_rise
+from analysis.questions.capacity.answer import relative_rise
 from tests.helpers.altered import Alter, assert_follows_results, assert_refuted, constant, swap, times
 
 
@@ -33,11 +32,6 @@ def test_contrary_results_refute_the_finding(name: str) -> None:
 @pytest.mark.parametrize("name", REVERSALS)
 def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> None:
     assert_follows_results("capacity", name, REVERSALS[name])
-
-
-@pytest.mark.parametrize("hidden", ["2", "300", "10-10", "300-300-300"])
-def test_parameters_are_counted_as_by_the_engine(hidden: str) -> None:
-    assert num_parameters(hidden) == num_parameters_of_sizes((784, *map(int, hidden.split("-")), 10))
 
 
 def test_the_rise_is_that_of_the_widest_network_above_the_best() -> None:

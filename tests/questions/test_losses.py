@@ -9,9 +9,8 @@ import pytest
 
 from analysis.questions.losses.answer import (
     first_errors,
+    from_start,
     quadratic_losses_are_stuck,
-    usual_start,
-    wrong_start,
 )
 from analysis.results import cached
 from tests.helpers.altered import Alter, altered, assert_refuted, constant, times
@@ -58,11 +57,12 @@ def test_a_loss_stands_at_its_best_rate_by_validation() -> None:
             for rate, last in ((0.1, 0.8), (0.3, 0.9))
         ]
     )
-    (run,) = usual_start(rows).to_dict("records")
+    (run,) = from_start(rows, wrong=False).to_dict("records")
     assert run == {
         "name": "quadratic_sigmoid",
         "seed": 0,
         "learning_rate": 0.3,
+        "first_accuracy": 0.91,
         "test_accuracy": 0.93,
         "epochs_90": 1,
         "epochs_95": math.inf,
@@ -96,7 +96,9 @@ def test_the_wrong_start_has_a_best_rate_of_its_own() -> None:
             )
         ]
     )
-    assert wrong_start(rows)["value"].tolist() == [0.1, 0.5]
+    for wrong, rate, last in ((False, 0.1, 0.9), (True, 1.0, 0.5)):
+        (run,) = from_start(rows, wrong).to_dict("records")
+        assert (run["learning_rate"], run["test_accuracy"]) == (rate, last)
 
 
 def test_without_larger_rates_the_finding_says_so() -> None:

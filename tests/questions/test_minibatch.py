@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis.questions.minibatch.answer import batch_settings, plain_epoch_seconds
+from analysis.results import Results
 from tests.helpers.altered import assert_follows_results, assert_refuted, constant, falling, times
 
 CONTRADICTIONS = {
@@ -16,6 +17,8 @@ CONTRADICTIONS = {
         rows.assign(seconds=rows["batch_size"] * 1e-5) if "metric" not in rows else rows
     ),
     "constant_rates_suffice_where_all_is_fitted": times(100, "train_loss", decay=0),
+    "small_batches_end_alike": times(0.9, "test_accuracy", batch_size=16),
+    "gradient_descent_comes_close": constant(1.0, "test_accuracy"),
     "decreasing_rates_quench_noise": times(0.1, "train_loss", decay=0),
 }
 REVERSALS = {"minibatches_beat_hundreds_of_epochs": falling}
@@ -63,5 +66,6 @@ def test_the_full_batch_is_two_settings_each_at_its_own_best_rate() -> None:
 
 
 def test_an_epoch_has_as_many_updates_as_batches() -> None:
-    plain = pd.DataFrame({"batch_size": [1, 8_192, 60_000], "seconds": [1.0, 1.0, 1.0]})
-    assert plain_epoch_seconds(plain).tolist() == [60_000, 8, 1]
+    plain = pd.DataFrame({"batch_size": [1, 8_192, 60_000], "seconds": [1.0, 1.0, 1.2]})
+    found = Results("minibatch", "full", pd.DataFrame(), {"plain_seconds": plain}, ())
+    assert plain_epoch_seconds(found).to_dict() == pytest.approx({1: 50_000, 8_192: 7, np.inf: 1})

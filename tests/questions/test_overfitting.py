@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.questions.overfitting.answer import overfitting
+from analysis.questions.overfitting.answer import MEDIAN_OF, overfitting
 from tests.helpers.altered import (
     assert_follows_results,
     assert_refuted,
@@ -14,6 +14,7 @@ from tests.helpers.altered import (
 CONTRADICTIONS = {
     "small_networks_overfit": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "wide_network_is_not_done": lambda rows: rows.assign(value=rows["epoch"]),
+    "error_hardly_rises": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
 }
 REVERSALS = {
@@ -24,6 +25,14 @@ REVERSALS = {
         value=rows["value"].where(rows["metric"] != "test_loss", rows["epoch"] + 1)
     ),
 }
+
+
+LONG = 2 * MEDIAN_OF  # measurements: a stretch that running medians show
+
+
+def in_stretches(*values: float) -> list[float]:
+    """Each value for a while."""
+    return [value for value in values for _ in range(LONG)]
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
@@ -37,15 +46,25 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
 
 
 def test_over_fitting_is_the_rise_above_the_least_test_loss() -> None:
-    rows = curves(0.5, [2.0, 1.0, 0.5, 0.25], [0.5] * 4)
-    rows.loc[rows["metric"] == "test_loss", "value"] = [2.0, 1.0, 1.5, 3.0]
+    rows = curves(0.5, in_stretches(2.0, 1.0, 0.5, 0.25), [0.5] * 4 * LONG)
+    rows.loc[rows["metric"] == "test_loss", "value"] = in_stretches(2.0, 1.0, 1.5, 3.0)
     (numbers,) = overfitting(rows).to_dict("records")
-    assert numbers["best_epoch"] == 1
+    assert LONG <= numbers["best_epoch"] < 2 * LONG
     assert numbers["rise"] == pytest.approx(2.0)
     assert numbers["gap"] == pytest.approx(2.75)
     assert numbers["overfits"]
 
 
 def test_a_rise_of_both_losses_is_no_over_fitting() -> None:
-    rows = curves(0.5, [2.0, 1.0, 0.5, 1.5], [0.5] * 4)
+    rows = curves(0.5, in_stretches(2.0, 1.0, 0.5, 1.5), [0.5] * 4 * LONG)
     assert not overfitting(rows)["overfits"].any()
+
+
+def test_a_single_spike_is_no_rise_and_hides_none() -> None:
+    losses = in_stretches(2.0, 1.0, 0.5, 0.25)
+    losses[2 * LONG] = 0.01
+    losses[-1] = 9.0
+    rows = curves(0.5, losses, [0.5] * 4 * LONG)
+    (numbers,) = overfitting(rows).to_dict("records")
+    assert numbers["rise"] == 0
+    assert numbers["best_epoch"] >= 3 * LONG

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.engine.run import CLASSES, INPUTS
+from analysis.engine.run import num_parameters_of
 from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
@@ -39,12 +38,6 @@ DEPTH_STYLES: tuple[dict[str, Any], ...] = (  # by number of hidden layers, from
     {"marker": "^", "linestyle": (0, (4, 1.5))},
     {"marker": "s", "linestyle": (0, (1.5, 1))},
 )
-
-
-def num_parameters(hidden: str) -> int:
-    """Return β of the network with these hidden sizes, as in "300-300"."""
-    sizes = (INPUTS, *map(int, hidden.split("-")), CLASSES)
-    return sum(units * (inputs + 1) for inputs, units in itertools.pairwise(sizes))
 
 
 def final_accuracies(found: Results) -> pd.DataFrame:
@@ -97,7 +90,7 @@ def _on_subsets(found: Results) -> pd.DataFrame:
 
 def _with_sizes(frame: pd.DataFrame) -> pd.DataFrame:
     """Add depth (number of hidden layers) and β."""
-    return frame.assign(depth=frame["hidden"].str.count("-") + 1, beta=frame["hidden"].map(num_parameters))
+    return frame.assign(depth=frame["hidden"].str.count("-") + 1, beta=frame["hidden"].map(num_parameters_of))
 
 
 def architectures(found: Results) -> pd.DataFrame:

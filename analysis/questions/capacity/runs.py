@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis.campaign.keys import Job, Program
-from analysis.engine.run import CLASSES, INPUTS, Measure, Run
+from analysis.engine.run import CLASSES, INPUTS, Measure, Run, num_parameters
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def parameters(data: Data, device: torch.device) -> pd.DataFrame:
     Returns:
         One row per network: hidden, beta (formula), counted (elements of the built network's tensors).
     """
-    from analysis.engine.network import num_parameters, reference_model
+    from analysis.engine.network import reference_model
 
     measures = (Measure(metrics=("train_loss",), every=1),)
     rows = []

@@ -53,7 +53,7 @@ def sketch_of_deviations(axes: Axes, found: Results) -> None:
 def gradient_descent_is_full(found: Results) -> Evidence:
     deviation = found.programs["checks"].set_index("check")["deviation"]
     return Evidence(
-        f"Measured, its step is $-\\eta \\nabla R(w)$ up to rounding, whereas the gradient of one batch of "
+        f"Measured, the program's step is $-\\eta \\nabla R(w)$ up to rounding, whereas the gradient of one batch of "
         f"{BATCH_SIZE} is off by {format_percent(deviation['one_batch'], 0)}.",
         {
             "the step is the full gradient's": bool(deviation["optimizer_step"] < EXACT),

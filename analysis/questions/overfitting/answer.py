@@ -8,30 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis import plotting
+from analysis.engine.run import num_parameters_of
 from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
-from analysis.formatting import format_fixed, format_percent, format_range
-from analysis.plotting import (
-    FAINT,
-    GREEN,
-    INK,
-    ORANGE,
-    PINK,
-    WIDTH,
-    label_ends,
-    plain_ticks,
-    write_in,
-)
+from analysis.formatting import count_words, format_fixed, format_percent, format_range
+from analysis.plotting import FAINT, GREEN, INK, ORANGE, PINK, TRAIN_TEST, WIDTH, plain_ticks, write_in
 from analysis.questions.overfitting.runs import FEW_EXAMPLES, LEARNING_RATE, SOURCE_RATE
 from analysis.results import Results
 
 NETWORKS = ("300", "10-10", "20-20")
 FEW = f"300, {FEW_EXAMPLES:,} examples"
 COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FEW: ORANGE}
-HIGHEST = 1.2  # of the losses as drawn on linear axes
-RISEN = (
-    0.01  # a run over-fits if its test loss ends by more than that share above its least value, and see below
-)
+RISEN = 0.01  # share by which the test loss of a run that over-fits ends above its least value, at least
+FIRST_DRAWN = 10  # epoch at which the figure's curves begin
+MEDIAN_OF = 21  # measurements, around each: curves without single spikes
 
 
 def by_network(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -59,12 +49,11 @@ def overfitting(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row per run of a network.
 
     Returns:
-        Index key; epochs, train_loss, test_loss and gap at the last epoch, train_accuracy, test_accuracy there,
-        best_epoch of least test loss, best_loss and best_train_loss there, rise: how far the last test loss
-        lies above it, relative to it; and overfits: whether it has risen by more than RISEN while the train loss has
-        fallen.
+        Index key; epochs, train_loss, test_loss and gap at the last epoch, best_epoch of least test loss,
+        best_train_loss there, rise: how far the last test loss lies above the least, relative to it; and overfits:
+        whether it has risen by more than RISEN while the train loss has fallen. Losses are running medians.
     """
-    train, test = _curves(rows, "train_loss"), _curves(rows, "test_loss")
+    train, test = smooth(_curves(rows, "train_loss")), smooth(_curves(rows, "test_loss"))
     best = test.min()
     numbers = pd.DataFrame(
         {
@@ -72,10 +61,7 @@ def overfitting(rows: pd.DataFrame) -> pd.DataFrame:
             "train_loss": train.iloc[-1],
             "test_loss": test.iloc[-1],
             "gap": test.iloc[-1] - train.iloc[-1],
-            "train_accuracy": _curves(rows, "train_accuracy").iloc[-1],
-            "test_accuracy": _curves(rows, "test_accuracy").iloc[-1],
             "best_epoch": test.idxmin(),
-            "best_loss": best,
             "best_train_loss": [train.loc[epoch, run] for run, epoch in test.idxmin().items()],
             "rise": test.iloc[-1] / best - 1,
         }
@@ -87,6 +73,11 @@ def overfitting(rows: pd.DataFrame) -> pd.DataFrame:
 def _curves(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric over epochs: index epoch, a column per run (key)."""
     return rows[rows["metric"] == metric].pivot(index="epoch", columns="key", values="value")
+
+
+def smooth(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return running medians along the index, which pass over single spikes."""
+    return curves.rolling(MEDIAN_OF, min_periods=1, center=True).median()
 
 
 # Exhibits
@@ -102,26 +93,34 @@ def _curves(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
         "&pin=hidden:300,learning_rate:2"
     ),
 )
-def loss_curves(found: Results) -> Picture:
-    """Draw train and test loss of the networks against epochs: linear axes above, logarithmic below."""
-    frames = by_network(found.rows)
-    figure, grid = plt.subplots(2, len(frames), figsize=(WIDTH, 2.8), sharey="row", squeeze=False)
-    for column, (name, frame) in enumerate(frames.items()):
-        for row, logarithmic in enumerate((False, True)):
-            plotting.loss_panel(grid[row, column], frame, logarithmic)
-        grid[0, column].set_title(f"{name}, η = {frame['learning_rate'].iloc[0]:g}")
-        grid[0, column].set_ylim(0, HIGHEST)
-        grid[0, column].set_xlabel("")
-        plain_ticks(grid[1, column].yaxis)
-    for row in grid:
-        row[0].set_ylabel("cross entropy")
+def curves(found: Results) -> Picture:
+    """Draw train and test loss above, train and test error below, of every run; a column per network."""
+    fast, slow = by_network(found.rows), at_source_rate(found.rows)
+    figure, grid = plt.subplots(2, len(fast), figsize=(WIDTH, 3.1), sharex="col", sharey="row", squeeze=False)
+    for column, name in enumerate(fast):
+        above, below = grid[:, column]
+        for frame, look in ((fast[name], {}), (slow[name], {"alpha": 0.45})):
+            for part, style in TRAIN_TEST.items():
+                losses = smooth(_curves(frame, f"{part}_loss").drop(index=0))
+                errors = 100 * (1 - smooth(_curves(frame, f"{part}_accuracy").drop(index=0)))
+                above.plot(losses.index, losses, linewidth=0.9, **style, **look)
+                below.plot(errors.index, errors, linewidth=0.9, **style, **look)
+        above.set_title(f"{name}, η = {fast[name]['learning_rate'].iloc[0]:g}")
+        for axes in (above, below):
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_xlim(left=FIRST_DRAWN)
+            plain_ticks(axes.yaxis)
+        below.set_xlabel("epoch")
+    grid[0, 0].set_ylabel("cross entropy")
+    grid[1, 0].set_ylabel("error in %")
     plotting.train_test_legend(grid[0, 0])
     return Picture(
         figure,
-        "Train and test loss against epochs, on linear (above, cut off at the top) and logarithmic axes (below). Lines "
-        "are means, bands the range over the seeds.",
-        "Six panels of falling loss curves, a column per network. The train and the test curve of the wide network "
-        "nearly coincide; those of the two small networks part, and the test curve of 20-20 turns up.",
+        f"Train and test loss (above) and error (below) of every run, running medians of {MEDIAN_OF} measurements, on "
+        f"logarithmic axes; pale: at $\\eta = {SOURCE_RATE:g}$.",
+        "Six panels of falling curves, a column per network. The train and the test curve of the wide network nearly "
+        "coincide; those of the two small networks part late, and the test loss of 20-20 turns up.",
     )
 
 
@@ -139,13 +138,11 @@ def generalisation_gap(found: Results) -> Picture:
     figure, (rises, gaps) = plt.subplots(1, 2, figsize=(WIDTH, 2.3))
     frames = {**by_network(found.rows), FEW: few_examples(found.rows)}
     for axes, draw in ((rises, _rise), (gaps, _gap)):
-        labels = []
         axes.set_xscale("log")
         for name, frame in frames.items():
             values = draw(_curves(frame, "train_loss"), _curves(frame, "test_loss"))
-            values = values[values.index > 0].rolling(21, min_periods=1, center=True).median()
+            values = smooth(values[values.index > 0])
             axes.plot(values.index, values, color=COLOURS[name], linewidth=0.9)
-            labels.append((values.index[-1], values.iloc[-1].mean(), name.partition(",")[0], COLOURS[name]))
         axes.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
         axes.set_xlabel("epoch")
         axes.set_xlim(left=100)
@@ -157,9 +154,9 @@ def generalisation_gap(found: Results) -> Picture:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return Picture(
         figure,
-        "Two signs of over-fitting, a line per run (running medians of 21 measurements, without "
-        "single spikes). Left: how far the test loss lies "
-        "above its least value so far. Right: generalisation gap, test loss − train loss.",
+        "Over-fitting, a line per run, running medians as above. Left: how far the test loss lies "
+        "above its least value so far. Right: the gap, test loss − train loss. The wide network and the few examples "
+        "had fewer epochs.",
         "Left: the lines of the wide network stay at zero, those of 20-20 and of the few examples climb late. Right: "
         "the gap of the few examples is largest, that of 20-20 next.",
     )
@@ -171,38 +168,6 @@ def _rise(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
 
 def _gap(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     return test - train
-
-
-@exhibit(
-    "fig-seconds",
-    "overfitting",
-    explore=(
-        "metric=test_loss&x=seconds&xlog=1&ylog=1"
-        "&run=hidden:20-20,learning_rate:0.5,train_examples:all"
-        "&pin=hidden:10-10"
-        "&pin=hidden:300,learning_rate:2"
-    ),
-)
-def loss_against_seconds(found: Results) -> Picture:
-    """Draw mean test loss against training time."""
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.7))
-    labels = []
-    for name, frame in by_network(found.rows).items():
-        rows = frame[(frame["metric"] == "test_loss") & (frame["epoch"] > 0)]
-        means = rows.groupby("epoch")[["seconds", "value"]].mean()
-        axes.plot(means["seconds"], means["value"], color=COLOURS[name])
-        labels.append((means["seconds"].iloc[-1], means["value"].iloc[-1], name, COLOURS[name]))
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    plain_ticks(axes.yaxis)
-    axes.set_xlabel("training time in seconds")
-    axes.set_ylabel("test cross entropy")
-    label_ends(axes, labels)
-    return Picture(
-        figure,
-        "Test loss against training time (evaluation excluded): the same curves, by wall clock.",
-        "Three falling curves of test loss over seconds on logarithmic axes.",
-    )
 
 
 @exhibit("tbl-overfitting", "overfitting")
@@ -257,21 +222,29 @@ def sketch_of_rise(axes: Axes, found: Results) -> None:
 
 @finding("overfitting", headline=True)
 def small_networks_overfit(found: Results) -> Evidence:
-    numbers = {name: overfitting(rows) for name, rows in by_network(found.rows).items()}
+    networks = by_network(found.rows)
+    numbers = {name: overfitting(rows) for name, rows in networks.items()}
+    wide, small, smallest = (numbers[name] for name in ("300", "20-20", "10-10"))
     slow = [overfitting(rows) for rows in at_source_rate(found.rows).values()]
-    small = numbers["20-20"]
+    as_long = [overfitting(rows[rows["epoch"] <= wide["epochs"].max()]) for rows in networks.values()]
     return Evidence(
-        f"784-300-10 does not over-fit, and at $\\eta = {SOURCE_RATE:g}$ no network does. Trained far enough the "
-        f"small ones do, mildly: all runs of 20-20, whose test loss rises by up to "
-        f"{format_percent(small['rise'].max(), 0)}, and some of 10-10.",
+        f"On all examples, no network over-fits within {wide['epochs'].max():,.0f} epochs. Trained ten times as long "
+        "the small ones do, mildly, and only at the larger of two rates: every run of 20-20, whose test loss rises by "
+        f"up to {format_percent(small['rise'].max(), 0)}, and {count_words(smallest['overfits'].sum())} of the "
+        f"{count_words(len(smallest))} of 10-10.",
         {
-            "no run of 784-300-10 over-fits": not numbers["300"]["overfits"].any(),
+            "no run over-fits within the epochs of 784-300-10": not any(
+                each["overfits"].any() for each in as_long
+            ),
+            "the small ones were given ten times as many": bool(
+                small["epochs"].max() == smallest["epochs"].max() == 10 * wide["epochs"].max()
+            ),
             "no run at the source's rate over-fits": not any(each["overfits"].any() for each in slow),
             "all runs of 20-20 over-fit": bool(small["overfits"].all()),
-            "some but not all runs of 10-10 do": bool(0 < numbers["10-10"]["overfits"].mean() < 1),
+            "some but not all runs of 10-10 do": bool(0 < smallest["overfits"].mean() < 1),
             "the rise stays below a fifth": bool(small["rise"].max() < 0.2),
         },
-        "Within these budgets only the small networks over-fit, mildly, if trained far enough.",
+        "On all examples, over-fitting is mild and comes only after thousands of epochs.",
     )
 
 
@@ -279,11 +252,14 @@ def small_networks_overfit(found: Results) -> Evidence:
 def wide_network_is_not_done(found: Results) -> Evidence:
     networks = by_network(found.rows)
     numbers, small = overfitting(networks["300"]).iloc[0], overfitting(networks["20-20"])
+    cost = {name: num_parameters_of(name) * overfitting(networks[name])["epochs"].max() for name in NETWORKS}
     return Evidence(
-        f"784-300-10 has its least test loss at the last of its {numbers['epochs']:,.0f} epochs, though its train loss "
-        "is lower by then than that at which 20-20 begins to over-fit. Whether it would over-fit later, these runs do "
-        "not show.",
+        "784-300-10 had fewer epochs and yet the most arithmetic, as an epoch costs in proportion to the weights. Its "
+        f"test loss is least at the last epoch, at a train loss of {format_fixed(numbers['train_loss'], 3)}; that of "
+        f"20-20 turns at about {format_fixed(small['best_train_loss'].mean(), 3)}. Whether 784-300-10 would over-fit "
+        "later, these runs do not show.",
         {
+            "epochs times weights are most for 784-300-10": max(cost, key=cost.__getitem__) == "300",
             "its test loss is least at the end": bool(numbers["best_epoch"] == numbers["epochs"]),
             "its train loss is below that of 20-20 at its least test loss": bool(
                 numbers["train_loss"] < small["best_train_loss"].min()
@@ -293,12 +269,27 @@ def wide_network_is_not_done(found: Results) -> Evidence:
 
 
 @finding("overfitting")
+def error_hardly_rises(found: Results) -> Evidence:
+    accuracy = smooth(_curves(by_network(found.rows)["20-20"], "test_accuracy"))
+    losses = overfitting(by_network(found.rows)["20-20"])
+    lost = accuracy.max() - accuracy.iloc[-1]
+    return Evidence(
+        "When 20-20 over-fits, its probabilities suffer more than its decisions: the test error rises with the loss, "
+        f"but by at most {100 * lost.max():.1f} points.",
+        {
+            "the test loss rises by more than 5 % in every run": bool(losses["rise"].min() > 0.05),
+            "the error rises by less than half a point in every run": bool(lost.max() < 0.005),
+            "and by something": bool(lost.min() > 0),
+        },
+    )
+
+
+@finding("overfitting")
 def contrast_overfits(found: Results) -> Evidence:
     runs = overfitting(few_examples(found.rows))
-    mean = runs.mean()
     return Evidence(
-        f"For contrast, 784-300-10 trained on {FEW_EXAMPLES:,} examples over-fits plainly: from epoch "
-        f"{mean['best_epoch']:,.0f} on its test loss rises by {format_percent(mean['rise'], 0)}.",
+        f"For contrast, 784-300-10 trained on {FEW_EXAMPLES:,} examples over-fits plainly, at the same number of "
+        f"epochs: its test loss rises by {format_percent(runs['rise'].mean(), 0)}.",
         {
             "every run over-fits": bool(runs["overfits"].all()),
             "the test loss rises by more than 20 % in every run": bool(runs["rise"].min() > 0.2),
@@ -311,19 +302,20 @@ def wide_network_overfits_mildly(found: Results) -> Evidence:
     wide = overfitting(at_source_rate(found.rows)["300"]).iloc[0]
     return Evidence(
         f"After {wide['epochs']:,.0f} epochs at the source's $\\eta = {SOURCE_RATE:g}$ the test loss is at its least, "
-        f"{format_fixed(wide['test_loss'], 3)}, and below the train loss.",
+        f"{format_fixed(wide['test_loss'], 3)}, and still below the train loss: by either sign, no.",
         {"it over-fits": bool(wide["overfits"])},
     )
 
 
-@statement("overfitting", said="10-10 and 20-20 over-fit mildly.")
+@statement("overfitting", said="10-10 and 20-20, at $\\eta = 0.1$, over-fit mildly.")
 def small_networks_overfit_mildly(found: Results) -> Evidence:
-    slow = overfitting(at_source_rate(found.rows)["10-10"]).iloc[0]
+    slow = {name: overfitting(rows) for name, rows in at_source_rate(found.rows).items()}
     fast = {name: overfitting(rows)["overfits"] for name, rows in by_network(found.rows).items()}
+    ours = slow["10-10"].iloc[0]
     return Evidence(
-        f"At $\\eta = {LEARNING_RATE[(20, 20)]:g}$ {fast['20-20'].sum()} of {len(fast['20-20'])} runs of 20-20 do and "
-        f"{fast['10-10'].sum()} of {len(fast['10-10'])} of 10-10; at {SOURCE_RATE:g} neither does. The source's curves "
-        f"of 10-10 end near 0.29 and 0.40, ours at {SOURCE_RATE:g} at {format_fixed(slow['train_loss'], 2)} and "
-        f"{format_fixed(slow['test_loss'], 2)}.",
-        {"all runs of both networks over-fit": bool(fast["10-10"].all() and fast["20-20"].all())},
+        f"At that rate neither does, but {fast['20-20'].sum()} of {len(fast['20-20'])} runs of 20-20 and "
+        f"{fast['10-10'].sum()} of {len(fast['10-10'])} of 10-10 at {LEARNING_RATE[(20, 20)]:g}. The source's curves "
+        f"of 10-10 end near 0.29 and 0.40, ours at {format_fixed(ours['train_loss'], 2)} and "
+        f"{format_fixed(ours['test_loss'], 2)}.",
+        {"both over-fit": bool(slow["10-10"]["overfits"].all() and slow["20-20"]["overfits"].all())},
     )
