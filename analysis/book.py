@@ -298,29 +298,41 @@ def listing(path: str, step: int | None = None) -> None:
 # The tables of the appendices
 
 
-def findings_table() -> Table:
-    """Tabulate all findings with their verdicts, and how these depend on the seeds."""
-    lines = []
-    for question in QUESTIONS:
-        for claim in of_kind(question, Finding).values():
-            verdict, seeds = evaluate(claim), seed_support(claim)
-            lines.append(
-                {
-                    "Section": f"@{question.section}",
-                    "Finding": verdict.sentence,
-                    "Verdict": "supported"
-                    if verdict.supported
-                    else f"**not supported** ({join_english(verdict.failed or ())})",
-                    "Seeds": f"{seeds[0]} of {seeds[1]}" if seeds else "–",
-                    "Experiment": ", ".join(claim.results),
-                }
-            )
-    return Table(
-        pd.DataFrame(lines),
-        "Findings, by question, with verdict and numbers. *Seeds*: with how many of the seeds left out, one at a time, "
-        "a finding still holds (–: some of its settings have a single seed, or its results none).",
-        (12, 51, 12, 9, 16),
+def show_findings() -> None:
+    """Print what must hold for each finding: on the site of all, in the PDF of those that one seed decides."""
+    lines = [
+        (f"@{question.section}", evaluate(claim), seed_support(claim))
+        for question in QUESTIONS
+        for claim in of_kind(question, Finding).values()
+    ]
+    frame = pd.DataFrame(
+        {
+            "Section": [section for section, *_ in lines],
+            "What must hold": [_what_must_hold(verdict) for _, verdict, _ in lines],
+            "Seeds": [f"{seeds[0]} of {seeds[1]}" if seeds else "–" for *_, seeds in lines],
+        }
     )
+    caption = (
+        "What must hold for each finding, in the order of the pages; what does not is marked. *Seeds*: with how many "
+        "of the experiment's seeds left out, one at a time, all of it still holds (–: some of its settings have a "
+        "single seed, or its results none)."
+    )
+    _print_for("html", f"{markdown_table(frame, (14, 76, 10))}\n\n: {caption}")
+    fragile = [
+        f"- {section} ({seeds[0]} of {seeds[1]}): {'; '.join(verdict.conditions)}."
+        for section, verdict, seeds in lines
+        if seeds and seeds[0] < seeds[1]
+    ]
+    told = (
+        f"The site lists what must hold for each of the {len(lines)} findings. Of these, {len(fragile)} no longer hold "
+        "without some seed; in brackets, for how many of the seeds, left out one at a time, they do:"
+    )
+    _print_for("typst", "\n".join([told, "", *fragile]))
+
+
+def _what_must_hold(verdict: Verdict) -> str:
+    failed = verdict.failed or ()
+    return "; ".join(f"**{name} (it does not)**" if name in failed else name for name in verdict.conditions)
 
 
 def statements_table() -> Table:

@@ -79,11 +79,13 @@ class Verdict:
         sentence: With their numbers.
         failed: Names of the conditions that do not hold; None where results cannot decide.
         short: Of a headline, the answer for the first page.
+        conditions: Names of all conditions.
     """
 
     sentence: str
     failed: tuple[str, ...] | None
     short: str = ""
+    conditions: tuple[str, ...] = ()
 
     @property
     def supported(self) -> bool:
@@ -119,7 +121,7 @@ def evaluate(claim: Finding | Statement, load: Load = cached) -> Verdict:
     if evidence.conditions is None:
         return Verdict(evidence.sentence, None, evidence.short)
     failed = tuple(name for name, holds in evidence.conditions.items() if not holds)
-    return Verdict(evidence.sentence, failed, evidence.short)
+    return Verdict(evidence.sentence, failed, evidence.short, tuple(evidence.conditions))
 
 
 def seed_support(claim: Finding, load: Load = cached) -> tuple[int, int] | None:

@@ -11,10 +11,10 @@ import dataclasses
 import functools
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -40,9 +40,32 @@ class SingleSeedError(Exception):
     """Leaving this seed out would leave some setting without any run."""
 
 
-@dataclass(frozen=True)
+Source = TypeVar("Source")
+Made = TypeVar("Made")
+_REMEMBERED = 32  # tables: more than an experiment has seeds
+
+
+def remembered(function: Callable[[Source], Made]) -> Callable[[Source], Made]:
+    """Let a function remember what it made of the last tables: the findings and figures of a page ask for the same.
+
+    Neither the tables nor what is made of them may be modified.
+    """
+    made: dict[int, tuple[Source, Made]] = {}  # the table is kept, so that no other one gets its id
+
+    @functools.wraps(function)
+    def make(table: Source) -> Made:
+        if id(table) not in made:
+            while len(made) >= _REMEMBERED:
+                del made[next(iter(made))]
+            made[id(table)] = table, function(table)
+        return made[id(table)][1]
+
+    return make
+
+
+@dataclass(frozen=True, eq=False)
 class Results:
-    """An experiment's results.
+    """An experiment's results; equal to no others, so that what is made of them can be remembered.
 
     Attributes:
         name: Name of the experiment.
@@ -90,6 +113,7 @@ class Results:
         """Seeds of the runs, in ascending order."""
         return tuple(sorted(map(int, self.rows["seed"].unique()))) if len(self.rows) else ()
 
+    @functools.lru_cache(maxsize=_REMEMBERED)  # noqa: B019 - of the few that a report loads
     def without_seed(self, seed: int) -> Results:
         """Return the results without the runs and program rows of that seed; the provenance stays as it is.
 
@@ -104,7 +128,8 @@ class Results:
             return dataclasses.replace(self, programs=programs)
         rows = self.rows[self.rows["seed"] != seed]
         setting = [name for name in self.rows.columns[: self.rows.columns.get_loc("epoch")] if name != "seed"]
-        before, after = (len(table[setting].drop_duplicates()) for table in (self.rows, rows))
+        runs = self.rows.drop_duplicates("key")
+        before, after = (len(each[setting].drop_duplicates()) for each in (runs, runs[runs["seed"] != seed]))
         if after < before:
             raise SingleSeedError(
                 f"{self.name}: {before - after} of {before} settings have no seed other than {seed}"

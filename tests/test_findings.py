@@ -10,7 +10,7 @@ from IPython.display import Markdown
 
 from analysis import book
 from analysis.campaign.store import Provenance
-from analysis.findings import Evidence, Verdict, evaluate, finding, seed_support, statement
+from analysis.findings import Evidence, Finding, Verdict, evaluate, finding, of_kind, seed_support, statement
 from analysis.questions import QUESTIONS
 from analysis.results import Results, cached
 
@@ -20,6 +20,7 @@ def results(accuracy: dict[int, float], rate: float = 0.1) -> Results:
     rows = pd.DataFrame(
         {"learning_rate": rate, "seed": list(accuracy), "epoch": 1.0, "value": list(accuracy.values())}
     )
+    rows["key"] = [f"{rate} {seed}" for seed in accuracy]
     return Results("sample", "full", rows, {}, ())
 
 
@@ -37,7 +38,9 @@ def high_and_alike(found: Results) -> Evidence:
 
 def test_a_finding_is_supported_if_all_its_conditions_hold() -> None:
     verdict = evaluate(high_and_alike, lambda _: results({0: 0.9, 1: 0.92}))
-    assert verdict == Verdict("The accuracy is 0.91.", ())
+    assert verdict == Verdict(
+        "The accuracy is 0.91.", (), conditions=("the mean is above 0.8", "the seeds lie within 0.1")
+    )
     assert book.sentence(verdict) == "The accuracy is 0.91."
 
 
@@ -77,12 +80,32 @@ def test_a_statement_that_results_cannot_decide_is_neither_confirmed_nor_refuted
     assert not verdict.supported
 
 
-def test_the_tables_list_every_finding_and_statement_with_its_verdict() -> None:
-    findings, statements = book.findings_table().frame, book.statements_table().frame
-    assert set(findings["Section"]) == {f"@{question.section}" for question in QUESTIONS}
-    full = all(cached(question.name).preset == "full" for question in QUESTIONS)
-    assert set(findings["Verdict"]) == {"supported"} or not full
-    assert findings["Seeds"].str.fullmatch(r"\d+ of \d+|–").all()
+def test_the_site_lists_what_must_hold_and_the_pdf_what_one_seed_decides(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    support = {"exercise1_accuracy": None, "gradient_descent_is_full": (1, 3)}
+    monkeypatch.setattr(book, "seed_support", lambda claim: support.get(claim.name, (3, 3)))
+    book.show_findings()
+    site, pdf = capsys.readouterr().out.split('when-format="typst"')
+    claims = [claim for question in QUESTIONS for claim in of_kind(question, Finding).values()]
+    assert site.count("\n| @sec-") == len(claims)
+    assert (
+        "| the training loss falls from every update to the next; the test accuracy exceeds 85 % | – |"
+        in site
+    )
+    assert pdf.count("\n- ") == 1
+    assert "- @sec-q1 (1 of 3): the step is the full gradient's; " in pdf
+
+
+def test_a_condition_that_does_not_hold_is_marked_among_the_others() -> None:
+    verdict = evaluate(high_and_alike, lambda _: results({0: 0.9, 1: 0.7}))
+    assert book._what_must_hold(verdict) == (
+        "**the mean is above 0.8 (it does not)**; **the seeds lie within 0.1 (it does not)**"
+    )
+
+
+def test_the_table_of_statements_has_a_verdict_on_each() -> None:
+    statements = book.statements_table().frame
     assert set(statements["Verdict"]) <= {"confirmed", "refuted", "not testable"}
 
 

@@ -20,6 +20,7 @@ from traitlets.config import Config
 
 from report.press.chapters import Cell, Chapter, Inline, Text
 from report.press.config import Book
+from report.press.kernels import ForkingManager
 from report.press.problems import refuse
 
 # Figures as vectors, of Quarto's size where the chapter does not say, and the same bytes at every run. Read when a
@@ -80,6 +81,7 @@ async def _run(book: Book, cells: list[Inline | Cell]) -> list[list[dict[str, An
         client = NotebookClient(
             notebook,
             kernel_name="python3",
+            kernel_manager_class=ForkingManager,
             config=transport,
             timeout=_PATIENCE,
             resources={"metadata": {"path": str(book.project)}},

@@ -24,7 +24,7 @@ from analysis.formatting import (
     label,
 )
 from analysis.plotting import MARKER, WIDTH, draw_courses, line_style, plain_ticks, write_in
-from analysis.results import Results
+from analysis.results import Results, remembered
 from analysis.statistics import (
     Interval,
     PairedTest,
@@ -71,6 +71,7 @@ def late_lead(rows: pd.DataFrame) -> Interval:
     return paired_t(late["adam"], late["sgd"]).difference
 
 
+@remembered
 def accuracies(rows: pd.DataFrame) -> pd.Series[float]:
     """Return final test accuracies; index: optimizer, learning_rate, seed."""
     return final_values(window(rows), "test_accuracy", ["optimizer", "learning_rate", "seed"])
@@ -100,6 +101,7 @@ def rate_range(rates: pd.Index[float]) -> str:
     return f"{least} to {largest}" if len(rates) > 1 else least
 
 
+@remembered
 def best_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row per run, each optimizer at its best rate.
 
@@ -122,6 +124,7 @@ def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
     return best_runs(rows).pivot(index="seed", columns="optimizer", values="test_accuracy")
 
 
+@remembered
 def paired_tests(rows: pd.DataFrame) -> dict[str, PairedTest]:
     """Test Adam's lead over SGD, each at its best rate ("sgd"), and its best rate's over RULE_OF_THUMB ("rule")."""
     best = by_seed(rows)

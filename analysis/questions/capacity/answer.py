@@ -22,7 +22,7 @@ from analysis.formatting import (
 )
 from analysis.plotting import GREEN, INK, PINK, QUIET, TRAIN_TEST, WIDTH, plain_ticks, write_in
 from analysis.questions.capacity.runs import BUDGETS, SUBSETS
-from analysis.results import Results
+from analysis.results import Results, remembered
 from analysis.statistics import paired_t
 
 MARGIN = 0.003  # validation accuracy by which another network must be better than USED to replace it
@@ -40,6 +40,7 @@ DEPTH_STYLES: tuple[dict[str, Any], ...] = (  # by number of hidden layers, from
 )
 
 
+@remembered
 def final_accuracies(found: Results) -> pd.DataFrame:
     """Return the end of every run, each network at the better of its rates for its number of training examples.
 
@@ -63,6 +64,7 @@ def final_accuracies(found: Results) -> pd.DataFrame:
     ).sort_values(["examples", "depth", "beta", "replicate"], ignore_index=True)
 
 
+@remembered
 def decompositions(found: Results) -> pd.DataFrame:
     """Return bias² and variance, all networks of a number of training examples at one rate.
 

@@ -24,7 +24,7 @@ from analysis.formatting import (
 )
 from analysis.plotting import MARKER, WIDTH, line_style, plain_ticks
 from analysis.questions.encoding.runs import LABEL_PERMUTATIONS
-from analysis.results import Results
+from analysis.results import Results, remembered
 from analysis.statistics import t_interval
 
 # Encodings by target, loss and output; the first two differ by nothing but the encoding.
@@ -35,6 +35,7 @@ LINEAR, UNSATURATED = "scaled_label_quadratic_identity", "scaled_label_cross_ent
 CHANCE = 0.12  # above the test accuracy of always giving one digit
 
 
+@remembered
 def best_rate_rows(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of every encoding under every label permutation at its best rate.
 
@@ -49,6 +50,7 @@ def best_rate_rows(rows: pd.DataFrame) -> pd.DataFrame:
     return statistics.at_best_rates(named, ["encoding", "permutation"])
 
 
+@remembered
 def accuracies(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the final test accuracies by encoding: index seed, a column per label permutation."""
     return {
@@ -57,6 +59,7 @@ def accuracies(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     }
 
 
+@remembered
 def permutation_tests(rows: pd.DataFrame) -> dict[str, float]:
     """Return p-values, adjusted after Holm: whether an encoding's accuracy depends on the label permutation.
 
@@ -71,6 +74,7 @@ def permutation_tests(rows: pd.DataFrame) -> dict[str, float]:
     return dict.fromkeys(found, math.nan) | dict(zip(p, statistics.holm(list(p.values())), strict=True))
 
 
+@remembered
 def confusions(rows: pd.DataFrame) -> pd.DataFrame:
     """Return numbers of test examples, all seeds together: encoding, permutation, true, predicted, count.
 

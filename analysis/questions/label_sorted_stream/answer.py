@@ -37,7 +37,7 @@ from analysis.plotting import (
     write_in,
 )
 from analysis.questions.label_sorted_stream.runs import COMPARED, WITHIN_PASS_RATES
-from analysis.results import Results
+from analysis.results import Results, remembered
 from analysis.statistics import final_values, paired_t, t_interval
 
 RUN = ["order", "learning_rate", "seed"]
@@ -53,12 +53,14 @@ NEAR_CHANCE = 0.12  # test accuracy of always giving one label, at most
 CLOSE = 0.05  # relative distance of a train loss from that of gradient descent
 
 
+@remembered
 def few_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the runs over all learning rates, which are of few epochs."""
     held_out = rows[rows["validation_examples"] > 0]
     return held_out[held_out["epochs"] == held_out["epochs"].min()]
 
 
+@remembered
 def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of many epochs, at the end of each.
 
@@ -88,6 +90,7 @@ def slow_accuracies(rows: pd.DataFrame) -> pd.Series[float]:
     return final_values(many_epochs(rows), "test_accuracy", ["step", "method", "learning_rate", "seed"])
 
 
+@remembered
 def many_passes(rows: pd.DataFrame) -> pd.DataFrame:
     """Summarize the sorted stream's runs of many epochs at every rate, means over seeds.
 
@@ -127,6 +130,7 @@ def epoch_means(rows: pd.DataFrame, metric: str = "test_accuracy") -> pd.Series[
     return chosen.groupby([*RUN, number])["value"].mean()
 
 
+@remembered
 def last_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """Summarize the last epoch of every run.
 

@@ -19,7 +19,7 @@ from analysis.formatting import (
     label,
 )
 from analysis.plotting import GREEN, INK, MARKER, WIDTH, line_style, write_in
-from analysis.results import Results
+from analysis.results import Results, remembered
 from analysis.statistics import (
     PairedTest,
     at_best_rates,
@@ -43,17 +43,20 @@ def with_names(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+@remembered
 def trained(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the trained runs with names; the others are only there for their first gradient."""
     validated = rows.loc[rows["metric"] == "validation_accuracy", "key"]
     return with_names(rows[rows["key"].isin(validated)])
 
 
+@remembered
 def trained_at_best_rates(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the trained runs with names, from each start every loss at its best rate."""
     return at_best_rates(trained(rows), ["name", "shift"])
 
 
+@remembered
 def first_errors(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the root mean square over examples of the loss's gradient at the logits: name, shift, seed, norm."""
     probed = with_names(rows[(rows["metric"] == "error_norm") & (rows["update"] == 0)])

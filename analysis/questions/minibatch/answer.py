@@ -24,7 +24,7 @@ from analysis.formatting import (
 )
 from analysis.plotting import LINE_STYLES, RATE_COLOURS, WIDTH, draw_line, mean_and_range, write_in
 from analysis.questions.minibatch.runs import BUDGETS, DECAYS, NARROW, NARROW_RATES
-from analysis.results import Results
+from analysis.results import Results, remembered
 from analysis.statistics import (
     at_best_rates,
     best_rates,
@@ -46,6 +46,7 @@ SAID_BATCH, SAID_EARLY = 16, 2  # batches of this size are taken for what is sai
 SAID_EPOCHS = 100  # "hundreds" of epochs are at least so many
 
 
+@remembered
 def batch_settings(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of the wide network, by setting (the columns SETTING), each at its best rate.
 
@@ -70,6 +71,7 @@ def batch_settings(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+@remembered
 def minibatch_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row per setting, in the order of `batch_settings`.
 

@@ -14,7 +14,7 @@ from analysis.findings import Evidence, finding, statement
 from analysis.formatting import count_words, format_fixed, format_percent, format_range
 from analysis.plotting import FAINT, GREEN, INK, ORANGE, PINK, TRAIN_TEST, WIDTH, plain_ticks, write_in
 from analysis.questions.overfitting.runs import FEW_EXAMPLES, LEARNING_RATE, SOURCE_RATE
-from analysis.results import Results
+from analysis.results import Results, remembered
 
 NETWORKS = ("300", "10-10", "20-20")
 FEW = f"300, {FEW_EXAMPLES:,} examples"
@@ -24,11 +24,13 @@ FIRST_DRAWN = 10  # epoch at which the figure's curves begin
 MEDIAN_OF = 21  # measurements, around each: curves without single spikes
 
 
+@remembered
 def by_network(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of the networks trained on all examples, at the larger of their rates, by hidden sizes."""
     return {name: group for (name, rate), group in _by_rate(rows).items() if rate != SOURCE_RATE}
 
 
+@remembered
 def at_source_rate(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of the networks trained on all examples at the rate of the source, by hidden sizes."""
     return {name: group for (name, rate), group in _by_rate(rows).items() if rate == SOURCE_RATE}
@@ -40,11 +42,13 @@ def _by_rate(rows: pd.DataFrame) -> dict[tuple[str, float], pd.DataFrame]:
     return {key: groups[key] for key in sorted(groups, key=lambda key: (NETWORKS.index(key[0]), key[1]))}
 
 
+@remembered
 def few_examples(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the network trained on few examples."""
     return rows[rows["train_examples"].notna()]
 
 
+@remembered
 def overfitting(rows: pd.DataFrame) -> pd.DataFrame:
     """Return one row per run of a network.
 

@@ -24,7 +24,7 @@ from analysis.formatting import (
 )
 from analysis.plotting import INK, MARKER, QUIET, WIDTH, label_ends, line_style, write_in
 from analysis.questions.vanishing_gradient import runs
-from analysis.results import Results
+from analysis.results import Results, remembered
 from analysis.statistics import Interval, t_interval
 
 SKIP_LINES: dict[bool, Any] = {False: "-", True: (0, (2, 1))}
@@ -58,6 +58,7 @@ def layer_values(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return _with_depth(rows, metric)
 
 
+@remembered
 def relative_updates(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the relative size of a step per unit of η, ‖∂R/∂W_l‖ / ‖W_l‖ with biases included.
 
@@ -84,6 +85,7 @@ def first_layer_updates(rows: pd.DataFrame) -> pd.DataFrame:
     return start.groupby(["activation", "skip", "depth"])["value"].mean().unstack()
 
 
+@remembered
 def layer_factors(rows: pd.DataFrame) -> dict[str, Interval]:
     """Return by what each hidden layer multiplies the error on its way down, without skip connections.
 
@@ -102,6 +104,7 @@ def final_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     return _accuracies_of_seeds(rows).groupby(["activation", "skip", "depth"]).mean().unstack()
 
 
+@remembered
 def _accuracies_of_seeds(rows: pd.DataFrame) -> pd.Series[float]:
     accuracy = _with_depth(rows, "test_accuracy")
     last = accuracy[accuracy["update"] == accuracy["update"].max()]
@@ -110,9 +113,14 @@ def _accuracies_of_seeds(rows: pd.DataFrame) -> pd.Series[float]:
 
 def _with_depth(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a metric's rows, each network at its better rate, with its number of hidden layers."""
+    chosen = _at_better_rates(rows)
+    return chosen[chosen["metric"] == metric]
+
+
+@remembered
+def _at_better_rates(rows: pd.DataFrame) -> pd.DataFrame:
     chosen = statistics.at_best_rates(rows, ["hidden", "activation", "skip"])
-    found = chosen[chosen["metric"] == metric]
-    return found.assign(depth=found["hidden"].str.count("-") + 1)
+    return chosen.assign(depth=chosen["hidden"].str.count("-") + 1)
 
 
 # Exhibits

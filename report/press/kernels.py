@@ -1,0 +1,75 @@
+"""Jupyter kernels that fork from one process, which has imported what takes long: a chapter need not wait for it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+_INLINE = "module://matplotlib_inline.backend_inline"  # as ipykernel says
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["report.press.warm"])
+
+
+class ForkingManager(AsyncKernelManager):
+    """Starts kernels of this very interpreter by forking, others as their specification says."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.provisioner = _Provisioner(kernel_id="", kernel_spec=self.kernel_spec, parent=self)
+
+
+class _Provisioner(LocalProvisioner):
+    async def launch_kernel(self, cmd: list[str], **options: Any) -> KernelConnectionInfo:
+        if cmd[:3] != [sys.executable, "-m", "ipykernel_launcher"]:
+            return await super().launch_kernel(cmd, **options)
+        process = _SERVER.Process(target=_run, args=(cmd[3:], options.get("cwd"), options.get("env")))
+        process.start()
+        self.process = _Forked(process)  # type: ignore[assignment]
+        self.pid = self.pgid = process.pid
+        return self.connection_info
+
+
+class _Forked:
+    """A forked process, as `subprocess.Popen` would show it."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, process: Any) -> None:
+        self.process = process
+        self.pid = process.pid
+
+    def poll(self) -> int | None:
+        return self.process.exitcode  # type: ignore[no-any-return]
+
+    def wait(self) -> int | None:
+        self.process.join()
+        return self.poll()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+
+def _run(arguments: list[str], folder: str | None, environment: dict[str, str] | None) -> None:
+    """Be a kernel, in a session of its own so that what a cell starts ends with it."""
+    os.setsid()
+    os.environ.update(environment or {})
+    if folder:
+        os.chdir(folder)
+        sys.path.insert(0, folder)
+    from ipykernel.kernelapp import IPKernelApp
+
+    if matplotlib := sys.modules.get("matplotlib"):  # which has read this when it was imported
+        matplotlib.rcParams["backend"] = os.environ.setdefault("MPLBACKEND", _INLINE)
+    IPKernelApp.launch_instance(arguments, parent_handle=os.getppid())
