@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
 from analysis.campaign import store
 from analysis.campaign.keys import Job, Program, key
-from analysis.campaign.store import CacheMiss, Provenance, Result, Store
+from analysis.campaign.store import CacheMiss, Provenance, Store
 from analysis.data import MNIST_DIGEST
 from analysis.engine.run import Run
 from analysis.errors import (
@@ -32,6 +32,9 @@ from analysis.errors import (
 )
 from analysis.question import PRESETS, Jobs, Preset
 from analysis.questions import EXPERIMENTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ALWAYS_COLUMNS = ("hidden", "learning_rate", "seed")  # even if all runs agree
 
@@ -166,7 +169,7 @@ def load(
         reasons[preset] = Counter()
         for job in jobs:
             try:
-                results.append(cache.read(job, data_digest))
+                results.append(cache.read_table(job, data_digest))
             except CacheMiss as reason:
                 reasons[preset][str(reason)] += 1
         if not reasons[preset]:
@@ -218,11 +221,15 @@ def main(argv: Sequence[str] | None = None, *, experiments: Mapping[str, Jobs] =
 
 
 def _tidy(
-    name: str, preset: Preset, jobs: Sequence[Job], results: Sequence[Result], data_digest: str
+    name: str,
+    preset: Preset,
+    jobs: Sequence[Job],
+    results: Sequence[tuple[pa.Table, Provenance]],
+    data_digest: str,
 ) -> Results:
     """Return the results of all of an experiment's jobs as tables."""
-    provenance = tuple(result.provenance for result in results)
-    runs = [(job, result) for job, result in zip(jobs, results, strict=True) if isinstance(job, Run)]
+    provenance = tuple(each for _, each in results)
+    runs = [(job, table) for job, (table, _) in zip(jobs, results, strict=True) if isinstance(job, Run)]
     fields = [
         field.name
         for field in dataclasses.fields(Run)
@@ -231,14 +238,14 @@ def _tidy(
     ]
     rows = _concatenate(
         [
-            ({field: _readable(getattr(run, field)) for field in fields}, result.rows, key(run, data_digest))
-            for run, result in runs
+            ({field: _readable(getattr(run, field)) for field in fields}, table, key(run, data_digest))
+            for run, table in runs
         ]
     )
-    programs: dict[str, list[tuple[Program, Result]]] = {}
-    for job, result in zip(jobs, results, strict=True):
+    programs: dict[str, list[tuple[Program, pa.Table]]] = {}
+    for job, (table, _) in zip(jobs, results, strict=True):
         if isinstance(job, Program):
-            programs.setdefault(job.name.rpartition(".")[2], []).append((job, result))
+            programs.setdefault(job.name.rpartition(".")[2], []).append((job, table))
     tables = {}
     for short_name, group in programs.items():
         arguments = [dict(program.arguments) for program, _ in group]
@@ -246,23 +253,25 @@ def _tidy(
         differing = [n for n in names if len({repr(each.get(n)) for each in arguments}) > 1]
         tables[short_name] = _concatenate(
             [
-                ({n: _readable(each.get(n)) for n in differing}, result.rows, key(program, data_digest))
-                for each, (program, result) in zip(arguments, group, strict=True)
+                ({n: _readable(each.get(n)) for n in differing}, table, key(program, data_digest))
+                for each, (program, table) in zip(arguments, group, strict=True)
             ]
         )
     return Results(name, preset, rows, tables, provenance)
 
 
-def _concatenate(parts: Sequence[tuple[dict[str, Any], pd.DataFrame, str]]) -> pd.DataFrame:
+def _concatenate(parts: Sequence[tuple[dict[str, Any], pa.Table, str]]) -> pd.DataFrame:
     """Return one table of many: each part's constants are columns before its own, its key is the last column."""
+    import pyarrow as pa
+
     if not parts:
         return pd.DataFrame()
-    rows = pd.concat([part for _, part, _ in parts], ignore_index=True)
+    rows = pa.concat_tables([part for _, part, _ in parts], promote_options="permissive").to_pandas()
     lengths = [len(part) for _, part, _ in parts]
     constants = pd.DataFrame([constant for constant, _, _ in parts])
     for position, column in enumerate(constants):
-        rows.insert(position, column, constants[column].repeat(lengths).to_numpy())
-    return rows.assign(key=pd.Series([name for *_, name in parts]).repeat(lengths).to_numpy())
+        rows.insert(position, column, constants[column].repeat(lengths).array)
+    return rows.assign(key=pd.Series([name for *_, name in parts]).repeat(lengths).array)
 
 
 def _readable(value: Any) -> Any:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -127,12 +128,21 @@ class Store:
         Raises:
             CacheMiss: As for `provenance`.
         """
+        table, provenance = self.read_table(job, data_digest)
+        return Result(table.to_pandas(), provenance)
+
+    def read_table(self, job: Job, data_digest: str) -> tuple[pa.Table, Provenance]:
+        """Return the job's rows as an Arrow table, many of which make one data frame fast, and their provenance.
+
+        Raises:
+            CacheMiss: As for `provenance`.
+        """
         raw, provenance = self._load(job, data_digest)
         try:
-            rows = _parse_rows(raw)
+            table = _parse_table(raw)
         except Exception as error:  # a valid digest over any content
             raise self._quarantine(self.path(key(job, data_digest)), f"cannot be parsed ({error})") from error
-        return Result(rows, provenance)
+        return table, provenance
 
     def write(self, job: Job, data_digest: str, rows: pd.DataFrame, provenance: Provenance) -> None:
         """Store a result atomically; delete results of older versions of the code from the same data.
@@ -315,7 +325,7 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _parse_rows(raw: bytes) -> pd.DataFrame:
+def _parse_table(raw: bytes) -> pa.Table:
     """Return the rows in a Parquet file, whoever made it, in bounded memory.
 
     Raises:
@@ -338,7 +348,7 @@ def _parse_rows(raw: bytes) -> pd.DataFrame:
     if strings and length * size > _MAX_DECODED:  # the longest string may stand in every row
         repeated = parquet.ParquetFile(pa.BufferReader(raw), metadata=footer, read_dictionary=strings)
         _check_lengths(repeated, strings)
-    return file.read(use_threads=False).replace_schema_metadata(None).to_pandas()
+    return file.read(use_threads=False).replace_schema_metadata(None)
 
 
 def _check_lengths(file: parquet.ParquetFile, names: Sequence[str]) -> None:
@@ -369,7 +379,7 @@ def _check_round_trip(rows: pd.DataFrame, raw: bytes) -> None:
     import pandas as pd
 
     try:
-        pd.testing.assert_frame_equal(_parse_rows(raw), rows, check_exact=True)
+        pd.testing.assert_frame_equal(_parse_table(raw).to_pandas(), rows, check_exact=True)
     except (AssertionError, ValueError) as error:
         raise ValueError(
             f"these rows would not come back as they are: {' '.join(str(error).split())}"
@@ -456,10 +466,15 @@ def _is_complete(description: dict[str, Any]) -> bool:
 def _parse_provenance(fields: dict[str, Any]) -> Provenance:
     """Return the provenance with these fields. Raise TypeError if a field or its type is wrong."""
     provenance = Provenance(**fields)
-    for name, kind in typing.get_type_hints(Provenance).items():
+    for name, kind in _provenance_types().items():
         if not isinstance(getattr(provenance, name), kind):
             raise TypeError(f"its provenance has an invalid {name}: {fields[name]!r}")
     return provenance
+
+
+@functools.cache
+def _provenance_types() -> dict[str, Any]:
+    return typing.get_type_hints(Provenance)
 
 
 def _full_description(job: Job) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from analysis.formatting import (
     format_count,
     format_fixed,
     format_percent,
-    join_english,
     label,
 )
 from analysis.questions.published.runs import PRINTED, Printed
@@ -82,13 +81,14 @@ def start_decides_nielsens_network(found: Results) -> Evidence:
     final = final_values(found.rows[found.rows["hidden"] == "100"], "test_accuracy", ["seed"])
     unlearnt = unlearnt_classes(found.rows, "100") > 0
     stuck, other = final[unlearnt], final[~unlearnt]
-    printed = join_english(format_percent(1 - each.error, 2) for each in PRINTED if each.hidden == "100")
+    (printed,) = (1 - each.error for each in PRINTED if each.hidden == "100")
     seeds = format_count(len(final), "seed")
     return Evidence(
-        f"Nielsen's {printed} for 784-100-10 need a lucky start: with his settings, {len(stuck)} of {seeds} leave at "
-        "least one digit unlearnt, as he warns that some do. The others end at "
-        f"{_format_range(other)}.",
+        f"Nielsen's {format_percent(printed, 2)} for 784-100-10 are above the end of all our starts: with his "
+        f"settings, {len(stuck)} of {seeds} leave at least one digit unlearnt, as he warns that some do, and the "
+        f"others end at {_format_range(other)}.",
         {
+            "the printed accuracy is above all of ours": bool(printed > final.max()),
             "some seeds leave a digit unlearnt": len(stuck) > 0,
             "some seeds learn all digits": len(other) > 0,
             "all that leave a digit unlearnt end below all others": bool(stuck.max() < other.min()),
@@ -97,4 +97,4 @@ def start_decides_nielsens_network(found: Results) -> Evidence:
 
 
 def _format_range(shares: pd.Series[float]) -> str:
-    return f"{format_percent(shares.min())} to {format_percent(shares.max())}" if len(shares) else "–"
+    return f"{format_percent(shares.min(), 2)} to {format_percent(shares.max(), 2)}" if len(shares) else "–"
