@@ -60,9 +60,18 @@ $(VENV)/report: EXTRAS = report
 $(VENV)/train: EXTRAS = train
 $(VENV)/test: EXTRAS = report,train,test
 $(VENV)/dev: EXTRAS = report,train,test,dev
+INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check
+PACKAGES = $(if $(LOCKED),--require-hashes --requirement requirements/$(LOCK).lock,--editable '.[$(EXTRAS)]')
 $(VENV)/report $(VENV)/train $(VENV)/test $(VENV)/dev: pyproject.toml $(if $(LOCKED),$(wildcard requirements/*.lock)) | $(PY)
-	$(PY) -m pip install --quiet --disable-pip-version-check \
-	  $(if $(LOCKED),--require-hashes --requirement requirements/$(LOCK).lock,--editable '.[$(EXTRAS)]')
+$(VENV)/train $(VENV)/test $(VENV)/dev:
+	$(INSTALL) $(PACKAGES)
+	touch $@
+
+# uv, where it is or can be had, takes seconds for what pip takes a minute for. PyTorch above is left to pip, whose
+# configuration may say where its wheels are.
+$(VENV)/report:
+	@command -v uv >/dev/null || $(INSTALL) uv || true
+	PATH="$$PATH:$(VENV)/bin" uv pip install --quiet --python $(PY) $(PACKAGES) || $(INSTALL) $(PACKAGES)
 	touch $@
 
 $(PY):

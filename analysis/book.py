@@ -312,12 +312,12 @@ def show_findings() -> None:
             "Seeds": [f"{seeds[0]} of {seeds[1]}" if seeds else "–" for *_, seeds in lines],
         }
     )
-    caption = (
-        "What must hold for each finding, in the order of the pages; what does not is marked. *Seeds*: with how many "
-        "of the experiment's seeds left out, one at a time, all of it still holds (–: some of its settings have a "
-        "single seed, or its results none)."
+    above = (
+        "The table lists it, in the order of the pages; what does not hold is marked. *Seeds*: with how many of the "
+        "experiment's seeds left out, one at a time, all of it still holds (–: some of its settings have a single seed, "
+        "or its results none)."
     )
-    _print_for("html", f"{markdown_table(frame, (14, 76, 10))}\n\n: {caption}")
+    _print_for("html", f"{above}\n\n{markdown_table(frame, (14, 76, 10))}")
     fragile = [
         f"- {section} ({seeds[0]} of {seeds[1]}): {'; '.join(verdict.conditions)}."
         for section, verdict, seeds in lines
