@@ -75,7 +75,8 @@ class Page:
         links = [explorer.link(name, exhibit.explore) for name in exhibit.results if explorer.metrics(name)]
         _print_details([*drawn, *lines, *links], exhibit.make)
         if not self._traced.issuperset(exhibit.results):  # the PDF has it once a page
-            _print_for("typst", f"::: {{.provenance}}\n{' '.join(lines)}\n:::")
+            names = join_english(f"`{name}`" for name in exhibit.results)
+            _print_for("typst", f"::: {{.provenance}}\nExperiment {names}: see @tbl-provenance.\n:::")
         self._traced.update(exhibit.results)
 
     def setup(self) -> None:
@@ -314,8 +315,8 @@ def show_findings() -> None:
     )
     above = (
         "The table lists it, in the order of the pages; what does not hold is marked. *Seeds*: with how many of the "
-        "experiment's seeds left out, one at a time, all of it still holds (–: some of its settings have a single seed, "
-        "or its results none)."
+        "experiment's seeds left out, one at a time, all of it still holds (–: some of its settings have a single "
+        "seed, or its results none)."
     )
     _print_for("html", f"{above}\n\n{markdown_table(frame, (14, 76, 10))}")
     fragile = [

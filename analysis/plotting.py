@@ -55,6 +55,7 @@ LINE_STYLES: dict[str, dict[str, Any]] = {
 }
 _FREE = ((GREEN, "v"), ("#3a93c9", "P"), ("#0072b2", "X"), ("#d55e00", "*"))
 MARKER = 3.5  # size in points
+MARKED = 20  # points of a line, beyond which markers would hide it
 
 WIDTH = 6.3  # inches: the text width of the A4 page
 STYLE: dict[str, Any] = {
@@ -123,6 +124,8 @@ def draw_courses(axes: Axes, rows: pd.DataFrame, metric: str, by: str, error: bo
         if error:
             means = means.rename(columns={"min": "max", "max": "min"})
         means, style = means[means.index > 0], line_style(str(value), position)
+        if len(means) > MARKED:
+            style["marker"] = ""
         draw_line(axes, means, markersize=MARKER, **style)
         ends.append((means.index[-1], means["mean"].iloc[-1], label(str(value)), style["color"]))
     axes.set_xlabel("epoch")

@@ -35,6 +35,18 @@ def t_interval(values: Sequence[float] | pd.Series[float]) -> Interval:
     return Interval(float(numbers.mean()), float(half_width), n)
 
 
+def jackknife_half_width(left_out: Sequence[float] | pd.Series[float]) -> float:
+    """Return the half width of the two-sided interval of level LEVEL of an estimate, by the jackknife.
+
+    Args:
+        left_out: The estimate from all but one of k independent samples, for each of them (Tukey 1958).
+    """
+    values = np.asarray(left_out, dtype=float)
+    k = len(values)
+    error = np.sqrt((k - 1) / k * ((values - values.mean()) ** 2).sum())
+    return float(stdtrit(k - 1, (1 + LEVEL) / 2) * error) if k > 1 else np.inf
+
+
 @dataclass(frozen=True)
 class PairedTest:
     """Mean difference of paired values with its t interval, and the p-value of Student's paired t test (two-sided).

@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--project", type=Path, default=Path(), metavar="DIR", help="the book's folder (here)"
     )
+    parser.add_argument(
+        "--times", action="store_true", help="print how long the offline renderer's stages take"
+    )
     options = parser.parse_args(arguments)
     if (code := run_in_utf8("report", arguments)) is not None:
         return code
@@ -46,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         engine = "quarto" if version >= QUARTO else "press"
     try:
         remove_leftovers(project)
-        failed = with_quarto(project) if engine == "quarto" else with_press(project)
+        failed = with_quarto(project) if engine == "quarto" else with_press(project, options.times)
     except OSError as error:
         failed = [f"{error.filename or project}: {error.strerror}"]
     for line in failed:
@@ -96,10 +99,13 @@ def git(project: Path, *arguments: str) -> list[str]:
     return told.stdout.splitlines() if told.returncode == 0 else []
 
 
-def with_press(project: Path) -> list[str]:
+def with_press(project: Path, times: bool = False) -> list[str]:
     """Renders beside the last book and takes its place when all is well."""
     from report.press import BookError, render  # Quarto needs none of its libraries
+    from report.press.times import tell_times, timed
 
+    if times:
+        tell_times()
     with tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir=project) as place:
         work, site = Path(place) / "work", Path(place) / NAME
         work.mkdir()
@@ -107,7 +113,8 @@ def with_press(project: Path) -> list[str]:
             render(project, site, work)
         except BookError as error:
             return [str(problem) for problem in error.problems]
-        failures = check(site, project)
+        with timed("check"):
+            failures = check(site, project)
         if not failures:
             replace(project / NAME, site, Path(place))
     return [str(failure) for failure in failures]

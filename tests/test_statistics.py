@@ -112,3 +112,12 @@ def test_runs_at_the_best_rate_tell_when_they_reach_an_accuracy() -> None:
     (run,) = statistics.runs_at_best(rows, ["hidden"], (0.75, 0.95, 0.99)).to_dict("records")
     assert (run["learning_rate"], run["test_accuracy"]) == (1.0, 0.96)
     assert (run[0.75], run[0.95], run[0.99]) == (1.0, 2.0, float("inf"))
+
+
+def test_the_jackknife_of_a_mean_is_its_t_interval() -> None:
+    values = [3.0, 1.0, 4.0, 1.0, 5.0]
+    left_out = [(sum(values) - value) / 4 for value in values]
+    assert statistics.jackknife_half_width(left_out) == pytest.approx(
+        statistics.t_interval(values).half_width
+    )
+    assert statistics.jackknife_half_width([1.0]) == math.inf

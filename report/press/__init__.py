@@ -43,6 +43,7 @@ from report.press.includes import read_includes
 from report.press.pdf import build_pdf
 from report.press.problems import BookError, Problem
 from report.press.site import build_site
+from report.press.times import timed
 
 KERNELS = 3  # at once: each takes a second to start and about 100 MB
 
@@ -57,12 +58,13 @@ def render(project: Path, site: Path, work: Path) -> None:
     book = read_book(project)
     chapters = [read_chapter(book, file) for file in book.files]
     includes = read_includes(book)
-    texts = asyncio.run(_execute_all(book, chapters, work))
+    with timed("all chapters"):
+        texts = asyncio.run(_execute_all(book, chapters, work))
     site.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=2) as pool:
         done = [
-            pool.submit(build_site, book, chapters, texts, includes, work, site),
-            pool.submit(build_pdf, book, chapters, texts, work, site / f"{book.stem}.pdf"),
+            pool.submit(timed("site")(build_site), book, chapters, texts, includes, work, site),
+            pool.submit(timed("PDF")(build_pdf), book, chapters, texts, work, site / f"{book.stem}.pdf"),
         ]
     # What only one format refuses is reported together with what the other one does.
     refused = [error for future in done if isinstance(error := future.exception(), BookError)]
@@ -78,7 +80,8 @@ async def _execute_all(book: Book, chapters: Sequence[Chapter], work: Path) -> l
 
     async def one(chapter: Chapter) -> str:
         async with few:
-            return await execute(book, chapter, work)
+            with timed(chapter.file):
+                return await execute(book, chapter, work)
 
     done = await asyncio.gather(*(one(chapter) for chapter in chapters), return_exceptions=True)
     problems = [problem for error in done if isinstance(error, BookError) for problem in error.problems]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.questions.capacity.answer import relative_rise
+from analysis.questions.capacity.answer import change, decompositions
+from analysis.results import Results
 from tests.helpers.altered import Alter, assert_follows_results, assert_refuted, constant, swap, times
 
 
@@ -14,9 +15,11 @@ def miscounted(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 CONTRADICTIONS: dict[str, Alter] = {
-    "variance_hardly_pays": swap("metric", "bias2", "variance"),
-    "no_optimum_at_moderate_capacity": constant(0.5, "train_accuracy"),
+    "width_has_an_optimum": swap("metric", "bias2", "variance"),
+    "the_optimum_moves_with_the_examples": constant(0.5, "test_accuracy"),
+    "variance_rises_at_every_rate": constant(0.5, "variance"),
     "depth_trades_bias_for_variance": swap("metric", "bias2", "variance"),
+    "best_rates_on_the_edge": constant(0.5, "validation_accuracy"),
     "more_examples_lower_both": swap("examples", 1_000, 5_000),
     "architecture_by_rule": times(0.5, "validation_accuracy", hidden="300"),
     "parameters_counted": miscounted,
@@ -34,6 +37,36 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
     assert_follows_results("capacity", name, REVERSALS[name])
 
 
-def test_the_rise_is_that_of_the_widest_network_above_the_best() -> None:
-    assert relative_rise(pd.Series([3.0, 1.0, 1.5])) == pytest.approx(0.5)
-    assert relative_rise(pd.Series([3.0, 2.0, 1.0])) == 0
+def two_networks() -> Results:
+    """Two networks, the variance of one twice that of the other, the same whatever set is left out."""
+    lines = [
+        (hidden, rate, metric, subset, value)
+        for hidden, factor in (("4", 1.0), ("8", 2.0))
+        for rate in (0.1, 0.2)
+        for metric, value in (("variance", factor), ("bias2", 1.0), ("squared_error", factor + 1.0))
+        for subset in (-1, 0, 1, 2)
+    ] + [
+        (hidden, rate, "validation_accuracy", subset, validation)
+        for hidden in ("4", "8")
+        for rate, validation in ((0.1, 0.9), (0.2, 0.8))
+        for subset in (0, 1, 2)
+    ]
+    rows = pd.DataFrame(lines, columns=["hidden", "learning_rate", "metric", "subset", "value"])
+    return Results("capacity", "full", pd.DataFrame(), {"decomposition": rows.assign(examples=1_000)}, ())
+
+
+def test_each_network_stands_at_its_best_rate_with_intervals_over_the_training_sets() -> None:
+    parts = decompositions(two_networks()).set_index("hidden")
+    assert parts["learning_rate"].tolist() == [0.1, 0.1]
+    assert parts["variance"].tolist() == [1.0, 2.0]
+    assert parts["variance_half"].tolist() == pytest.approx([0, 0])
+
+
+def test_a_change_is_relative_to_the_first_network_with_what_training_sets_share_left_out() -> None:
+    found = two_networks()
+    rows = found.programs["decomposition"]
+    rows["value"] *= rows["subset"].map({-1: 1.0, 0: 0.9, 1: 1.1, 2: 1.0})  # alike for both networks
+    doubled = change(found, 1_000, "variance", "4", "8")
+    assert doubled.mean == pytest.approx(1.0)
+    assert doubled.half_width == pytest.approx(0, abs=1e-12)
+    assert change(found, 1_000, "bias2", "4", "8").mean == pytest.approx(0)

@@ -795,6 +795,17 @@ def test_text_is_utf_8_in_a_locale_of_another_encoding(write_book: WriteBook, tm
     assert main.select_one("pre.output").get_text().startswith("ÿ η")
 
 
+def test_the_times_of_the_stages_are_told_on_request(
+    write_book: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = write_book({"one.qmd": "# One {#sec-one}\n\nWords.\n"})
+    assert main(["--engine", "press", "--project", str(project)]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["--engine", "press", "--project", str(project), "--times"]) == 0
+    told = re.findall(r"^ *\d+\.\d s  (.+)$", capsys.readouterr().err, re.MULTILINE)
+    assert {"one.qmd", "all chapters", "site", "PDF", "check"} <= set(told)
+
+
 def test_of_two_renders_that_end_at_once_one_book_stays_and_none_fails(tmp_path: Path) -> None:
     book, together = tmp_path / "_book", Barrier(4)
 

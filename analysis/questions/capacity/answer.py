@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -15,29 +15,28 @@ from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
-    format_count,
     format_interval,
     format_percent,
     join_english,
 )
-from analysis.plotting import GREEN, INK, PINK, QUIET, TRAIN_TEST, WIDTH, plain_ticks, write_in
+from analysis.plotting import GREEN, MARKER, PINK, QUIET, TRAIN_TEST, WIDTH, plain_ticks, write_in
 from analysis.questions.capacity.runs import BUDGETS, SUBSETS
 from analysis.results import Results, remembered
-from analysis.statistics import paired_t
+from analysis.statistics import Interval, jackknife_half_width, paired_t, t_interval
 
 MARGIN = 0.003  # validation accuracy by which another network must be better than USED to replace it
 NAMED = ("10-10", "20-20", "300")  # the networks whose β the text names
 USED = "300"  # the network of assignment 2
 WIDE, NARROW = 300, 4  # the layers whose depth is varied in the text
 DEPTHS = (1, 2, 3)
-FITTED = 0.005  # a train error below it is as good as none
-SMALL_RISE = 0.1  # by which the squared error may rise over width, relative to its least value
+COMPONENT_STYLES: dict[str, dict[str, Any]] = {
+    "squared_error": {"color": QUIET, "marker": "o", "label": "bias² + variance"},
+    "bias2": {"color": GREEN, "marker": "s", "linestyle": (0, (5, 1.5)), "label": "bias²"},
+    "variance": {"color": PINK, "marker": "^", "linestyle": (0, (1.5, 1)), "label": "variance"},
+}
+COMPONENTS = tuple(COMPONENT_STYLES)
 LEAST_ERROR = 0.02  # in %: where an error of 0 is drawn on a logarithmic axis
-DEPTH_STYLES: tuple[dict[str, Any], ...] = (  # by number of hidden layers, from one on
-    {"marker": "o", "linestyle": "-"},
-    {"marker": "^", "linestyle": (0, (4, 1.5))},
-    {"marker": "s", "linestyle": (0, (1.5, 1))},
-)
+MARKERS = ("o", "^", "s")  # by number of hidden layers, from one on
 
 
 @remembered
@@ -65,22 +64,46 @@ def final_accuracies(found: Results) -> pd.DataFrame:
 
 
 @remembered
-def decompositions(found: Results) -> pd.DataFrame:
-    """Return bias² and variance, all networks of a number of training examples at one rate.
-
-    That is the rate with the higher mean validation accuracy over these networks: another rate stops at another point
-    of training, and would be read as an effect of the network.
+def leave_one_out(found: Results) -> pd.DataFrame:
+    """Return bias² and variance, each network at its best rate for its number of training examples.
 
     Returns:
-        Columns examples, hidden, depth, beta, learning_rate, bias2, variance, squared_error.
+        Columns examples, hidden, learning_rate, metric (COMPONENTS), subset: the disjoint training set that is left
+        out, -1 for the estimate from all of them; value.
     """
     rows = _on_subsets(found)
-    validation = rows[rows["metric"] == "validation_accuracy"]
-    means = validation.groupby(["examples", "learning_rate"])["value"].mean()
-    best = means.groupby("examples").idxmax().map(lambda index: index[-1]).rename("learning_rate")
-    chosen = rows[rows["subset"] < 0].merge(best.reset_index(), on=["examples", "learning_rate"])
-    wide = chosen.set_index(["examples", "hidden", "learning_rate", "metric"])["value"].unstack("metric")
+    by = ["examples", "hidden"]
+    validation = rows[(rows["metric"] == "validation_accuracy") & (rows["subset"] >= 0)]
+    means = validation.groupby([*by, "learning_rate"])["value"].mean()
+    best = means.groupby(by).idxmax().map(lambda index: index[-1]).rename("learning_rate")
+    chosen = rows[rows["metric"].isin(COMPONENTS)].merge(best.reset_index(), on=[*by, "learning_rate"])
+    return chosen[[*by, "learning_rate", "metric", "subset", "value"]]
+
+
+@remembered
+def decompositions(found: Results) -> pd.DataFrame:
+    """Return bias² and variance, each network at its best rate for its number of training examples.
+
+    Returns:
+        Columns examples, hidden, depth, beta, learning_rate, and for each of COMPONENTS its estimate and, as
+        bias2_half and so on, the half width of its 95 % jackknife interval over the disjoint training sets.
+    """
+    rows = leave_one_out(found)
+    index = ["examples", "hidden", "learning_rate", "metric"]
+    estimates = rows[rows["subset"] < 0].set_index(index)["value"]
+    halves = rows[rows["subset"] >= 0].groupby(index)["value"].agg(jackknife_half_width)
+    wide = estimates.unstack("metric").join(halves.unstack("metric").add_suffix("_half"))
     return _with_sizes(wide.reset_index()).sort_values(["examples", "depth", "beta"], ignore_index=True)
+
+
+def change(found: Results, examples: int, metric: str, first: str, second: str) -> Interval:
+    """Return by what share a component changes from a network to another, both from the same training sets."""
+    rows = leave_one_out(found)
+    chosen = rows[(rows["examples"] == examples) & (rows["metric"] == metric)]
+    table = chosen.pivot(index="subset", columns="hidden", values="value")
+    shares = table[second] / table[first] - 1
+    left_out = shares[shares.index >= 0]
+    return Interval(float(shares[-1]), jackknife_half_width(left_out), len(left_out))
 
 
 def _on_subsets(found: Results) -> pd.DataFrame:
@@ -119,26 +142,43 @@ def accuracies_over_width(runs: pd.DataFrame, examples: int) -> pd.DataFrame:
     return wide.pivot(index="replicate", columns="width", values="test_accuracy").sort_index(axis="columns")
 
 
-def relative_rise(over_width: pd.Series[float]) -> float:
-    """Return how far the last value lies above the least, relative to it."""
-    return float(over_width.iloc[-1] / over_width.min() - 1)
-
-
 # Exhibits
 
 
-@exhibit("tbl-parameters", "capacity")
-def parameters_table(found: Results) -> Table:
-    """Tabulate β by formula and counted."""
-    table = found.programs["parameters"]
-    frame = pd.DataFrame(
-        {
-            "Network": "784-" + table["hidden"] + "-10",
-            "β by @eq-beta": table["beta"].map("{:,}".format),
-            "Counted": table["counted"].map("{:,}".format),
-        }
+@exhibit("tbl-capacity", "capacity")
+def networks_table(found: Results) -> Table:
+    """Tabulate accuracies on all examples, and bias² and variance at the largest number of the others."""
+    runs, parts = final_accuracies(found), decompositions(found)
+    everything = runs[runs["examples"] == runs["examples"].max()].groupby("hidden")
+    examples = parts["examples"].max()
+    by_network = parts[parts["examples"] == examples].set_index("hidden")
+    lines = []
+    for hidden, of_network in everything:
+        line = by_network.loc[hidden]
+        lines.append(
+            {
+                "Network": f"784-{hidden}-10",
+                "β": of_network["beta"].iloc[0],
+                "Validation acc.": format_interval(t_interval(of_network["validation_accuracy"]), 2, ""),
+                "Test acc.": format_interval(t_interval(of_network["test_accuracy"]), 2, ""),
+                **{
+                    name: f"{line[metric]:.3f} ± {line[f'{metric}_half']:.3f}"
+                    for metric, name in (
+                        ("bias2", "bias²"),
+                        ("variance", "Variance"),
+                        ("squared_error", "Sum"),
+                    )
+                },
+            }
+        )
+    frame = pd.DataFrame(lines).sort_values("β")
+    return Table(
+        frame.assign(β=frame["β"].map("{:,}".format)),
+        f"Every network at its best rates: accuracies in percent after training on {runs['examples'].max():,} "
+        f"examples, with 95 % t intervals over {count_words(found.rows['seed'].nunique(), 'seed')}; bias², variance "
+        f"and their sum with {examples:,} examples, with 95 % jackknife intervals over the disjoint training sets.",
+        (20, 9, 14, 14, 17, 17, 17),
     )
-    return Table(frame, "Number of parameters β by the formula, and counted in the built networks.")
 
 
 @exhibit(
@@ -146,112 +186,96 @@ def parameters_table(found: Results) -> Table:
     "capacity",
     explore=(
         "metric=test_accuracy"
-        "&run=hidden:300,learning_rate:0.001"
+        "&run=hidden:300,learning_rate:0.005"
         "&pin=hidden:4"
         "&pin=hidden:64"
         "&pin=hidden:1024"
         "&pin=hidden:300-300-300"
     ),
 )
-def errors_over_capacity(found: Results) -> Picture:
-    """Draw errors over β above, bias² and variance below, a column per number of training examples."""
+def errors_and_components(found: Results) -> Picture:
+    """Draw errors over β above; bias² and variance over width and over depth below."""
     runs, parts = final_accuracies(found), decompositions(found)
     sizes = sorted(runs["examples"].unique())
-    figure, grid = plt.subplots(2, len(sizes), figsize=(WIDTH, 2.9), sharex=True, sharey="row", squeeze=False)
-    for column, examples in enumerate(sizes):
-        above, below = grid[:, column]
-        above.set_title(f"{examples:,} examples")
-        errors = {f"{part}_error": 100 * (1 - runs[f"{part}_accuracy"]) for part in TRAIN_TEST}
-        _draw_over_beta(
-            above,
-            runs[runs["examples"] == examples].assign(**errors),
-            {f"{part}_error": style["color"] for part, style in TRAIN_TEST.items()},
-            LEAST_ERROR,
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.6), sharey="row", squeeze=False)
+    for axes, examples in zip(grid[0], sizes, strict=False):
+        _draw_errors(axes, runs[runs["examples"] == examples])
+        axes.set_title(f"{examples:,} examples")
+    for axes, examples in zip(grid[1], sorted(parts["examples"].unique()), strict=False):
+        _draw_components(axes, one_hidden_layer(parts, examples))
+        axes.set_title(f"{examples:,} examples")
+        axes.set_xscale("log")
+        axes.set_xlabel("width (one hidden layer)")
+    examples = parts["examples"].max()
+    for width, look in ((NARROW, {"markerfacecolor": "white"}), (WIDE, {})):
+        _draw_components(grid[1, 2], over_depth(parts, examples, width), **look)
+        end = over_depth(parts, examples, width)["squared_error"].iloc[-1]
+        grid[1, 2].annotate(
+            f"{width} units",
+            (DEPTHS[-1], end),
+            xytext=(0, 5),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
         )
-        above.set_yscale("log")
-        plain_ticks(above.yaxis)
-        above.set_ylim(bottom=LEAST_ERROR)
-        chosen = parts[parts["examples"] == examples]
-        if len(chosen):
-            _draw_over_beta(below, chosen, {"squared_error": QUIET, "bias2": GREEN, "variance": PINK})
-            below.set_yscale("log")
-            plain_ticks(below.yaxis)
-        else:
-            below.set_axis_off()
-            above.tick_params(labelbottom=True)
-        (below if len(chosen) else above).set_xlabel("number of parameters β")
-        above.set_xscale("log")
-    _depth_legend(grid[1, -1], sorted(runs["depth"].unique()))
-    _name_lines(*grid[:, 0])
-    grid[0, 0].set_ylabel("error in %")
-    grid[1, 0].set_ylabel("squared error")
-    panels = len(sizes) + parts["examples"].nunique()
+    grid[1, 2].set_xlabel("hidden layers")
+    grid[1, 2].set_xticks(DEPTHS)
+    grid[1, 2].set_title(f"{examples:,} examples")
+    for row, name in ((grid[0], "error in %"), (grid[1], "squared error")):
+        row[0].set_yscale("log")
+        row[0].set_ylabel(name)
+    grid[0, 0].set_ylim(bottom=LEAST_ERROR)
+    grid[0, 0].set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+    plain_ticks(grid[1, 0].yaxis)
+    handles = [
+        *(Line2D([], [], label=name, **style) for name, style in TRAIN_TEST.items()),
+        *(Line2D([], [], markersize=MARKER, **style) for style in COMPONENT_STYLES.values()),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=2)
     return Picture(
         figure,
-        "Error, bias² and variance over capacity. Above: train and test error over β, each network at the better of "
-        f"{count_words(found.rows['learning_rate'].nunique(), 'learning rate')}, means over seeds or disjoint training "
-        "sets; an error of 0 is drawn at the lower edge. Below: bias², variance and their sum on the test set, all "
-        "networks of a panel at the same rate. Test error falls and flattens; it does not turn up.",
-        f"{count_words(panels, 'panel').capitalize()} over the number of parameters on logarithmic axes, for "
-        f"{join_english(f'{size:,}' for size in sizes)} training examples. Train error falls to zero, test error falls "
-        "and flattens. Bias² falls, variance falls from its value for the narrowest networks and rises slightly at the "
-        "end; with two and three hidden layers variance is higher.",
+        "Error, bias² and variance, each network at the best of "
+        f"{count_words(found.rows['learning_rate'].nunique(), 'learning rate')}. Above: train and test error over the "
+        "number of parameters, means over seeds or disjoint training sets; markers: one (circle), two (triangle), "
+        "three (square) hidden layers; an error of 0 is drawn at the lower edge. Below: bias², variance and their sum "
+        "on the test examples over width and over depth, with 95 % jackknife intervals.",
+        "Six panels on logarithmic axes. Above, train error falls to zero, test error falls and flattens. Below, bias² "
+        "falls with width; variance falls too and turns up slightly at the largest widths; over depth, bias² falls and "
+        "variance rises in wide networks, and both rise in narrow ones.",
     )
 
 
-def _draw_over_beta(axes: Axes, frame: pd.DataFrame, colours: dict[str, str], least: float = 0.0) -> None:
-    """Draw the mean of some columns over β, a line per depth; what lies below `least` is drawn there."""
-    for depth, of_depth in frame.groupby("depth"):
-        for column, colour in colours.items():
-            mean = of_depth.groupby("beta")[column].mean().clip(lower=least)
-            axes.plot(mean.index, mean, color=colour, markersize=3.5, label=column, **_depth_style(depth))
+def _draw_errors(axes: Axes, runs: pd.DataFrame) -> None:
+    """Draw train and test error over β, a line per depth; what lies below LEAST_ERROR is drawn there."""
+    for depth, of_depth in runs.groupby("depth"):
+        for part, style in TRAIN_TEST.items():
+            error = 100 * (1 - of_depth.groupby("beta")[f"{part}_accuracy"].mean()).clip(
+                lower=LEAST_ERROR / 100
+            )
+            look = {
+                "color": style["color"],
+                "marker": MARKERS[(depth - 1) % len(MARKERS)],
+                "markersize": MARKER,
+            }
+            axes.plot(error.index, error, linewidth=1.1 if depth == 1 else 0.6, **look)
+    axes.set_xscale("log")
+    axes.set_xlabel("number of parameters β")
 
 
-def _depth_style(depth: int) -> dict[str, Any]:
-    return DEPTH_STYLES[(depth - 1) % len(DEPTH_STYLES)]
+def _draw_components(axes: Axes, frame: pd.DataFrame, **look: Any) -> None:
+    """Draw bias², variance and their sum, with their intervals, over the index."""
+    for name, style in COMPONENT_STYLES.items():
+        line = {**style, "label": None, "markersize": MARKER, **look}
+        axes.errorbar(frame.index, frame[name], frame[f"{name}_half"], elinewidth=0.8, **line)
 
 
-def _name_lines(above: Axes, below: Axes) -> None:
-    """Name the lines of the first column, on the side where each has room."""
-    for axes, names in (
-        (above, {"test_error": ("test", -1, 5), "train_error": ("train", 4, 5)}),
-        (below, {"squared_error": ("bias² + variance", -1, 5), "bias2": ("bias²", -1, -9)}),
-        (below, {"variance": ("variance", -1, -9)}),
-    ):
-        for line in axes.lines:
-            if line.get_label() in names:
-                text, point, offset = names.pop(str(line.get_label()))  # the first is of one hidden layer
-                x, y = (np.asarray(data) for data in line.get_data())
-                point = min(point, len(x) - 1)
-                axes.annotate(
-                    text,
-                    (x[point], y[point]),
-                    xytext=(0, offset),
-                    textcoords="offset points",
-                    ha="right" if point == -1 else "left",
-                    va="center",
-                    fontsize=8,
-                    color=line.get_color(),
-                )
+def over_depth(parts: pd.DataFrame, examples: int, width: int) -> pd.DataFrame:
+    """Return the decompositions of networks of one width; index: the number of hidden layers."""
+    chosen = parts[parts["examples"] == examples].set_index("hidden")
+    return chosen.loc[["-".join([str(width)] * depth) for depth in DEPTHS]].set_index("depth")
 
 
-def _depth_legend(axes: Axes, depths: list[int]) -> None:
-    """Name the markers, in the middle of a panel that is free."""
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=INK,
-            markersize=3.5,
-            label=format_count(depth, "hidden layer"),
-            **_depth_style(depth),
-        )
-        for depth in depths
-    ]
-    axes.legend(handles=handles, loc="best" if axes.axison else "center", fontsize=8, handlelength=2.6)
-
-
-@sketch("capacity", alt="Over width, bias falls; variance first falls and then stays nearly level.")
+@sketch("capacity", alt="Over width, bias falls; variance falls too and then rises a little.")
 def sketch_of_parts(axes: Axes, found: Results) -> None:
     parts = decompositions(found)
     means = one_hidden_layer(parts, parts["examples"].max())
@@ -267,90 +291,131 @@ def sketch_of_parts(axes: Axes, found: Results) -> None:
 
 
 @finding("capacity", headline=True)
-def variance_hardly_pays(found: Results) -> Evidence:
+def width_has_an_optimum(found: Results) -> Evidence:
     parts = decompositions(found)
-    examples = parts["examples"].max()
-    shallow = one_hidden_layer(parts, examples)
-    bias, variance = shallow["bias2"], shallow["variance"]
-    rises = [
-        relative_rise(one_hidden_layer(parts, size)["squared_error"]) for size in parts["examples"].unique()
-    ]
+    sizes = sorted(parts["examples"].unique())
+    few = sizes[0]
+    shallow = {size: one_hidden_layer(parts, size) for size in sizes}
+    widest = shallow[few].index[-1]
+    rises = {size: change(found, size, "squared_error", str(WIDE), str(widest)) for size in sizes}
     return Evidence(
-        "Width lowers the bias, and at first the variance too: with "
-        f"{examples:,} examples it is least at width {variance.idxmin():,} and rises only little beyond. Bias² and "
-        f"variance together never rise by more than {format_percent(max(rises), 0)}, so there is hardly an optimum at "
-        "moderate capacity.",
+        "Width lowers bias², and apart from the narrowest networks the variance too, up to some hundred units. Beyond, "
+        f"both rise a little if examples are few: with {few:,}, their sum by {format_interval(rises[few], 1)} from "
+        f"width {WIDE} to {widest:,}. Depth lowers the bias of wide networks, and raises their variance by more.",
         {
-            "bias² is least at the largest width": bool(bias.idxmin() == bias.index[-1]),
-            "the variance is least in between": 0
-            < list(variance.index).index(variance.idxmin())
-            < len(variance) - 1,
-            "it ends below half of its largest value": bool(variance.iloc[-1] < variance.max() / 2),
-            f"bias² + variance rises by less than {format_percent(SMALL_RISE, 0)} whatever the number of examples": (
-                max(rises) < SMALL_RISE
+            f"bias² falls up to width {WIDE}, whatever the number of examples": all(
+                _falls(each.loc[:WIDE, "bias2"]) for each in shallow.values()
             ),
+            f"the variance at width {WIDE} is below half of its largest": all(
+                bool(each.loc[WIDE, "variance"] < each["variance"].max() / 2) for each in shallow.values()
+            ),
+            "the sum rises beyond, by more than the interval": all(
+                rise.mean > rise.half_width for rise in rises.values()
+            ),
+            **_depth_conditions(found),
         },
-        "Width lowers the bias and hardly raises the variance: wider is seldom worse.",
+        "With few examples, some hundred units are best; wider and deeper networks vary more.",
+    )
+
+
+def _falls(values: pd.Series[float]) -> bool:
+    """Return whether the last value is the least, or a rise to it from the least is below a tenth."""
+    return bool(values.iloc[-1] <= 1.1 * values.min())
+
+
+@finding("capacity")
+def the_optimum_moves_with_the_examples(found: Results) -> Evidence:
+    parts, runs = decompositions(found), final_accuracies(found)
+    few, more, most = parts["examples"].min(), parts["examples"].max(), runs["examples"].max()
+    accuracy = {size: accuracies_over_width(runs, size) for size in (few, more, most)}
+    widest = accuracy[few].columns[-1]
+    lost = {size: paired_t(table[WIDE], table[widest]).difference for size, table in accuracy.items()}
+    rise = change(found, more, "squared_error", str(WIDE), str(widest))
+    return Evidence(
+        f"Confirmed: an optimum at moderate width, which needs few examples. From {WIDE} to {widest:,} units the sum "
+        f"rises by {format_interval(rise, 1)} with {more:,} examples too, and test accuracy falls. With {most:,}, the "
+        "two have the same accuracy within the noise.",
+        {
+            "with few and with more examples accuracy falls, by more than the interval": all(
+                lost[size].mean > lost[size].half_width for size in (few, more)
+            ),
+            "with most it does not": abs(lost[most].mean) < lost[most].half_width,
+            "the sum rises with more examples": rise.mean > rise.half_width,
+        },
     )
 
 
 @finding("capacity")
-def no_optimum_at_moderate_capacity(found: Results) -> Evidence:
-    parts, runs = decompositions(found), final_accuracies(found)
-    few, more, most = parts["examples"].min(), parts["examples"].max(), runs["examples"].max()
-    errors = {size: one_hidden_layer(parts, size)["squared_error"] for size in (few, more)}
-    accuracy = {size: accuracies_over_width(runs, size) for size in (few, more, most)}
-    wide = accuracy[few].columns[-1]
-    bottom = errors[few].idxmin()
-    train = 1 - runs[(runs["depth"] == 1) & (runs["hidden"] == str(wide))]["train_accuracy"]
-    rise = relative_rise(errors[few])
+def variance_rises_at_every_rate(found: Results) -> Evidence:
+    rows = _on_subsets(found)
+    chosen = rows[(rows["subset"] < 0) & (rows["metric"] == "variance")]
+    table = chosen.pivot(index=["examples", "learning_rate"], columns="hidden", values="value")
+    widest = max(int(name) for name in table.columns if "-" not in name)
+    rates = table.index.unique("learning_rate")
     return Evidence(
-        f"Confirmed: bias² falls with width, and wide networks fit nearly all training examples. Not confirmed: an "
-        f"optimum at moderate capacity. With {few:,} examples there is a trace of it, a rise of bias² + variance by "
-        f"{format_percent(rise)} from width {bottom:,} on; with more examples the widest network of one hidden layer "
-        "is the best.",
-        {
-            f"the widest network's train error is below {format_percent(FITTED)} whatever the number of examples": bool(
-                train.groupby(runs["examples"]).mean().max() < FITTED
-            ),
-            "with the fewest examples, bias² + variance rises at the end": rise > 0,
-            f"it rises by less than {format_percent(SMALL_RISE, 0)}": rise < SMALL_RISE,
-            "with more examples, bias² + variance is least at the largest width": bool(
-                errors[more].idxmin() == wide
-            ),
-            "with more examples, the widest network has the highest test accuracy": all(
-                accuracy[size].mean().idxmax() == wide for size in (more, most)
-            ),
-        },
+        f"The variance rises from width {WIDE} to {widest:,} at each of the {count_words(len(rates))} rates, with "
+        "either number of examples, so the choice of the rate does not make it.",
+        {"it rises at every rate": bool((table[str(widest)] > table[str(WIDE)]).all())},
     )
 
 
 @finding("capacity")
 def depth_trades_bias_for_variance(found: Results) -> Evidence:
-    parts, runs = decompositions(found), final_accuracies(found)
+    examples = decompositions(found)["examples"].max()
+    bias, variance = (
+        change(found, examples, metric, str(WIDE), _deep(WIDE)) for metric in ("bias2", "variance")
+    )
+    return Evidence(
+        f"Depth trades bias for variance: with {examples:,} examples, three layers of {WIDE} units instead of one "
+        f"lower bias² by {format_interval(replace(bias, mean=-bias.mean), 0)} and raise the variance by "
+        f"{format_interval(variance, 0)}. Their sum is larger with three layers at every width; layers of {NARROW} "
+        "units, a bottleneck, raise bias² as well.",
+        _depth_conditions(found),
+    )
+
+
+def _deep(width: int) -> str:
+    return "-".join([str(width)] * DEPTHS[-1])
+
+
+def _depth_conditions(found: Results) -> dict[str, bool]:
+    parts = decompositions(found)
     examples = parts["examples"].max()
     by_network = parts[parts["examples"] == examples].set_index("hidden")
-    wide, narrow = (
-        by_network.loc[["-".join([str(width)] * depth) for depth in DEPTHS], ["bias2", "variance"]]
-        for width in (WIDE, NARROW)
-    )
-    accuracy = runs[runs["examples"] == examples].pivot(
-        index="replicate", columns="hidden", values="test_accuracy"
-    )
-    second = paired_t(accuracy[f"{WIDE}-{WIDE}"], accuracy[f"{WIDE}"]).difference
+    widths = [
+        int(name) for name in by_network.index if name.isdigit() and _deep(int(name)) in by_network.index
+    ]
+    changes = {
+        metric: {width: change(found, examples, metric, str(width), _deep(width)) for width in widths}
+        for metric in COMPONENTS
+    }
+    bias, variance = changes["bias2"][WIDE], changes["variance"][WIDE]
+    return {
+        f"three layers of {WIDE} units lower bias², by more than the interval": -bias.mean > bias.half_width,
+        "they raise the variance, by more than the interval": variance.mean > variance.half_width,
+        "three layers raise the sum at every width": all(
+            each.mean > each.half_width for each in changes["squared_error"].values()
+        ),
+        f"layers of {NARROW} units raise bias²": changes["bias2"][NARROW].mean
+        > changes["bias2"][NARROW].half_width,
+    }
+
+
+@finding("capacity")
+def best_rates_on_the_edge(found: Results) -> Evidence:
+    parts = decompositions(found)
+    rates = sorted(found.rows["learning_rate"].unique())
+    on_edge = parts[parts["learning_rate"] == rates[-1]]
+    slow = parts[parts["learning_rate"] <= rates[1]]
+    units = join_english(slow["hidden"]) if len(slow) else "none"
     return Evidence(
-        f"Depth trades bias for variance: with {examples:,} examples, every further layer of {WIDE} units lowers bias² "
-        f"and raises the variance. The second lowers the test error by {format_interval(second, 2, '')} points. Layers "
-        f"of {NARROW} units, a bottleneck, raise bias² instead.",
+        f"For {len(on_edge)} of the {len(parts)} estimates the best rate is the largest that was tried. Where it is "
+        f"small, for {units} units with {slow['examples'].min():,.0f} examples, training has come less far at its end, "
+        "which shows as less variance and more bias.",
         {
-            f"with {WIDE} units, every further layer lowers bias²": wide["bias2"].is_monotonic_decreasing,
-            f"with {WIDE} units, every further layer raises the variance": wide[
-                "variance"
-            ].is_monotonic_increasing,
-            f"with {NARROW} units, every further layer raises bias²": narrow["bias2"].is_monotonic_increasing,
-            "the second layer lowers the test error by more than the interval's half width": (
-                second.mean > second.half_width
-            ),
+            "some are the largest": len(on_edge) > 0,
+            "some are small, with the fewest examples only": set(slow["examples"])
+            == {parts["examples"].min()},
         },
     )
 
@@ -388,7 +453,7 @@ def parameters_counted(found: Results) -> Evidence:
     table = found.programs["parameters"].set_index("hidden")
     named = join_english(f"{table.loc[hidden, 'beta']:,} for 784-{hidden}-10" for hidden in NAMED)
     return Evidence(
-        f"$\\beta$ is {named}, and agrees with the tensors of all {len(table)} networks that were built.",
+        f"$\\beta$ is {named}, and agrees with the tensors of the {len(table)} networks of this chapter.",
         {"formula and count agree for every network": bool((table["beta"] == table["counted"]).all())},
     )
 

@@ -16,28 +16,17 @@ if TYPE_CHECKING:
     from analysis.data import Data
 
 HIDDEN = (
-    *((width,) for width in (2, 4, 8, 16, 32, 64, 128, 300, 1024)),
+    *((width,) for width in (2, 4, 8, 16, 32, 64, 96, 128, 192, 300, 1024)),
     *((width,) * depth for depth in (2, 3) for width in (4, 16, 64, 300)),
 )
-COUNTED = (
-    (2,),
-    (10,),
-    (30,),
-    (100,),
-    (300,),
-    (1024,),
-    (10, 10),
-    (20, 20),
-    (300, 300),
-    (300, 300, 300),
-)  # for β
-# Adam, so that the deeper networks leave their first plateau; each network is shown at the better of two rates.
-LEARNING_RATES = (0.001, 0.005)
+COUNTED = (*HIDDEN, (10, 10), (20, 20))  # for β
+# Adam, so that the deeper networks leave their first plateau; each network is shown at its best rate.
+LEARNING_RATES = (0.0003, 0.001, 0.005, 0.02)
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
 # Training sets that do not share an example: number, examples in each, epochs.
 SUBSETS: dict[Preset, dict[int, tuple[int, int]]] = {
-    "full": {1_000: (10, 150), 5_000: (10, 40)},
+    "full": {1_000: (12, 150), 5_000: (10, 40)},
     "quick": {1_000: (3, 2)},
 }
 
@@ -83,7 +72,8 @@ def decomposition(
 
     Returns:
         One row per learning rate and value: learning_rate, metric, subset, value. The metrics are those of METRICS at
-        the end, per subset, and squared_error, bias2 and variance with subset -1.
+        the end, per subset; squared_error, bias2 and variance with subset -1; and the same three estimated without
+        set i, with subset i, for jackknife intervals.
     """
     import torch
 
@@ -110,16 +100,15 @@ def decomposition(
             probabilities[rate].append(logits.double().softmax(1))
     for rate, found in probabilities.items():
         p = torch.stack(found)
-        error = float((p - truth).square().sum(2).mean())
-        variance = float(p.var(0).sum(1).mean())
-        rows += [
-            (rate, metric, -1, value)
-            for metric, value in (
-                ("squared_error", error),
-                ("bias2", error - variance),
-                ("variance", variance),
-            )
-        ]
+        for left_out in range(-1, subsets):
+            kept = p[torch.arange(subsets) != left_out]
+            error = float((kept - truth).square().sum(2).mean())
+            variance = float(kept.var(0).sum(1).mean())
+            rows += [
+                (rate, "squared_error", left_out, error),
+                (rate, "bias2", left_out, error - variance),
+                (rate, "variance", left_out, variance),
+            ]
     return pd.DataFrame(rows, columns=["learning_rate", "metric", "subset", "value"])
 
 
@@ -155,9 +144,10 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             name="capacity.decomposition",
             function=decomposition,
             arguments=(("epochs", epochs), ("examples", examples), ("hidden", hidden), ("subsets", subsets)),
+            version=2,
         )
         for examples, (subsets, epochs) in SUBSETS[preset].items()
         for hidden in HIDDEN
         if len(hidden) == 1 or examples == max(SUBSETS[preset])
     )
-    return (*runs, *programs, Program(name="capacity.parameters", function=parameters))
+    return (*runs, *programs, Program(name="capacity.parameters", function=parameters, version=2))

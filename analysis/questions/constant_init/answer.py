@@ -210,15 +210,16 @@ def units_stay_identical(found: Results) -> Evidence:
     losses = final_means(found.rows)["train_loss"].xs("sgd", level="method").unstack("initialization")
     stuck, random = losses[constants(found.rows)].min(axis=None), losses[RANDOM]
     return Evidence(
-        f"The hidden units stay identical, so {HIDDEN[0]} of them can do what one can: in all "
-        f"{constant['key'].nunique()} runs the largest distance between two is exactly 0. The train loss of SGD ends "
-        f"at {format_fixed(stuck, 2)} or more from constant starts, and at {format_range(random, 2)} from random ones.",
+        f"The hidden units stay identical, so {HIDDEN[0]} of them compute what one could: in all "
+        f"{constant['key'].nunique()} runs the largest distance between two is 0 at every measurement. The train loss "
+        f"of SGD ends at {format_fixed(stuck, 2)} or more from constant starts, and at {format_range(random, 2)} from "
+        "random ones.",
         {
             "the distance between two hidden units is 0 at every measurement": bool((distance == 0).all()),
             "every constant start ends above every random one by more than 1": bool(stuck > random.max() + 1),
             f"from every random start the loss ends below {LEARNT:g}": bool(random.max() < LEARNT),
         },
-        f"{HIDDEN[0]} hidden units that start alike stay alike: they do what one can.",
+        f"{HIDDEN[0]} hidden units that start alike stay alike: they compute what one could.",
     )
 
 

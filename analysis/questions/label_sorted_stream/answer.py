@@ -372,7 +372,7 @@ def within_pass(found: Results) -> Picture:
     for axes in (accuracy, cosine):
         for begin in (begun + start for begun in range(epochs) for start in starts):
             axes.axvline(begin, color=QUIET, linewidth=0.4, zorder=0)
-    accuracy.set_ylabel("test accuracy in %")
+    accuracy.set_ylabel("accuracy in %")
     accuracy.set_ylim(0, 100)
     cosine.set_ylabel("cosine")
     cosine.axhline(0, color=QUIET, linewidth=0.8)
