@@ -27,6 +27,10 @@ OTHER_LEARNING_RATES = {  # an error that does not vanish needs smaller rates
 }
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
+# The single outputs once more, and the best of ten: for longer and with steps that steep directions do not limit.
+ADAM_RATES = (0.0003, 0.001, 0.003, 0.01)
+ADAM_EPOCHS: dict[Preset, int] = {"full": 30, "quick": 1}
+MEASURED = 5  # epochs from one measurement of these to the next
 
 METRICS = ("train_loss", "validation_accuracy", "test_accuracy")
 
@@ -48,6 +52,40 @@ def label_permutations(target: Target, loss: Loss, output: Output) -> tuple[tupl
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
+    """Return every encoding under every label permutation at every rate, and longer runs with Adam."""
+    return with_sgd(preset) + with_adam(preset)
+
+
+def with_adam(preset: Preset) -> tuple[Run, ...]:
+    """Return the encodings, but the one-hot one with the quadratic loss, at every rate of Adam."""
+    budget, epochs = BUDGETS[preset], ADAM_EPOCHS[preset]
+    updates = budget.updates(BATCH_SIZE)
+    every = updates * min(MEASURED, epochs)
+    return tuple(
+        Run(
+            target=target,
+            loss=loss,
+            output=output,
+            optimizer="adam",
+            learning_rate=rate,
+            batch_size=BATCH_SIZE,
+            train_examples=budget.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=epochs,
+            measures=(
+                Measure(metrics=(*METRICS, "train_accuracy"), every=every),
+                Measure(metrics=("confusion",), every=updates * epochs),
+            ),
+            seed=seed,
+        )
+        for target, loss, output in ENCODINGS
+        if (target, loss) != ("one_hot", "quadratic")
+        for rate in ADAM_RATES
+        for seed in budget.seeds
+    )
+
+
+def with_sgd(preset: Preset) -> tuple[Run, ...]:
     """Return every encoding under every label permutation at every rate; the confusions at the end."""
     budget = BUDGETS[preset]
     updates = budget.updates(BATCH_SIZE)
