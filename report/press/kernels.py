@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
@@ -29,10 +31,23 @@ class _Provisioner(LocalProvisioner):
         if cmd[:3] != [sys.executable, "-m", "ipykernel_launcher"]:
             return await super().launch_kernel(cmd, **options)
         process = _SERVER.Process(target=_run, args=(cmd[3:], options.get("cwd"), options.get("env")))
-        process.start()
+        with _main_module_out_of_sight():
+            process.start()
         self.process = _Forked(process)  # type: ignore[assignment]
         self.pid = self.pgid = process.pid
         return self.connection_info
+
+
+@contextmanager
+def _main_module_out_of_sight() -> Iterator[None]:
+    """Keep a forked process from importing what was started, which it does not need and which may not bear it."""
+    main = sys.modules["__main__"]
+    kept = {name: value for name, value in vars(main).items() if name in ("__file__", "__spec__")}
+    vars(main).update(dict.fromkeys(kept))
+    try:
+        yield
+    finally:
+        vars(main).update(kept)
 
 
 class _Forked:
