@@ -22,7 +22,7 @@ BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
 # examples; both get as many epochs as show how far that goes, and the stream larger rates as well, up to some at which
 # it no longer learns.
 SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4)
-LARGER_SLOW_RATES = (1e-3, 1e-2)
+LARGER_SLOW_RATES = (1e-3, 1e-2, 1e-1, 1.0)
 OFTEN = (1e-6, 3e-6, 1e-4)  # of the stream's, those measured at every pass; the others at every tenth, which is faster
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
