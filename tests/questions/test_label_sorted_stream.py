@@ -22,6 +22,7 @@ CONTRADICTIONS = {
     "number_of_orders": lambda rows: rows[::-1],
     "sorted_is_worse": swap("order", "shuffled", "label_sorted"),
     "forgetting": constant(0.5, "class_accuracy"),
+    "forgetting_fades": times(0.1, "test_accuracy", epochs=300),
     "running_gradient_is_biased": swap("order", "shuffled", "label_sorted"),
 }
 

@@ -300,8 +300,8 @@ def width_has_an_optimum(found: Results) -> Evidence:
     rises = {size: change(found, size, "squared_error", str(WIDE), str(widest)) for size in sizes}
     return Evidence(
         "Width lowers bias², and apart from the narrowest networks the variance too, up to some hundred units. Beyond, "
-        f"both rise a little if examples are few: with {few:,}, their sum by {format_interval(rises[few], 1)} from "
-        f"width {WIDE} to {widest:,}. Depth lowers the bias of wide networks, and raises their variance by more.",
+        f"both rise a little if examples are few: with {few:,}, their sum by {format_interval(rises[few], 1)} in the "
+        "widest network. Depth lowers the bias of wide networks, and raises their variance by more.",
         {
             f"bias² falls up to width {WIDE}, whatever the number of examples": all(
                 _falls(each.loc[:WIDE, "bias2"]) for each in shallow.values()
@@ -332,9 +332,9 @@ def the_optimum_moves_with_the_examples(found: Results) -> Evidence:
     lost = {size: paired_t(table[WIDE], table[widest]).difference for size, table in accuracy.items()}
     rise = change(found, more, "squared_error", str(WIDE), str(widest))
     return Evidence(
-        f"Confirmed: an optimum at moderate width, which needs few examples. From {WIDE} to {widest:,} units the sum "
-        f"rises by {format_interval(rise, 1)} with {more:,} examples too, and test accuracy falls. With {most:,}, the "
-        "two have the same accuracy within the noise.",
+        f"Confirmed: an optimum at moderate width, which needs few examples. With {more:,} too, the sum rises beyond "
+        f"{WIDE} units, by {format_interval(rise, 1)}, and test accuracy falls. With {most:,}, widths {WIDE} and "
+        f"{widest:,} have the same accuracy within the noise.",
         {
             "with few and with more examples accuracy falls, by more than the interval": all(
                 lost[size].mean > lost[size].half_width for size in (few, more)
@@ -366,8 +366,8 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
         change(found, examples, metric, str(WIDE), _deep(WIDE)) for metric in ("bias2", "variance")
     )
     return Evidence(
-        f"Depth trades bias for variance: with {examples:,} examples, three layers of {WIDE} units instead of one "
-        f"lower bias² by {format_interval(replace(bias, mean=-bias.mean), 0)} and raise the variance by "
+        f"Depth trades bias for variance: three layers of {WIDE} units instead of one lower bias² by "
+        f"{format_interval(replace(bias, mean=-bias.mean), 0)} and raise the variance by "
         f"{format_interval(variance, 0)}. Their sum is larger with three layers at every width; layers of {NARROW} "
         "units, a bottleneck, raise bias² as well.",
         _depth_conditions(found),
@@ -426,8 +426,8 @@ def more_examples_lower_both(found: Results) -> Evidence:
     of_300 = parts[parts["hidden"] == "300"].set_index("examples").sort_index()
     few, more = of_300.iloc[0], of_300.iloc[-1]
     return Evidence(
-        f"More examples lower both: from {of_300.index[0]:,} to {of_300.index[-1]:,}, the variance of 784-300-10 falls "
-        f"by {format_percent(1 - more['variance'] / few['variance'], 0)} and its bias² by "
+        f"{count_words(round(of_300.index[-1] / of_300.index[0])).capitalize()} times as many examples lower both: the "
+        f"variance of 784-300-10 by {format_percent(1 - more['variance'] / few['variance'], 0)}, its bias² by "
         f"{format_percent(1 - more['bias2'] / few['bias2'], 0)}.",
         {
             "the variance falls with more examples": bool(more["variance"] < few["variance"]),
