@@ -32,16 +32,19 @@ CONTRADICTIONS = {
     "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
     "starts_differ": lambda rows: rows[rows["seed"] == 0],
     "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),
+    "stable_rates_follow_one_curve": lambda rows: rows.assign(value=rows["value"] * rows["learning_rate"]),
+    "larger_rates_do_not_train": lambda rows: rows[rows["learning_rate"] <= 8],
     "sharpness_gives_way": lambda rows: rows.assign(value=rows["value"] * 3),
+    "sharpness_hovers_at_unstable_rates": lambda rows: rows.assign(value=rows["value"] * 3),
 }
 REVERSALS = {
-    "rates_up_to_two_converge": falling,
-    "smallest_rate_converges": falling,
+    "rates_up_to_two_converge": lambda rows: rows.assign(value=rows["value"] * (1 + rows["epoch"] % 20)),
+    "smallest_rate_is_as_good": falling,
     "largest_rates_are_unstable": falling,
 }
 
 RISING_AT_TIMES = [value + (step % 20 == 0) for step, value in enumerate(FALLING)]
-NOT_LEARNT = [0.1] * 200
+NOT_LEARNT, HALF_LEARNT = [0.1] * 200, [0.5] * 200
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
@@ -58,7 +61,9 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
     ("train", "accuracy", "verdict"),
     [
         (FALLING, LEARNT, "converges"),
-        (FALLING, NOT_LEARNT, "slow"),
+        (FALLING, HALF_LEARNT, "slow"),
+        (FALLING, NOT_LEARNT, "stuck"),
+        ([*FALLING[:-1], 3 * FALLING[0]], NOT_LEARNT, "diverges"),
         (RISING_AT_TIMES, LEARNT, "unstable"),
         ([*FALLING[:-1], math.nan], LEARNT, "diverges"),
         ([*FALLING[:-1], math.inf], LEARNT, "diverges"),
