@@ -350,7 +350,7 @@ def overhead_decides_the_time(found: Results) -> Evidence:
     first = (early * plain).idxmin()
     return Evidence(
         "By the clock it depends on the program. In plain PyTorch every update has an overhead: an epoch of single "
-        f"examples takes {plain[1] / plain.min():.0f} times as long as one of {format_size(plain.idxmin())}, and "
+        f"examples takes {plain[1] / plain.min():.0f} times as long as the fastest, and "
         f"batches of {format_size(first)} are the first to reach {format_percent(EARLY_ACCURACY, 0)}. Our kernel has "
         f"next to none: its epochs differ by less than a factor of {count_words(math.ceil(ours.max() / ours.min()))}.",
         {
