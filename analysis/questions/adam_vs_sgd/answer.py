@@ -243,7 +243,7 @@ def adam_is_ahead(found: Results) -> Evidence:
             **_sensitivity_conditions(found.rows),
             **_speed_conditions(found.rows),
         },
-        "Adam works with more learning rates and is faster; in the end they are alike.",
+        "Adam works with more learning rates and is faster; its lead fades in the noise.",
     )
 
 

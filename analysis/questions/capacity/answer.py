@@ -176,7 +176,8 @@ def networks_table(found: Results) -> Table:
         frame.assign(β=frame["β"].map("{:,}".format)),
         f"Every network at its best rates: accuracies in percent after training on {runs['examples'].max():,} "
         f"examples, with 95 % t intervals over {count_words(found.rows['seed'].nunique(), 'seed')}; bias², variance "
-        f"and their sum with {examples:,} examples, with 95 % jackknife intervals over the disjoint training sets.",
+        f"and their sum with {examples:,} examples, with 95 % jackknife intervals (the disjoint training sets left "
+        "out one at a time).",
         (20, 9, 14, 14, 17, 17, 17),
     )
 
@@ -299,7 +300,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
     widest = shallow[few].index[-1]
     rises = {size: change(found, size, "squared_error", str(WIDE), str(widest)) for size in sizes}
     return Evidence(
-        "Width lowers bias², and apart from the narrowest networks the variance too, up to some hundred units. Beyond, "
+        "Width lowers bias² and, by and large, the variance too, up to some hundred units. Beyond, "
         f"both rise a little if examples are few: with {few:,}, their sum by {format_interval(rises[few], 1)} in the "
         "widest network. Depth lowers the bias of wide networks, and raises their variance by more.",
         {
@@ -314,7 +315,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
             ),
             **_depth_conditions(found),
         },
-        "With few examples, some hundred units are best; wider and deeper networks vary more.",
+        "With few examples, some hundred units are best; deeper networks vary more.",
     )
 
 
@@ -368,8 +369,8 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
     return Evidence(
         f"Depth trades bias for variance: three layers of {WIDE} units instead of one lower bias² by "
         f"{format_interval(replace(bias, mean=-bias.mean), 0)} and raise the variance by "
-        f"{format_interval(variance, 0)}. Their sum is larger with three layers at every width; layers of {NARROW} "
-        "units, a bottleneck, raise bias² as well.",
+        f"{format_interval(variance, 0)}. Their sum is larger with three layers than with one at every width; layers "
+        f"of {NARROW} units, a bottleneck, raise bias² as well.",
         _depth_conditions(found),
     )
 

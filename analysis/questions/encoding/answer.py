@@ -258,7 +258,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             ),
             "the best single output fits less than 95 % of its training examples": bool(train < 0.95),
         },
-        f"One output puts the digits on a line, and loses at least {least} points.",
+        f"One output puts the digits on a line, and lost at least {least} points here.",
     )
 
 
@@ -290,7 +290,8 @@ def ends_are_read_too_seldom(found: Results) -> Evidence:
     return Evidence(
         f"With SGD the single sigmoid reads the two ends {format_percent(of_single.min(), 0)} to "
         f"{format_percent(of_single.max(), 0)} as often as they occur, whatever digits are numbered 0 and "
-        f"{CLASSES - 1}; with Adam, which makes small gradients large, {format_percent(with_steps[0], 0)}.",
+        f"{CLASSES - 1}; with Adam, which makes small gradients large, {format_percent(with_steps[0], 0)}, about as "
+        f"the linear output does ({format_percent(end_shares(with_adam(found.rows))[LINEAR][0], 0)}).",
         {
             "with SGD, under every numbering, the ends are read less often than they occur": bool(
                 (of_single < 1).all()
@@ -312,7 +313,7 @@ def saturation_slows_and_the_metric_stays(found: Results) -> Evidence:
     return Evidence(
         f"With SGD this gains {format_interval(gained, 1, '')} points, with Adam nothing "
         f"({format_interval(later, 1, '')}): saturation slows the training. What is missing to ten outputs then, "
-        f"{100 * missing.mean:.0f} points, is not its doing.",
+        f"{100 * missing.mean:.0f} points, is hardly its doing.",
         {
             "with SGD cross entropy gains more than the interval": gained.mean > gained.half_width,
             "with Adam it does not gain": later.mean < later.half_width,

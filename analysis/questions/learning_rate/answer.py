@@ -345,9 +345,9 @@ def learning_rate_window(found: Results) -> Evidence:
     spread = products.max() / products.min() - 1
     least = steady.iloc[0]
     return Evidence(
-        "Its speed is proportional to $\\eta$ as long as training is stable: from "
+        "Its speed is proportional to $\\eta$ over more than a decade: from "
         f"{slowly.index.min():g} to {slowly.index.max():g}, the product of $\\eta$ and the epochs to "
-        f"{format_percent(SLOW, 0)} test accuracy varies by no more than {format_percent(spread, 0)}. So the end "
+        f"{format_percent(SLOW, 0)} test accuracy varies by about {format_percent(spread, 0)}. So the end "
         f"differs too, for equal epochs: after {least['epochs']:,.0f} it is "
         f"{format_percent(least['test_accuracy'], 0)} at $\\eta = {steady.index[0]:g}$, and "
         f"{format_percent(numbers['test_accuracy'].max(), 0)} at best, at {best:g}.",
@@ -356,7 +356,7 @@ def learning_rate_window(found: Results) -> Evidence:
             "these rates differ by more than a factor of ten": slowly.index.max() > 10 * slowly.index.min(),
             "the best is the largest rate that converges": best == steady.index.max(),
         },
-        "Speed is proportional to the learning rate, until training gets unstable.",
+        f"Speed is proportional to the learning rate up to {slowly.index.max():g}; too large ones never train.",
     )
 
 
@@ -399,7 +399,7 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     return Evidence(
         f"Beyond, {_join_rates(unstable.index)} are unstable and end up to "
         f"{100 * (best - unstable['test_accuracy'].min()):.0f} points behind the best. At {_join_rates(stuck.index)} "
-        "the first update throws the network to where it learns nothing more, and at "
+        "the first updates throw the network to where it stays at chance, and at "
         f"{_join_rates(lost.index)} the train loss stays far above its first value.",
         {
             "some rates are unstable": len(unstable) > 0,

@@ -241,8 +241,8 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
     behind = behind_reference(from_start(found.rows, wrong=False))
     return Evidence(
         f"After {found.rows['epoch'].max():.0f} epochs, with each loss at its best rate, cross entropy is "
-        f"{format_interval(behind[SOFTMAX].difference, 1, '')} points of test accuracy ahead of the quadratic loss "
-        f"with softmax outputs. It is {format_interval(behind[SIGMOID].difference, 1, '')} points ahead of that with "
+        f"{format_interval(behind[SOFTMAX].difference, 2, '')} points of test accuracy ahead of the quadratic loss "
+        f"with softmax outputs. It is {format_interval(behind[SIGMOID].difference, 2, '')} points ahead of that with "
         f"sigmoids (adjusted p-values of paired t tests: {format_scientific(max(test.p for test in behind.values()))} "
         "or less).",
         {
@@ -310,7 +310,7 @@ def quadratic_comes_close(found: Results) -> Evidence:
     return Evidence(
         f"With batches of {rows['batch_size'].iloc[0]:.0f} and {rows['epoch'].max():.0f} epochs, the quadratic loss of "
         f"sigmoid outputs reaches {format_interval(quadratic)} test accuracy, cross entropy "
-        f"{format_interval(reference)}.",
+        f"{format_interval(reference)} ({count_words(quadratic.n, 'seed')}).",
         {
             "the mean test accuracy exceeds 97 %": quadratic.mean > 0.97,
             "cross entropy is less than a point ahead": abs(reference.mean - quadratic.mean) < 0.01,

@@ -242,7 +242,7 @@ def found_examples(found: Results) -> int:
 
 
 def _format_seconds(seconds: float | None) -> str:
-    return "–" if seconds is None else format_fixed(seconds, 1)
+    return "–" if seconds is None else f"{seconds:.3g}"
 
 
 @sketch(
@@ -335,8 +335,8 @@ def gradient_descent_comes_close(found: Results, rates: Results) -> Evidence:
     last = accuracy[accuracy["epoch"] == accuracy["epoch"].max()]
     best = minibatches(numbers)["accuracy"][SMALL_BATCHES[-1]].mean
     return Evidence(
-        f"Given {last['epoch'].iloc[0]:,.0f} of them, it comes to {format_percent(last['value'].max())} "
-        "(@sec-q6).",
+        f"Given {last['epoch'].iloc[0]:,.0f} of them, on all examples, it comes to "
+        f"{format_percent(last['value'].max())} (@sec-q6).",
         {"it stays behind the small batches": bool(last["value"].max() < best)},
     )
 
@@ -388,7 +388,7 @@ def decreasing_rates_quench_noise(found: Results) -> Evidence:
     return Evidence(
         f"784-{NARROW_NETWORK}-10 cannot do that, and the noise stays: at $\\eta = {rate:g}$ the train loss ends "
         f"at {format_fixed(loss[0], 2)} with a constant rate and at {format_fixed(loss[FAST], 2)} with a fast "
-        "decreasing one. Each at its best rate, no difference in test accuracy can be told.",
+        "decreasing one. Each at its best rate, no difference in its test accuracy can be told.",
         {
             "the faster the rate decreases, the lower the train loss": bool(
                 loss[FAST] < loss[SLOW] < loss[0]

@@ -200,9 +200,9 @@ def overfitting_table(found: Results) -> Table:
             )
     return Table(
         pd.DataFrame(lines),
-        "Losses at the last epoch, the epoch of least test loss, how far the test loss ends above that, and how many "
-        f"of the runs over-fit: those whose test loss ends more than {format_percent(RISEN, 0)} above its least value "
-        "while their train loss has fallen since. Least and largest value of the runs.",
+        "Losses at the last epoch (running medians), the epoch of least test loss, how far the test loss ends above "
+        f"that, and how many of the runs over-fit: those whose test loss ends more than {format_percent(RISEN, 0)} "
+        "above its least value while their train loss has fallen since. Least and largest value of the runs.",
         (14, 6, 9, 14, 14, 15, 13, 10),
     )
 

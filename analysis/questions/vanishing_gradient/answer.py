@@ -280,7 +280,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     return Evidence(
         "No: $\\sigma'$ enters the first layer's gradient only once. That slows this layer at the start, where it "
         f"moves, relative to its weights, {format_fixed(sigmoid.iloc[0], 2)} times as fast as the second, with tanh "
-        f"{format_fixed(tanh.iloc[0], 2)} times. But from the first epoch on it is "
+        f"{format_fixed(tanh.iloc[0], 2)} times. But from the first epoch on, sigmoids have "
         f"{format_fixed(sigmoid.iloc[1:].min(), 2)} to {format_fixed(sigmoid.iloc[1:].max(), 2)} times.",
         {
             "at the start the first layer is slower with sigmoids than with tanh": bool(
@@ -357,7 +357,8 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
     deep = gain.columns[-1]
     return Evidence(
         "They help where gradients vanish: with eight layers, every activation is more accurate with them. Elsewhere "
-        f"they need not: tanh with {join_english(count_words(depth) for depth in worse)} layers is less accurate.",
+        f"they need not: tanh with {join_english(count_words(depth) for depth in worse)} layers is less accurate on "
+        "average.",
         {
             "with the most layers they help every activation": bool((gain[deep] > 0).all()),
             "the most layers are eight": deep == 8,
