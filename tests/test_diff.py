@@ -26,6 +26,7 @@ ADAM = next(question for question in QUESTIONS if question.name == "adam_vs_sgd"
 def results(*values: float) -> Results:
     """Return results of a run a seed."""
     rows = pd.DataFrame({"seed": range(len(values)), "learning_rate": 0.5, "epoch": 1.0, "value": values})
+    rows["key"] = rows["seed"].map("run {}".format)
     return Results("small", "full", rows, {}, ())
 
 

@@ -33,7 +33,8 @@ def test_widths_of_columns_are_numbers_of_dashes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1.25e-15, "$1.2 \\cdot 10^{-15}$"), (0.5, "$5.0 \\cdot 10^{-1}$"), (0.0, "0")]
+    ("value", "text"),
+    [(1.25e-15, "$1.2 \\cdot 10^{-15}$"), (0.05, "$5.0 \\cdot 10^{-2}$"), (1.113, "1.11"), (0.0, "0")],
 )
 def test_scientific_numbers(value: float, text: str) -> None:
     assert format_scientific(value) == text
