@@ -164,7 +164,7 @@ def rates_table(found: Results) -> Table:
             "Test acc.": [format_percent(value, 1) for value in numbers["test_accuracy"]],
             "Rises": [format_percent(value, 1) for value in numbers["rises"]],
             format_percent(SLOW, 0): [_format_epoch(value) for value in numbers["slow_epoch"]],
-            "$\\eta \\times$": [_format_epoch(value) for value in numbers.index * numbers["slow_epoch"]],
+            "times η": [_format_epoch(value) for value in numbers.index * numbers["slow_epoch"]],
             format_percent(FAST, 0): [_format_epoch(value) for value in numbers["fast_epoch"]],
             "Verdict": numbers["verdict"],
         }
