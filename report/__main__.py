@@ -102,11 +102,9 @@ def git(project: Path, *arguments: str) -> list[str]:
 def with_press(project: Path, times: bool = False) -> list[str]:
     """Renders beside the last book and takes its place when all is well."""
     from report.press import BookError, render  # Quarto needs none of its libraries
-    from report.press.times import tell_times, timed
+    from report.press.times import timed, times_told
 
-    if times:
-        tell_times()
-    with tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir=project) as place:
+    with times_told(times), tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir=project) as place:
         work, site = Path(place) / "work", Path(place) / NAME
         work.mkdir()
         try:

@@ -18,7 +18,13 @@ def timed(stage: str) -> Iterator[None]:
     log.info("%5.1f s  %s", time.perf_counter() - start, stage)
 
 
-def tell_times() -> None:
-    """Print times on standard error from now on."""
-    log.addHandler(logging.StreamHandler())
+@contextmanager
+def times_told(told: bool) -> Iterator[None]:
+    """Print times on standard error during the block, if asked to."""
+    handler = logging.StreamHandler() if told else logging.NullHandler()
+    log.addHandler(handler)
     log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

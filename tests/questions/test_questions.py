@@ -172,7 +172,7 @@ def test_the_same_results_make_the_same_file(exhibit: Exhibit) -> None:
         for content in list(exhibit.contents().values())[:1]:
             if isinstance(content, Picture):
                 files.append(plotting.svg(content.figure))
-                plt.close(content.figure)
+                plt.close("all")
             else:
                 files.append(content.frame.to_csv().encode())
     assert files[0] == files[1]
