@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from analysis.question import Question
-from analysis.results import Results, SingleSeedError, cached
+from analysis.results import Results, SingleSeedError, cached, remembered
 
 Load: TypeAlias = Callable[[str], Results]
 
@@ -141,7 +141,13 @@ def without_each_seed(claim: Finding | Statement, load: Load = cached) -> list[V
     if len(seeds) < 2:
         return []
     try:
-        kept = [{each.name: each.without_seed(seed) for each in found} for seed in seeds]
+        kept = [{each.name: _without_each_seed(each).get(seed, each) for each in found} for seed in seeds]
     except SingleSeedError:
         return []
     return [evaluate(claim, results.__getitem__) for results in kept]
+
+
+@remembered
+def _without_each_seed(found: Results) -> dict[int, Results]:
+    """Return the results without a seed, for each of them."""
+    return {seed: found.without_seed(seed) for seed in found.seeds}

@@ -108,7 +108,7 @@ def format_range(values: pd.Series[float], digits: int) -> str:
 
 
 def format_scientific(value: float) -> str:
-    """Return a positive number with its power of ten, as mathematics: 1.2 · 10⁻¹⁵."""
+    """Return a positive number with its power of ten, as mathematics: 1.2 · 10⁻¹⁵; from 0.1 to 10 without."""
     if value == 0:
         return "0"
     exponent = math.floor(math.log10(value))

@@ -116,7 +116,6 @@ class Results:
         """Seeds of the runs, in ascending order."""
         return tuple(sorted(map(int, self.rows["seed"].unique()))) if len(self.rows) else ()
 
-    @functools.lru_cache(maxsize=_REMEMBERED)  # noqa: B019 - of the few that a report loads
     def without_seed(self, seed: int) -> Results:
         """Return the results without the runs and program rows of that seed; the provenance stays as it is.
 

@@ -74,7 +74,7 @@ async def execute(book: Book, chapter: Chapter, work: Path) -> str:
 
 async def _run(book: Book, cells: list[Inline | Cell]) -> list[list[dict[str, Any]]]:
     sources = [_SETUP, *(cell.source for cell in cells)]
-    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])  # type: ignore[no-untyped-call]
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])
     with tempfile.TemporaryDirectory() as sockets:
         # Files, not TCP ports: of two kernels that start at once, both may choose the same port.
         transport = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})

@@ -7,11 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _INLINE = "module://matplotlib_inline.backend_inline"  # as ipykernel says
 _SERVER = multiprocessing.get_context("forkserver")
@@ -33,7 +37,7 @@ class _Provisioner(LocalProvisioner):
         process = _SERVER.Process(target=_run, args=(cmd[3:], options.get("cwd"), options.get("env")))
         with _main_module_out_of_sight():
             process.start()
-        self.process = _Forked(process)  # type: ignore[assignment]
+        self.process = cast("Popen[bytes]", _Forked(process))  # it has what the base class asks of one
         self.pid = self.pgid = process.pid
         return self.connection_info
 
@@ -55,12 +59,13 @@ class _Forked:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, process: Any) -> None:
+    def __init__(self, process: BaseProcess) -> None:
+        assert process.pid is not None  # it has been started
         self.process = process
         self.pid = process.pid
 
     def poll(self) -> int | None:
-        return self.process.exitcode  # type: ignore[no-any-return]
+        return self.process.exitcode
 
     def wait(self) -> int | None:
         self.process.join()

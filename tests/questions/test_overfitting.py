@@ -15,6 +15,8 @@ CONTRADICTIONS = {
     "small_networks_overfit": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "wide_network_is_not_done": lambda rows: rows.assign(value=rows["epoch"]),
     "error_hardly_rises": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "gaps_rank_alike": lambda rows: rows.assign(value=1.0),
+    "single_runs": lambda rows: rows.assign(key=rows["key"] + rows["epoch"].gt(5).astype(str)),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
 }
 REVERSALS = {

@@ -254,7 +254,7 @@ def _draw_errors(axes: Axes, runs: pd.DataFrame) -> None:
                 lower=LEAST_ERROR / 100
             )
             look = {
-                "color": style["color"],
+                **style,
                 "marker": MARKERS[(depth - 1) % len(MARKERS)],
                 "markersize": MARKER,
             }
@@ -304,8 +304,8 @@ def width_has_an_optimum(found: Results) -> Evidence:
         f"both rise a little if examples are few: with {few:,}, their sum by {format_interval(rises[few], 1)} in the "
         "widest network. Depth lowers the bias of wide networks, and raises their variance by more.",
         {
-            f"bias² falls up to width {WIDE}, whatever the number of examples": all(
-                _falls(each.loc[:WIDE, "bias2"]) for each in shallow.values()
+            f"up to width {WIDE}, bias² is least at the end, whatever the number of examples": all(
+                each.loc[:WIDE, "bias2"].idxmin() == WIDE for each in shallow.values()
             ),
             f"the variance at width {WIDE} is below half of its largest": all(
                 bool(each.loc[WIDE, "variance"] < each["variance"].max() / 2) for each in shallow.values()
@@ -317,11 +317,6 @@ def width_has_an_optimum(found: Results) -> Evidence:
         },
         "With few examples, some hundred units are best; deeper networks vary more.",
     )
-
-
-def _falls(values: pd.Series[float]) -> bool:
-    """Return whether the last value is the least, or a rise to it from the least is below a tenth."""
-    return bool(values.iloc[-1] <= 1.1 * values.min())
 
 
 @finding("capacity")
@@ -409,6 +404,12 @@ def best_rates_on_the_edge(found: Results) -> Evidence:
     on_edge = parts[parts["learning_rate"] == rates[-1]]
     slow = parts[parts["learning_rate"] <= rates[1]]
     units = join_english(slow["hidden"]) if len(slow) else "none"
+    everywhere = (
+        _on_subsets(found).query("subset < 0").set_index(["examples", "hidden", "learning_rate", "metric"])
+    )
+    at_largest = everywhere["value"].xs(rates[-1], level="learning_rate").unstack("metric")
+    least = slow.set_index(["examples", "hidden"])
+    beside = at_largest.loc[least.index]
     return Evidence(
         f"For {len(on_edge)} of the {len(parts)} estimates the best rate is the largest that was tried. Where it is "
         f"small, for {units} units with {slow['examples'].min():,.0f} examples, training has come less far at its end, "
@@ -417,6 +418,9 @@ def best_rates_on_the_edge(found: Results) -> Evidence:
             "some are the largest": len(on_edge) > 0,
             "some are small, with the fewest examples only": set(slow["examples"])
             == {parts["examples"].min()},
+            "these have less variance and more bias than at the largest rate": bool(
+                (least["variance"] < beside["variance"]).all() and (least["bias2"] > beside["bias2"]).all()
+            ),
         },
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from analysis.engine.run import Loss, Measure, Output, Run, Target
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
@@ -58,57 +60,56 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
 
 def with_adam(preset: Preset) -> tuple[Run, ...]:
     """Return the encodings, but the one-hot one with the quadratic loss, at every rate of Adam."""
-    budget, epochs = BUDGETS[preset], ADAM_EPOCHS[preset]
-    updates = budget.updates(BATCH_SIZE)
-    every = updates * min(MEASURED, epochs)
+    epochs = ADAM_EPOCHS[preset]
     return tuple(
-        Run(
-            target=target,
-            loss=loss,
-            output=output,
+        replace(
+            run(preset, encoding, rate, seed, epochs, min(MEASURED, epochs), (*METRICS, "train_accuracy")),
             optimizer="adam",
-            learning_rate=rate,
-            batch_size=BATCH_SIZE,
-            train_examples=budget.train_examples,
-            validation_examples=VALIDATION_EXAMPLES,
-            epochs=epochs,
-            measures=(
-                Measure(metrics=(*METRICS, "train_accuracy"), every=every),
-                Measure(metrics=("confusion",), every=updates * epochs),
-            ),
-            seed=seed,
         )
-        for target, loss, output in ENCODINGS
-        if (target, loss) != ("one_hot", "quadratic")
+        for encoding in ENCODINGS
+        if encoding[:2] != ("one_hot", "quadratic")
         for rate in ADAM_RATES
-        for seed in budget.seeds
+        for seed in BUDGETS[preset].seeds
     )
 
 
 def with_sgd(preset: Preset) -> tuple[Run, ...]:
-    """Return every encoding under every label permutation at every rate; the confusions at the end."""
+    """Return every encoding under every label permutation at every rate."""
+    budget = BUDGETS[preset]
+    return tuple(
+        replace(run(preset, encoding, rate, seed, budget.epochs, 1, METRICS), labels=labels)
+        for encoding in ENCODINGS
+        for labels in label_permutations(*encoding)
+        for rate in learning_rates(*encoding)
+        for seed in budget.seeds
+    )
+
+
+def run(
+    preset: Preset,
+    encoding: tuple[Target, Loss, Output],
+    rate: float,
+    seed: int,
+    epochs: int,
+    every: int,
+    metrics: tuple[str, ...],
+) -> Run:
+    """Return an encoding's run, measured every so many epochs, with the confusions at the end."""
+    target, loss, output = encoding
     budget = BUDGETS[preset]
     updates = budget.updates(BATCH_SIZE)
-    measures = (
-        Measure(metrics=METRICS, every=updates),
-        Measure(metrics=("confusion",), every=updates * budget.epochs),
-    )
-    return tuple(
-        Run(
-            target=target,
-            loss=loss,
-            output=output,
-            labels=labels,
-            learning_rate=rate,
-            batch_size=BATCH_SIZE,
-            train_examples=budget.train_examples,
-            validation_examples=VALIDATION_EXAMPLES,
-            epochs=budget.epochs,
-            measures=measures,
-            seed=seed,
-        )
-        for target, loss, output in ENCODINGS
-        for labels in label_permutations(target, loss, output)
-        for rate in learning_rates(target, loss, output)
-        for seed in budget.seeds
+    return Run(
+        target=target,
+        loss=loss,
+        output=output,
+        learning_rate=rate,
+        batch_size=BATCH_SIZE,
+        train_examples=budget.train_examples,
+        validation_examples=VALIDATION_EXAMPLES,
+        epochs=epochs,
+        measures=(
+            Measure(metrics=metrics, every=every * updates),
+            Measure(metrics=("confusion",), every=updates * epochs),
+        ),
+        seed=seed,
     )

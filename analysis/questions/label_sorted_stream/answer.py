@@ -431,7 +431,7 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
         "On the sorted stream hundreds of passes teach the network less than a single one of SGD, which brings it to "
         f"{format_percent(first_pass(few), 0)} test accuracy on average. Within "
         f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} it has no more than {format_percent(limit, 0)} "
-        f"test accuracy at any rate, averaged over the last pass; SGD has more than {format_percent(GOOD_EPOCH, 0)} "
+        f"test accuracy at any rate, averaged over the last pass. SGD has more than {format_percent(GOOD_EPOCH, 0)} "
         f"{usable}.",
         {
             f"SGD exceeds {format_percent(GOOD_EPOCH, 0)} with more than three rates": len(good) > 3,
@@ -461,8 +461,8 @@ def many_passes_converge(found: Results) -> Evidence:
     return Evidence(
         f"In {format_count(round(many_epochs(found.rows)['epoch'].max()), 'pass', 'passes')} it converges at {where}. "
         "The best of them, "
-        f"{format_rate(most)}, ends at {format_percent(window['accuracy'].max(), 0)} test accuracy, the worst, "
-        f"{format_rate(window['accuracy'].idxmin()) if len(window) else '–'}, at "
+        f"{format_rate(most)}, ends at {format_percent(window['accuracy'].max(), 0)} test accuracy. The worst, "
+        f"{format_rate(window['accuracy'].idxmin()) if len(window) else '–'}, ends at "
         f"{format_percent(window['accuracy'].min(), 0)}.",
         {
             "these rates follow one another": bool(

@@ -123,8 +123,7 @@ def rate_numbers(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(left: float, accuracy: float, rises: float, slow_epoch: float) -> str:
-    """Judge a run by the share of the first train loss that is left, its accuracy, how often the loss rises, and "
-    "SLOW."""
+    """Judge a run by the share of its first train loss that is left, its accuracy and how often the loss rises."""
     if not left < DIVERGED:
         return "diverges"
     if accuracy < CHANCE:
@@ -197,8 +196,7 @@ def _format_epoch(epoch: float) -> str:
     ),
 )
 def speed_and_end(found: Results) -> Picture:
-    """Draw test accuracy over epochs and train loss over η × epochs at some rates; accuracy at the end over the "
-    "rate."""
+    """Draw test accuracy over epochs, train loss over η × epochs, and test accuracy at the end over the rate."""
     rows = seed0_runs(found.rows)
     rows = rows[rows["epoch"] > 0]
     figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.4))
@@ -343,14 +341,12 @@ def learning_rate_window(found: Results) -> Evidence:
     slowly, best = steady.iloc[:-1], numbers["test_accuracy"].idxmax()
     products = slowly.index * slowly["slow_epoch"]
     spread = products.max() / products.min() - 1
-    least = steady.iloc[0]
+    gained = 100 * (numbers["test_accuracy"].max() - steady["test_accuracy"].iloc[0])
     return Evidence(
         "Its speed is proportional to $\\eta$ over more than a decade: from "
-        f"{slowly.index.min():g} to {slowly.index.max():g}, the product of $\\eta$ and the epochs to "
-        f"{format_percent(SLOW, 0)} test accuracy varies by about {format_percent(spread, 0)}. So the end "
-        f"differs too, for equal epochs: after {least['epochs']:,.0f} it is "
-        f"{format_percent(least['test_accuracy'], 0)} at $\\eta = {steady.index[0]:g}$, and "
-        f"{format_percent(numbers['test_accuracy'].max(), 0)} at best, at {best:g}.",
+        f"{slowly.index.min():g} to {slowly.index.max():g}, the product of $\\eta$ and the epochs to the same test "
+        f"accuracy varies by about {format_percent(spread, 0)}. So the end differs too, for equal epochs: the best "
+        f"rate, {best:g}, ends {gained:.0f} points of test accuracy above the least of these.",
         {
             "the product varies by less than a quarter": spread < 0.25,
             "these rates differ by more than a factor of ten": slowly.index.max() > 10 * slowly.index.min(),
@@ -378,7 +374,8 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
         f"When $\\eta$ times epochs is {SETTLED}, the train losses of the rates from {steady[0]:g} to {steady[-1]:g} "
         f"lie within {format_percent(settled.max() / settled.min() - 1, 0)}. The smallest rate, {smallest:g}, is on "
         "the same curve, at its very beginning: it would need some "
-        f"{numbers['slow_epoch'][reference] * reference / smallest:,.0f} epochs to {format_percent(SLOW, 0)}.",
+        f"{round(numbers['slow_epoch'][reference] * reference / smallest, -3):,.0f} epochs to "
+        f"{format_percent(SLOW, 0)}.",
         {
             "the losses lie on one curve": bool(settled.max() / settled.min() - 1 < ONE_CURVE),
             "so does that of the smallest rate": abs(beginning) < ONE_CURVE,
@@ -444,8 +441,8 @@ def sharpness_gives_way(found: Results) -> Evidence:
         return Evidence(*_TOO_FEW)
     return Evidence(
         f"At the rates from {steady.min():g} to {steady.max():g} it has come down to $2/\\eta$ or below by epoch "
-        f"{early.name:.0f}, and falls on, to {format_percent(end[steady].min(), 0)} to "
-        f"{format_percent(end[steady].max(), 0)} of it.",
+        f"{early.name:.0f}. Then it falls on, to {format_percent(end[steady].min(), 0)} to "
+        f"{format_percent(end[steady].max(), 0)} of that.",
         {
             "they are at the edge or below it early on": bool((early[steady] < 1.1).all()),
             "their sharpness falls on": bool((end[steady] < early[steady]).all()),
@@ -478,6 +475,17 @@ def _sharpness_by_verdict(found: Results) -> tuple[pd.DataFrame, pd.Index[float]
         relative,
         relative.columns[beyond & (of_rates == "converges")],
         relative.columns[of_rates == "unstable"],
+    )
+
+
+@finding("learning_rate")
+def long_runs_share_a_start(found: Results) -> Evidence:
+    rows = found.rows[found.rows["epoch"] == found.rows["epoch"].max()]
+    starts = rows["seed"].nunique()
+    return Evidence(
+        f"The runs of {rows['epoch'].max():,.0f} epochs have {count_words(starts, 'start')} only, and unstable ones "
+        "may end elsewhere from another.",
+        {"it is one": starts == 1},
     )
 
 

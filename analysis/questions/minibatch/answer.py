@@ -129,10 +129,15 @@ def schedules(rows: pd.DataFrame, hidden: str, rate: float | None = None) -> dic
     }
 
 
+def train_examples(found: Results) -> int:
+    """Return the number of examples that the runs are trained on."""
+    return BUDGETS[found.preset].train_examples
+
+
 def plain_epoch_seconds(found: Results) -> pd.Series[float]:
     """Return the seconds of an epoch of the runs' training examples in plain PyTorch; index: batch as in a setting."""
     seconds = found.programs["plain_seconds"].set_index("batch_size")["seconds"]
-    examples = found_examples(found)
+    examples = train_examples(found)
     of_epoch = seconds.where(seconds.index < TRAIN_EXAMPLES, seconds * examples / TRAIN_EXAMPLES)
     of_epoch *= np.ceil(examples / seconds.index)
     return of_epoch.rename(index={TRAIN_EXAMPLES: np.inf})
@@ -234,11 +239,6 @@ def minibatch_table(found: Results) -> Table:
         "epoch, measured several times per epoch, of 95 % test accuracy; final test accuracy.",
         (11, 8, 9, 9, 11, 13, 11, 11, 14),
     )
-
-
-def found_examples(found: Results) -> int:
-    """Return the number of examples that the runs are trained on."""
-    return BUDGETS[found.preset].train_examples
 
 
 def _format_seconds(seconds: float | None) -> str:
@@ -421,7 +421,7 @@ def minibatches_beat_hundreds_of_epochs(found: Results, rates: Results) -> Evide
         if math.isfinite(reached)
         else f"more than {descent['epoch'].max():,.0f} epochs"
     )
-    examples = found_examples(found)
+    examples = train_examples(found)
     return Evidence(
         f"{count_words(few, 'epoch').capitalize()} with batches of {SAID_BATCH} give{'s' if few == 1 else ''} "
         f"{format_percent(accuracy)} test accuracy (mean over seeds, on {examples:,} examples); gradient descent, "

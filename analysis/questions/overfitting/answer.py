@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -301,6 +303,34 @@ def contrast_overfits(found: Results) -> Evidence:
     )
 
 
+@finding("overfitting")
+def gaps_rank_alike(found: Results) -> Evidence:
+    fast = {name: overfitting(rows) for name, rows in by_network(found.rows).items()}
+    groups = [*(fast[name] for name in NETWORKS), overfitting(few_examples(found.rows))]
+    return Evidence(
+        "The gaps at the ends of the runs rank the networks alike.",
+        {
+            name: all(
+                before[column].mean() < after[column].mean() for before, after in itertools.pairwise(groups)
+            )
+            for name, column in (
+                ("the gaps rise from network to network", "gap"),
+                ("so do the rises", "rise"),
+            )
+        },
+    )
+
+
+@finding("overfitting")
+def single_runs(found: Results) -> Evidence:
+    alone = [*at_source_rate(found.rows).values(), by_network(found.rows)["300"]]
+    runs = {rows["key"].nunique() for rows in alone}
+    return Evidence(
+        f"At $\\eta = {SOURCE_RATE:g}$, and of 784-300-10, there is {count_words(max(runs), 'run')} each.",
+        {"it is one": runs == {1}},
+    )
+
+
 @statement("overfitting", said="784-300-10 over-fits mildly.")
 def wide_network_overfits_mildly(found: Results) -> Evidence:
     wide = overfitting(at_source_rate(found.rows)["300"]).iloc[0]
@@ -317,9 +347,8 @@ def small_networks_overfit_mildly(found: Results) -> Evidence:
     fast = {name: overfitting(rows)["overfits"] for name, rows in by_network(found.rows).items()}
     ours = slow["10-10"].iloc[0]
     return Evidence(
-        f"At that rate neither does, but {fast['20-20'].sum()} of {len(fast['20-20'])} runs of 20-20 and "
-        f"{fast['10-10'].sum()} of {len(fast['10-10'])} of 10-10 at {LEARNING_RATE[(20, 20)]:g}. The source's curves "
-        f"of 10-10 end near 0.29 and 0.40, ours at {format_fixed(ours['train_loss'], 2)} and "
-        f"{format_fixed(ours['test_loss'], 2)}.",
+        f"At that rate neither does; at {LEARNING_RATE[(20, 20)]:g}, {count_words(fast['20-20'].sum(), 'run')} of "
+        f"20-20 and {count_words(fast['10-10'].sum())} of 10-10 do. The source's curves of 10-10 end near 0.29 and "
+        f"0.40. Ours end at {format_fixed(ours['train_loss'], 2)} and {format_fixed(ours['test_loss'], 2)}.",
         {"both over-fit": bool(slow["10-10"]["overfits"].all() and slow["20-20"]["overfits"].all())},
     )

@@ -280,8 +280,8 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     return Evidence(
         "No: $\\sigma'$ enters the first layer's gradient only once. That slows this layer at the start, where it "
         f"moves, relative to its weights, {format_fixed(sigmoid.iloc[0], 2)} times as fast as the second, with tanh "
-        f"{format_fixed(tanh.iloc[0], 2)} times. But from the first epoch on, sigmoids have "
-        f"{format_fixed(sigmoid.iloc[1:].min(), 2)} to {format_fixed(sigmoid.iloc[1:].max(), 2)} times.",
+        f"{format_fixed(tanh.iloc[0], 2)} times. But from the first epoch on, with sigmoids, it moves "
+        f"{format_fixed(sigmoid.iloc[1:].min(), 2)} to {format_fixed(sigmoid.iloc[1:].max(), 2)} times as fast.",
         {
             "at the start the first layer is slower with sigmoids than with tanh": bool(
                 sigmoid.iloc[0] < tanh.iloc[0] / 2
