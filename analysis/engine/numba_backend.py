@@ -130,7 +130,8 @@ def sparse_rows(matrices: Sequence[Tensor]) -> SparseRows:
 def _use_threads_of_torch() -> None:
     """Let numba use as many threads as torch, so that one setting counts for both."""
     threads = torch.get_num_threads()
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba reads it from the environment
+    numba.set_num_threads(min(threads, most))
     # the first call starts numba's threads, which resets OpenMP's number
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)

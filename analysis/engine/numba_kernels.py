@@ -102,7 +102,7 @@ def exp(x: float) -> float:
     Adding 1.5 · 2⁵² (for float32 1.5 · 2²³) rounds to that integer and leaves it in the low bits, from where it is
     shifted into an exponent.
     """
-    raise NotImplementedError("for compiled code only")
+    raise NotImplementedError("for compiled code only")  # numba asks for a function to overload
 
 
 @overload(exp, jit_options={"fastmath": {"contract"}})

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 def _do_without_numba(error: Exception) -> None:
     """Have torch do all the work from now on; say why, unless numba is not installed."""
     global NumbaBackend
-    NumbaBackend = None  # type: ignore[assignment, misc]
+    NumbaBackend = None  # type: ignore[assignment, misc]  # a class that may come to be missing has no type
     if not (isinstance(error, ModuleNotFoundError) and error.name == "numba"):
         reason = str(error).partition("\n")[0]
         log.warning("numba cannot be used (%s: %s): training by torch alone", type(error).__name__, reason)

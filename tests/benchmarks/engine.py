@@ -11,6 +11,7 @@ Warm-up (loading, compiling, the first epoch) is not timed on any side.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -184,7 +185,7 @@ def sides() -> dict[str, Callable[[Work, Data], float]]:
     """Return the functions that are compared, by name; JAX is left out where it cannot be imported."""
     found = {"plain": plain_step, "engine": engine_step}
     try:
-        import jax  # noqa: F401
+        importlib.import_module("jax")
     except Exception:  # it is missing, or does not get on with this machine
         return found
     from tests.benchmarks.jax_peer import jax_step
@@ -292,7 +293,7 @@ def main() -> None:
     print("\ntime of one update of the whole stack grows as (size) to the power of the slope")
     for row in growth():
         print(f"\n{row['growth']}: slope {row['slope']:.2f}")
-        for size, milliseconds in zip(row["sizes"], row["ms_per_update"], strict=True):  # type: ignore[call-overload]
+        for size, milliseconds in zip(row["sizes"], row["ms_per_update"], strict=True):
             print(f"{size:8,d} {milliseconds:10.2f} ms")
 
 
