@@ -212,15 +212,11 @@ def errors_and_components(found: Results) -> Picture:
         _draw_components(grid[1, 2], over_depth(parts, examples, width), **look)
         end = over_depth(parts, examples, width)["squared_error"].iloc[-1]
         grid[1, 2].annotate(
-            f"{width} units",
-            (DEPTHS[-1], end),
-            xytext=(0, 5),
-            textcoords="offset points",
-            ha="right",
-            fontsize=8,
+            f"{width}", (DEPTHS[-1], end), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
         )
     grid[1, 2].set_xlabel("hidden layers")
     grid[1, 2].set_xticks(DEPTHS)
+    grid[1, 2].set_xlim(right=DEPTHS[-1] + 0.4)
     grid[1, 2].set_title(f"{examples:,} examples")
     for row, name in ((grid[0], "error in %"), (grid[1], "squared error")):
         row[0].set_yscale("log")
@@ -239,7 +235,8 @@ def errors_and_components(found: Results) -> Picture:
         f"{count_words(found.rows['learning_rate'].nunique(), 'learning rate')}. Above: train and test error over the "
         "number of parameters, means over seeds or disjoint training sets; markers: one (circle), two (triangle), "
         "three (square) hidden layers; an error of 0 is drawn at the lower edge. Below: bias², variance and their sum "
-        "on the test examples over width and over depth, with 95 % jackknife intervals.",
+        f"on the test examples over width and over depth (layers of {NARROW} units, open, and {WIDE}), with 95 % "
+        "jackknife intervals.",
         "Six panels on logarithmic axes. Above, train error falls to zero, test error falls and flattens. Below, bias² "
         "falls with width; variance falls too and turns up slightly at the largest widths; over depth, bias² falls and "
         "variance rises in wide networks, and both rise in narrow ones.",
