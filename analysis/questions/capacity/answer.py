@@ -348,7 +348,11 @@ def variance_rises_at_every_rate(found: Results) -> Evidence:
     return Evidence(
         f"The variance rises from width {WIDE} to {widest:,} at each of the {count_words(len(rates))} rates, with "
         "either number of examples, so the choice of the rate does not make it.",
-        {"it rises at every rate": bool((table[str(widest)] > table[str(WIDE)]).all())},
+        {
+            f"the variance rises from width {WIDE} to the largest at every rate": bool(
+                (table[str(widest)] > table[str(WIDE)]).all()
+            )
+        },
     )
 
 

@@ -485,7 +485,7 @@ def long_runs_share_a_start(found: Results) -> Evidence:
     return Evidence(
         f"The runs of {rows['epoch'].max():,.0f} epochs have {count_words(starts, 'start')} only, and unstable ones "
         "may end elsewhere from another.",
-        {"it is one": starts == 1},
+        {"the longest runs share one start": starts == 1},
     )
 
 

@@ -327,7 +327,7 @@ def single_runs(found: Results) -> Evidence:
     runs = {rows["key"].nunique() for rows in alone}
     return Evidence(
         f"At $\\eta = {SOURCE_RATE:g}$, and of 784-300-10, there is {count_words(max(runs), 'run')} each.",
-        {"it is one": runs == {1}},
+        {"there is one run of each": runs == {1}},
     )
 
 
