@@ -89,8 +89,9 @@ class Run:
             output bias of class 0 and subtracted from all others, so that the network confidently sees a zero in every
             image, whether its outputs compete (softmax) or not (sigmoid).
         init_scale: The s of `init`.
-        loss: `cross_entropy`: -log of the softmax probability of the label, or with a single sigmoid output q and
-            target t, -t log q - (1 - t) log(1 - q); `quadratic`: ½‖output - target‖²; all averaged over examples.
+        loss: `cross_entropy`: -log of the softmax probability of the label, or with sigmoid outputs q and targets t,
+            the sum over the outputs of -t log q - (1 - t) log(1 - q); `quadratic`: ½‖output - target‖²; all averaged
+            over examples.
         output: Function from logits to outputs.
         target: `one_hot`: ten outputs; `scaled_label`: one output, target label / 9, read as the nearest digit.
         labels: `labels[d]` is the class as which digit d is trained and tested (Q5 permutes them).
@@ -157,10 +158,8 @@ class Run:
                 (self.skip and len(set(self.hidden)) > 1, "skip connections need equal hidden widths"),
                 (sorted(self.labels) != list(range(CLASSES)), "labels must be a permutation of 0 … 9"),
                 (
-                    self.loss == "cross_entropy"
-                    and (self.output, self.target)
-                    not in (("softmax", "one_hot"), ("sigmoid", "scaled_label")),
-                    "cross entropy needs softmax and one-hot targets, or a sigmoid and a single output",
+                    self.loss == "cross_entropy" and self.output == "identity",
+                    "cross entropy needs outputs between 0 and 1: softmax or sigmoid",
                 ),
                 (
                     self.target == "scaled_label" and self.output == "softmax",

@@ -26,6 +26,7 @@ RUN = Run(hidden=(50,), learning_rate=0.3, epochs=12, measures=MEASURES, train_e
 LOSSES = {
     "cross_entropy": {},
     "quadratic_softmax": {"loss": "quadratic"},
+    "cross_entropy_sigmoid": {"output": "sigmoid"},
     "quadratic_sigmoid": {"loss": "quadratic", "output": "sigmoid"},
     "scaled_label": {"loss": "quadratic", "output": "sigmoid", "target": "scaled_label"},
     "scaled_label_linear": {"loss": "quadratic", "output": "identity", "target": "scaled_label"},
@@ -58,11 +59,11 @@ def training_set(run: Run, data: Data) -> tuple[Tensor, Tensor]:
 def loss_of(run: Run, logits: Tensor, digits: Tensor) -> Tensor:
     """Return the run's mean loss by its definition."""
     labels = torch.tensor(run.labels)[digits]
-    if run.target == "one_hot" and run.loss == "cross_entropy":
+    if (run.loss, run.output) == ("cross_entropy", "softmax"):
         return cross_entropy(logits, labels)
     targets = one_hot(labels, 10).double() if run.target == "one_hot" else labels[:, None].double() / 9
     if run.loss == "cross_entropy":
-        return binary_cross_entropy_with_logits(logits, targets)
+        return binary_cross_entropy_with_logits(logits, targets, reduction="sum") / len(targets)
     outputs = {"softmax": logits.softmax(1), "sigmoid": logits.sigmoid(), "identity": logits}[run.output]
     return (outputs - targets).square().sum(1).mean() / 2
 

@@ -164,7 +164,6 @@ def test_a_rate_given_as_an_integer_is_the_same_rate() -> None:
         {"hidden": (10, 0)},
         {"hidden": (10, 20), "skip": True},
         {"labels": (0,) * 10},
-        {"output": "sigmoid"},
         {"activation": "sine"},
         {"target": "scaled_label", "loss": "quadratic"},
         {"target": "scaled_label", "output": "identity"},
