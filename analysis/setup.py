@@ -1,14 +1,15 @@
-"""A question's set-up in words, from its runs: what they have in common, and in what they differ."""
+"""A question's set-up in words, from its runs: what they have in common, and the grids that they form besides."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeAlias
 
 from analysis.campaign.keys import Job, Program
-from analysis.engine.run import TRAIN_EXAMPLES, Run
-from analysis.formatting import count_words, format_rate, label
+from analysis.engine.run import INPUTS, TRAIN_EXAMPLES, Run
+from analysis.formatting import count_words, format_count, format_rate, label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,56 +17,51 @@ class Aspect:
     """One thing in which runs may differ.
 
     Attributes:
-        name: What it is called where runs differ in it.
         of: What a run has of it, in words.
-        alone: How the words stand where all runs have the same.
-        silent: What goes without saying if all runs have it.
+        phrase: How the words stand in a text.
+        silent: What goes without saying.
         number: By which values are sorted; None keeps the runs' order.
     """
 
-    name: str
     of: Callable[[Run], str]
-    alone: str = "{}"
+    phrase: str = "{}"
     silent: str | None = None
     number: Callable[[Run], float] | None = None
 
+    def words(self, runs: Sequence[Run]) -> list[str]:
+        """Return what these runs have of it, each once."""
+        ordered = sorted(runs, key=self.number) if self.number else runs
+        return list(dict.fromkeys(map(self.of, ordered)))
+
 
 ASPECTS = (
-    Aspect("network", lambda run: "-".join(map(str, run.sizes))),
-    Aspect("hidden units", lambda run: label(run.activation), "{} units"),
+    Aspect(lambda run: _network(run)),
+    Aspect(lambda run: label(run.activation), "{} units"),
+    Aspect(lambda run: "with" if run.skip else "without", "{} skip connections", "without"),
+    Aspect(lambda run: _initialization(run), "start {}", "uniform"),
+    Aspect(lambda run: f"{label(run.loss)} of {label(run.output)} outputs"),
+    Aspect(lambda run: label(run.optimizer)),
+    Aspect(lambda run: f"{run.decay:g}", "decay of $\\eta$ {}", "0", lambda run: run.decay),
     Aspect(
-        "skip connections", lambda run: "with" if run.skip else "without", "{} skip connections", "without"
-    ),
-    Aspect("initialization", lambda run: _initialization(run), "initialization {}", "uniform"),
-    Aspect("loss and output", lambda run: f"{label(run.loss)} of {label(run.output)} outputs"),
-    Aspect("targets", lambda run: label(run.target), "targets {}", label("one_hot")),
-    Aspect("optimizer", lambda run: label(run.optimizer)),
-    Aspect(
-        "$\\eta$",
-        lambda run: format_rate(run.learning_rate),
-        "$\\eta$ = {}",
-        number=lambda run: run.learning_rate,
-    ),
-    Aspect(
-        "decay of $\\eta$", lambda run: f"{run.decay:g}", "decay of $\\eta$ {}", "0", lambda run: run.decay
-    ),
-    Aspect(
-        "batch size",
         lambda run: f"{run.batch_size:,}" if run.batch_size else "all examples",
         "batches of {}",
         number=lambda run: run.batch_size or TRAIN_EXAMPLES,
     ),
-    Aspect("order of the examples", lambda run: label(run.order), "examples {}", "shuffled"),
+    Aspect(lambda run: label(run.order if run.batch_size else "shuffled"), "examples {}", "shuffled"),
     Aspect(
-        "training examples",
         lambda run: f"{_train_examples(run):,}",
         "{} training examples",
         number=lambda run: _train_examples(run),
     ),
-    Aspect("validation examples", lambda run: f"{run.validation_examples:,}", "{} for validation", "0"),
-    Aspect("epochs", lambda run: f"{run.epochs:,}", "{} epochs", number=lambda run: run.epochs),
+    Aspect(lambda run: f"{run.validation_examples:,}", "{} for validation", "0"),
+    Aspect(lambda run: f"{run.epochs:,}", "{} epochs", number=lambda run: run.epochs),
+    Aspect(
+        lambda run: format_rate(run.learning_rate), "$\\eta$ = {}", number=lambda run: run.learning_rate
+    ),
 )
 
+
+Grid: TypeAlias = dict[str, tuple[Hashable, ...]]  # all combinations of these values, by name
 
 LISTED = 6  # at most so many values of a program's argument are listed
 
@@ -75,22 +71,11 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     runs = [job for job in jobs if isinstance(job, Run)]
     lines = []
     if runs:
-        alike, different = [], []
-        for aspect in ASPECTS:
-            ordered = sorted(runs, key=aspect.number) if aspect.number else runs
-            words = list(dict.fromkeys(map(aspect.of, ordered)))
-            if len(words) > 1:
-                different.append(f"{aspect.name} {', '.join(words)}")
-            elif words[0] != aspect.silent:
-                phrase = aspect.alone.format(words[0])
-                alike.append(phrase.removesuffix("s") if words[0] == "1" else phrase)
-        if (permutations := len({run.labels for run in runs})) > 1:
-            different.append(count_words(permutations, "label permutation"))
-        lines.append(("All runs", ", ".join(alike)))
-        if different:
-            lines.append(("Varied", "; ".join(different)))
-        seeds = len({run.seed for run in runs})
-        lines.append(("Size", f"{count_words(len(runs), 'run')}, {count_words(seeds, 'seed')}"))
+        shared = [aspect for aspect in ASPECTS if len(aspect.words(runs)) == 1]
+        if common := _phrases(shared, runs):
+            lines.append(("All runs", ", ".join(common)))
+        varied = [aspect for aspect in ASPECTS if aspect not in shared]
+        lines += [_block(varied, members) for members in _blocks(varied, runs)]
     programs: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
         if isinstance(job, Program):
@@ -100,10 +85,77 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     return lines
 
 
+def grids(points: Sequence[dict[str, Hashable]]) -> list[Grid]:
+    """Return grids that together hold each of these points once: few, not always fewest.
+
+    Grids that differ in one name only are joined, name by name from the last, until no two do.
+    """
+    found: list[Grid] = [{name: (value,) for name, value in point.items()} for point in points]
+    before = len(found) + 1
+    while len(found) < before:
+        before = len(found)
+        for name in reversed(found[0]):
+            joined: dict[Any, Grid] = {}
+            for grid in found:
+                rest = tuple((other, values) for other, values in grid.items() if other != name)
+                like = joined.setdefault(rest, grid | {name: ()})
+                like[name] += grid[name]
+            found = list(joined.values())
+    return found
+
+
+def _blocks(varied: Sequence[Aspect], runs: Sequence[Run]) -> list[list[Run]]:
+    """Divide runs into those that form a grid of the varied aspects, label permutations and seeds."""
+    points = {(*(aspect.of(run) for aspect in varied), run.labels, run.seed): run for run in runs}
+    names = [str(place) for place in range(len(varied) + 2)]
+    return [
+        [points[point] for point in itertools.product(*grid.values())]
+        for grid in grids([dict(zip(names, point, strict=True)) for point in points])
+    ]
+
+
+def _block(varied: Sequence[Aspect], runs: Sequence[Run]) -> tuple[str, str]:
+    """Return how many runs a grid has, and what they are."""
+    phrases = _phrases(varied, runs)
+    if (numberings := len({run.labels for run in runs})) > 1:
+        phrases.append(count_words(numberings, "numbering") + " of the digits")
+    phrases.append(count_words(len({run.seed for run in runs}), "seed"))
+    return format_count(len(runs), "run"), "; ".join(phrases)
+
+
+def _phrases(aspects: Sequence[Aspect], runs: Sequence[Run]) -> list[str]:
+    """Return what the runs have of these aspects, but for what goes without saying."""
+    words = [(aspect, aspect.words(runs)) for aspect in aspects]
+    return [
+        phrase.removesuffix("s") if values == ["1"] else phrase
+        for aspect, values in words
+        if values != [aspect.silent]
+        for phrase in (aspect.phrase.format(_listed(values)),)
+    ]
+
+
+def _listed(values: Sequence[str]) -> str:
+    """Enumerate values; what precedes a number is said once: constant 0, 0.1 and 1."""
+    said, before = [], ""
+    for value in values:
+        prefix, _, number = value.rpartition(" ")
+        said.append(number if prefix and prefix == before and number[0].isdigit() else value)
+        before = prefix
+    return ", ".join(said)
+
+
+def _network(run: Run) -> str:
+    """Return the layers' sizes; many hidden layers of one size are counted: 784-300×8-10."""
+    hidden = "-".join(map(str, run.hidden))
+    if len(run.hidden) > 3 and len(set(run.hidden)) == 1:
+        hidden = f"{run.hidden[0]}×{len(run.hidden)}"
+    return f"{INPUTS}-{hidden}-{run.outputs}"
+
+
 def _initialization(run: Run) -> str:
     if run.init == "uniform_fan_in":
         return "uniform"
-    return f"{label(run.init)} {run.init_scale:g}"
+    return f"{'wrong with $s$ =' if run.init == 'saturated_output' else label(run.init)} {run.init_scale:g}"
 
 
 def _train_examples(run: Run) -> int:
@@ -113,8 +165,8 @@ def _train_examples(run: Run) -> int:
 def _program(name: str, calls: Sequence[dict[str, Any]]) -> str:
     """A program with the values that its arguments take."""
     arguments = []
-    for argument in calls[0]:
-        values = dict.fromkeys(_argument(call[argument]) for call in calls)
+    for argument in dict.fromkeys(itertools.chain(*calls)):
+        values = dict.fromkeys(_argument(call[argument]) for call in calls if argument in call)
         listed = ", ".join(values) if len(values) <= LISTED else f"{len(values)} values"
         arguments.append(f"{label(argument)} {listed}")
     return f"`{name}`{' (' + '; '.join(arguments) + ')' if arguments else ''}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analysis.campaign.keys import Program
 from analysis.engine.run import Measure, Run
-from analysis.setup import describe_setup
+from analysis.setup import describe_setup, grids
 
 MEASURES = (Measure(metrics=("train_loss",), every=1),)
 
@@ -15,17 +19,13 @@ def nothing(data: object, device: object) -> pd.DataFrame:
     return pd.DataFrame()
 
 
+def run(**other: object) -> Run:
+    return Run(**({"hidden": (300,), "learning_rate": 0.5, "epochs": 2, "measures": MEASURES} | other))
+
+
 def test_what_runs_share_stands_apart_from_what_varies() -> None:
     runs = [
-        Run(
-            hidden=(300,),
-            learning_rate=rate,
-            batch_size=128,
-            validation_examples=10_000,
-            epochs=15,
-            measures=MEASURES,
-            seed=seed,
-        )
+        run(learning_rate=rate, batch_size=128, validation_examples=10_000, epochs=15, seed=seed)
         for rate in (1.0, 0.1)
         for seed in (0, 1, 2)
     ]
@@ -35,9 +35,34 @@ def test_what_runs_share_stands_apart_from_what_varies() -> None:
             "784-300-10, sigmoid units, cross entropy of softmax outputs, SGD, batches of 128, "
             "50,000 training examples, 10,000 for validation, 15 epochs",
         ),
-        ("Varied", "$\\eta$ 0.1, 1"),
-        ("Size", "six runs, three seeds"),
+        ("6 runs", "$\\eta$ = 0.1, 1; three seeds"),
     ]
+
+
+def test_runs_are_told_by_the_grids_that_they_form() -> None:
+    long = [run(learning_rate=rate, epochs=100) for rate in (0.1, 1.0)]
+    short = [run(learning_rate=rate, epochs=2, seed=seed) for rate in (0.1, 1.0) for seed in (1, 2)]
+    other = [run(learning_rate=30.0, epochs=2)]
+    assert describe_setup([*long, *short, *other])[1:] == [
+        ("2 runs", "100 epochs; $\\eta$ = 0.1, 1; one seed"),
+        ("4 runs", "2 epochs; $\\eta$ = 0.1, 1; two seeds"),
+        ("1 run", "2 epochs; $\\eta$ = 30; one seed"),
+    ]
+
+
+def test_values_with_the_same_words_before_a_number_share_them() -> None:
+    runs = [run(init="constant", init_scale=scale) for scale in (0.0, 0.1)] + [run(hidden=(9,) * 5)]
+    assert describe_setup(runs)[1:] == [
+        ("2 runs", "784-300-10; start constant 0, 0.1; one seed"),
+        ("1 run", "784-9×5-10; one seed"),
+    ]
+
+
+@given(st.sets(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3)), min_size=1))
+def test_grids_hold_every_point_once(points: set[tuple[int, int, int]]) -> None:
+    found = grids([dict(zip("abc", point, strict=True)) for point in sorted(points)])
+    held = [point for grid in found for point in itertools.product(*grid.values())]
+    assert sorted(held) == sorted(points)
 
 
 def test_programs_stand_with_the_values_of_their_arguments() -> None:
@@ -48,8 +73,7 @@ def test_programs_stand_with_the_values_of_their_arguments() -> None:
     assert describe_setup(calls) == [("Programs", "`x.count` (examples 1,000, 5,000; hidden 4-4)")]
 
 
-def test_a_set_up_follows_the_preset() -> None:
-    (alone,) = (Run(learning_rate=0.5, epochs=2, measures=MEASURES),)
-    (line, size) = describe_setup([alone])
-    assert line[1].endswith("SGD, $\\eta$ = 0.5, batches of all examples, 60,000 training examples, 2 epochs")
-    assert size == ("Size", "one run, one seed")
+def test_a_single_run_is_told_whole() -> None:
+    (line, size) = describe_setup([run()])
+    assert line[1].endswith("SGD, batches of all examples, 60,000 training examples, 2 epochs, $\\eta$ = 0.5")
+    assert size == ("1 run", "one seed")

@@ -12,10 +12,12 @@ from tests.helpers.altered import (
 )
 
 CONTRADICTIONS = {
-    "small_networks_overfit": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
-    "wide_network_is_not_done": lambda rows: rows.assign(value=rows["epoch"]),
+    "all_overfit_in_the_end": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "wide_network_turns_further_on": lambda rows: rows.assign(value=rows["epoch"]),
+    "slow_runs_have_not_come_so_far": lambda rows: rows.assign(value=rows["epoch"]),
+    "small_network_turns_earlier": lambda rows: rows.assign(value=1.0),
+    "adam_overfits_in_confidence": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "error_hardly_rises": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
-    "gaps_rank_alike": lambda rows: rows.assign(value=1.0),
     "single_runs": lambda rows: rows.assign(key=rows["key"] + rows["epoch"].gt(5).astype(str)),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
 }
@@ -47,13 +49,12 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
     assert_follows_results("overfitting", name, REVERSALS[name])
 
 
-def test_over_fitting_is_the_rise_above_the_least_test_loss() -> None:
+def test_over_fitting_is_a_lasting_rise_above_the_least_test_loss() -> None:
     rows = curves(0.5, in_stretches(2.0, 1.0, 0.5, 0.25), [0.5] * 4 * LONG)
     rows.loc[rows["metric"] == "test_loss", "value"] = in_stretches(2.0, 1.0, 1.5, 3.0)
     (numbers,) = overfitting(rows).to_dict("records")
     assert LONG <= numbers["best_epoch"] < 2 * LONG
     assert numbers["rise"] == pytest.approx(2.0)
-    assert numbers["gap"] == pytest.approx(2.75)
     assert numbers["overfits"]
 
 

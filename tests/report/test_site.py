@@ -79,9 +79,9 @@ def test_a_link_to_a_figure_lands_on_it_on_a_slow_connection(page: Page, site: s
     network.send("Network.enable")
     slow = {"offline": False, "latency": 150, "downloadThroughput": 200_000, "uploadThroughput": 90_000}
     network.send("Network.emulateNetworkConditions", slow)
-    page.goto(f"{site}/report/overfitting.html#fig-gap", wait_until="load")
+    page.goto(f"{site}/report/overfitting.html#fig-turn", wait_until="load")
     page.wait_for_timeout(1500)
-    top = page.evaluate("document.getElementById('fig-gap').getBoundingClientRect().top")
+    top = page.evaluate("document.getElementById('fig-turn').getBoundingClientRect().top")
     assert -10 <= top <= 150
 
 
