@@ -11,7 +11,7 @@ import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,7 +53,6 @@ class Page:
     question: Question
     verdicts: dict[str, Verdict]
     exhibits: dict[str, Exhibit]
-    _traced: set[str] = field(default_factory=set)  # experiments whose provenance is on the page already
 
     @property
     def preset(self) -> Preset:
@@ -74,10 +73,6 @@ class Page:
         lines = [provenance_line(name) for name in exhibit.results]
         links = [explorer.link(name, exhibit.explore) for name in exhibit.results if explorer.metrics(name)]
         _print_details([*drawn, *lines, *links], exhibit.make)
-        if not self._traced.issuperset(exhibit.results):  # the PDF has it once a page
-            names = join_english(f"`{name}`" for name in exhibit.results)
-            _print_for("typst", f"::: {{.provenance}}\nExperiment {names}: see @tbl-provenance.\n:::")
-        self._traced.update(exhibit.results)
 
     def setup(self) -> None:
         """Print the box that says what the page's runs have in common and how they differ."""

@@ -55,9 +55,7 @@ ASPECTS = (
     ),
     Aspect(lambda run: f"{run.validation_examples:,}", "{} for validation", "0"),
     Aspect(lambda run: f"{run.epochs:,}", "{} epochs", number=lambda run: run.epochs),
-    Aspect(
-        lambda run: format_rate(run.learning_rate), "$\\eta$ = {}", number=lambda run: run.learning_rate
-    ),
+    Aspect(lambda run: format_rate(run.learning_rate), "$\\eta$ = {}", number=lambda run: run.learning_rate),
 )
 
 

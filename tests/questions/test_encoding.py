@@ -22,6 +22,7 @@ CONTRADICTIONS = {
     "errors_fall_on_neighbours": constant(1, "confusion"),
     "ends_are_read_too_seldom": constant(1, "confusion"),
     "saturation_slows_and_the_metric_stays": times(0.5, "test_accuracy", loss="cross_entropy"),
+    "half_is_missing_in_training": constant(1, "train_accuracy"),
     "linear_output_errs_alike": times(3, "test_accuracy", output="identity", optimizer="sgd"),
     "renumbering_moves_the_single_output": times(
         0.9, "test_accuracy", target="one_hot", labels="2-8-4-9-1-6-7-3-0-5"

@@ -16,6 +16,7 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, consta
 
 CONTRADICTIONS = {
     "shallow_gradient_does_not_vanish": times(1e-3, "gradient_norm", index=1),
+    "sizes_slow_the_first_layer": times(10, "weight_norm", index=1),
     "factors_are_as_predicted": times(10, "error_norm", index=1),
     "depth_makes_the_gradient_vanish": constant(1, "gradient_norm"),
     "skip_keeps_the_gradient": times(0.01, "gradient_norm", skip=True),

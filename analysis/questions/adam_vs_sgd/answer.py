@@ -319,12 +319,19 @@ def plateau(found: Results) -> Evidence:
 def rule_of_thumb_is_not_best(found: Results) -> Evidence:
     test = paired_tests(found.rows)["rule"]
     best = best_rates(window(found.rows), ["optimizer"])["adam"]
+    longest = found.rows[
+        (found.rows["epochs"] == found.rows["epochs"].max()) & (found.rows["optimizer"] == "adam")
+    ]
+    late = final_values(longest, "test_accuracy", ["learning_rate", "seed"])
+    later = paired_t(late[best], late[RULE_OF_THUMB]).difference
     return Evidence(
         f"Adam's best rate is not {format_rate(RULE_OF_THUMB)}, as a rule of thumb says: it ends "
-        f"{format_interval(test.difference, 2, '')} points behind {best:g}.",
+        f"{format_interval(test.difference, 2, '')} points behind {best:g} after "
+        f"{window(found.rows)['epoch'].max():.0f} epochs. After {longest['epoch'].max():.0f} it is {format_interval(later, 2, '')} behind.",
         {
             "the best rate is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,
+            "after the longer budget it still is": later.mean > later.half_width,
         },
     )
 

@@ -42,8 +42,8 @@ STYLES: dict[str, dict[str, Any]] = {
 SETTING = ["method", "activation", "initialization"]
 CEILING = 6  # of the train loss as drawn
 LEARNT = 0.3  # train loss below which a network has learnt
-LARGE = "1"  # the constant from which units are saturated
-SATURATED = 1e-3  # mean slope below which they are
+LARGE = ("0.1", "1")  # the constants from which units are saturated
+SATURATED = 0.01  # mean slope below which they are
 NOTHING = 0.15  # test accuracy below which nothing is learnt
 CHANCE = math.log(CLASSES)  # train loss of guessing
 
@@ -255,15 +255,17 @@ def small_steps_learn_nothing(found: Results) -> Evidence:
 
 @finding("constant_init")
 def ones_are_saturated(found: Results) -> Evidence:
-    at_one = slopes(found.rows).xs(LARGE, level="initialization")["start"].unstack("activation")
-    means = final_means(found.rows)["train_loss"].xs(LARGE, level="initialization").unstack("activation")
+    start = slopes(found.rows)["start"].unstack("activation")
+    slope = start[start.index.get_level_values("initialization").isin(LARGE)]
+    means = final_means(found.rows)["train_loss"].xs(LARGE[-1], level="initialization").unstack("activation")
     losses = means[["sigmoid", "tanh"]].min(axis=None)
     return Evidence(
-        f"From {LARGE}, sigmoids and tanh are saturated at once, as a hidden unit sees the sum of the pixels: their "
-        f"mean slope is below {SATURATED:g}. With either rate and method their loss ends above that of guessing.",
+        f"From {join_english(LARGE)}, sigmoids and tanh are saturated at once, as a hidden unit sees the sum of the "
+        f"pixels: their mean slope is below {SATURATED:g}. From {LARGE[-1]}, with either rate and method, their loss "
+        "ends above that of guessing.",
         {
             "the mean slope of sigmoid and tanh is below the threshold": bool(
-                (at_one[["sigmoid", "tanh"]] < SATURATED).all(axis=None)
+                (slope[["sigmoid", "tanh"]] < SATURATED).all(axis=None)
             ),
             "the loss of both ends above that of guessing": bool(losses > CHANCE),
         },

@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from analysis import plotting
-from analysis.engine.run import num_parameters_of
 from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import count_words, format_fixed, format_percent, format_range, label
@@ -293,12 +292,18 @@ def wide_network_turns_further_on(found: Results, optimizers: Results) -> Eviden
 def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
     rate = LEARNING_RATE[(20, 20)]
     epochs = max(overfitting(rows)["epochs"].max() for rows in at_source_rate(found.rows).values())
-    turned = rate * min(overfitting(by_network(found.rows)[name])["best_epoch"].min() for name in ("10-10", "20-20"))
+    turned = rate * min(
+        overfitting(by_network(found.rows)[name])["best_epoch"].min() for name in ("10-10", "20-20")
+    )
     return Evidence(
         f"At $\\eta = {SOURCE_RATE:g}$ the small networks have not come so far: $\\eta$ times epochs, which measures "
         f"progress (@sec-q6), ends at {SOURCE_RATE * epochs:,.0f}, and at {rate:g} no test loss turns before "
         f"{turned:,.0f}.",
-        {"progress at the smaller rate ends before any run at the larger one turns": bool(SOURCE_RATE * epochs < turned)},
+        {
+            "progress at the smaller rate ends before any run at the larger one turns": bool(
+                SOURCE_RATE * epochs < turned
+            )
+        },
     )
 
 
