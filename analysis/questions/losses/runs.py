@@ -7,10 +7,11 @@ from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
 LOSSES: tuple[tuple[Loss, Output], ...] = (
     ("cross_entropy", "softmax"),
+    ("cross_entropy", "sigmoid"),
     ("quadratic", "softmax"),
     ("quadratic", "sigmoid"),
 )
-LEARNING_RATES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+LEARNING_RATES = (0.1, 0.3, 1.0, 2.0, 3.0, 10.0, 30.0)
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 # The confidently wrong start: how far the output bias of class 0 is raised and all others are lowered, which saturates
