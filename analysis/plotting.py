@@ -45,6 +45,7 @@ LINE_STYLES: dict[str, dict[str, Any]] = {
     "tanh": {"color": GREEN, "marker": "s"},
     "relu": {"color": ORANGE, "marker": "^"},
     "cross_entropy_softmax": {"color": INK, "marker": "o"},
+    "cross_entropy_sigmoid": {"color": ORANGE, "marker": "s"},
     "quadratic_softmax": {"color": GREEN, "marker": "o", "linestyle": (0, (5, 1.5))},
     "quadratic_sigmoid": {"color": PINK, "marker": "o", "linestyle": (0, (1.5, 1))},
     "one_hot_cross_entropy_softmax": {"color": INK, "marker": "o"},

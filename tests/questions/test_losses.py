@@ -19,6 +19,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "cross_entropy_trains_better": times(0.5, "test_accuracy", loss="cross_entropy"),
     "cross_entropy_leaves_a_wrong_start": constant(0.9, "test_accuracy"),
     "sigmoids_leave_the_wrong_start": constant(0.1, "test_accuracy"),
+    "wrong_start_is_left_in_the_end": constant(0.85, "test_accuracy"),
     "quadratic_gradient_vanishes_when_wrong": times(1e4, "error_norm", loss="quadratic"),
     "quadratic_losses_are_stuck": constant(0.9, "test_accuracy"),
     "quadratic_comes_close": times(0.9, "test_accuracy"),

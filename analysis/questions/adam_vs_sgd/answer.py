@@ -327,7 +327,8 @@ def rule_of_thumb_is_not_best(found: Results) -> Evidence:
     return Evidence(
         f"Adam's best rate is not {format_rate(RULE_OF_THUMB)}, as a rule of thumb says: it ends "
         f"{format_interval(test.difference, 2, '')} points behind {best:g} after "
-        f"{window(found.rows)['epoch'].max():.0f} epochs. After {longest['epoch'].max():.0f} it is {format_interval(later, 2, '')} behind.",
+        f"{window(found.rows)['epoch'].max():.0f} epochs. After {longest['epoch'].max():.0f} it is "
+        f"{format_interval(later, 2, '')} behind.",
         {
             "the best rate is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,

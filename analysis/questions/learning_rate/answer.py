@@ -244,7 +244,8 @@ def speed_and_end(found: Results) -> Picture:
         figure,
         f"{count_words(len(shown)).capitalize()} of the learning rates. Left: test accuracy over epochs. Middle: train "
         "loss over $\\eta$ times epochs, where those of stable training come to lie on one curve; thin: the "
-        f"other rates from {min(ONE_PACE):g} to {max(ONE_PACE):g}. Right: test error at every rate that was trained so long.",
+        f"other rates from {min(ONE_PACE):g} to {max(ONE_PACE):g}. Right: test error at every rate that was "
+        "trained so long.",
         "Left: curves that rise the earlier, the larger the rate, and at the largest go up and down. Middle: those of "
         "0.001, 0.1 and 0.5 end on one curve, that of 2 comes near it. Right: errors that fall up to 2 and then "
         "rise.",
