@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -150,7 +152,7 @@ def turns(found: Results, optimizers: Results) -> Picture:
     """Draw every run's test loss relative to its least so far against epochs, and test against train loss."""
     figure, (rises, losses) = plt.subplots(1, 2, figsize=(WIDTH, 2.6))
     frames = {**by_network(found.rows), FEW: few_examples(found.rows), **further(optimizers.rows)}
-    styles = {name: {"color": colour} for name, colour in COLOURS.items()}
+    styles: dict[str, dict[str, Any]] = {name: {"color": colour} for name, colour in COLOURS.items()}
     for name in further(optimizers.rows):
         styles[name] = {"color": INK, "linestyle": DASHES[name]}
     for name, frame in frames.items():
