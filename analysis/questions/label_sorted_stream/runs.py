@@ -21,8 +21,9 @@ BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
 # At the least rates an epoch does about what one step of gradient descent does with a rate larger by the number of
 # examples; both get as many epochs as show how far that goes, and the stream larger rates as well. What is compared
 # with gradient descent is measured after every pass, other rates after every tenth.
-SLOW_RATES = (1e-6, 3e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3, 1.0)
 COMPARED = (1e-6, 3e-6, 1e-4)
+LARGE_RATE = 0.1  # at which and beyond it is also measured within passes
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
@@ -66,6 +67,10 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in LEARNING_RATES
         for seed in budget.seeds
     )
+    # every time a tenth of a pass later in the pass, as measuring ten times in every pass would take most of the time
+    phases = (
+        Measure(metrics=("validation_accuracy",), every=10 * slow.updates(1) + max(1, slow.updates(1) // 10)),
+    )
     small_rates = tuple(
         Run(
             order="label_sorted",
@@ -82,6 +87,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
                     else 10 * slow.updates(batch_size),
                 ),
                 Measure(metrics=("train_loss",), every=10 * slow.updates(batch_size)),
+                *(phases if batch_size and rate >= LARGE_RATE else ()),
             ),
             seed=seed,
         )
