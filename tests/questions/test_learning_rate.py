@@ -30,6 +30,7 @@ from tests.helpers.altered import (
 
 CONTRADICTIONS = {
     "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
+    "best_rate_starts_late": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
     "long_runs_share_a_start": lambda rows: rows.assign(seed=rows["learning_rate"].gt(1).astype(int)),
     "starts_differ": lambda rows: rows[rows["seed"] == 0],
     "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),

@@ -450,10 +450,14 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
     usable = f"from {format_rate(good.min())} to {format_rate(good.max())}" if len(good) else "at none"
     late, passes = many_passes(found.rows)["accuracy"], round(many_epochs(found.rows)["epoch"].max())
     of_sgd = passes_of_sgd(few, late.max())
-    as_much = count_words(round(of_sgd), "pass", "passes") if math.isfinite(of_sgd) else "more passes than were made"
+    as_much = (
+        count_words(round(of_sgd), "pass", "passes")
+        if math.isfinite(of_sgd)
+        else "more passes than were made"
+    )
     return Evidence(
-        f"On the sorted stream {format_count(passes, 'pass', 'passes')} at the best rate, {format_rate(late.idxmax())}, "
-        f"teach the network what SGD learns in {as_much}: {format_percent(late.max(), 0)} test accuracy. Within "
+        f"On the sorted stream {format_count(passes, 'pass', 'passes')} at the best rate, "
+        f"{format_rate(late.idxmax())}, teach the network what SGD learns in {as_much}: {format_percent(late.max(), 0)} test accuracy. Within "
         f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} it has no more than {format_percent(limit, 0)} at "
         f"any rate, averaged over the last of them; SGD has more than {format_percent(GOOD_EPOCH, 0)} {usable}.",
         {
@@ -508,7 +512,9 @@ def two_kinds_of_rates(found: Results) -> Evidence:
             "the rate in between is behind a smaller one and the best": bool(
                 between.min() < min(small.max(), accuracy.max()) - 0.05
             ),
-            "at the small rate the train loss stays near or below the first": bool(peaks[small.idxmax()] < 1.2),
+            "at the small rate the train loss stays near or below the first": bool(
+                peaks[small.idxmax()] < 1.2
+            ),
             "at the best it rises far above": bool(peaks[best] > 2),
         },
     )
@@ -580,7 +586,8 @@ def sorted_is_worse(found: Results) -> Evidence:
         {
             "SGD is ahead by more than a point": gap.mean > 0.01,
             "the interval of its lead lies above 0": gap.mean > gap.half_width,
-            "after many passes the sorted stream is still behind": late.mean + late.half_width < sgd["test"].mean(),
+            "after many passes the sorted stream is still behind": late.mean + late.half_width
+            < sgd["test"].mean(),
             "by less than two points": late.mean > sgd["test"].mean() - 0.02,
         },
     )
@@ -613,7 +620,9 @@ def forgetting_fades(found: Results) -> Evidence:
         f"{format_percent(late.max())}.",
         {
             "within a pass it varies by less than two points": bool(late.max() - late.min() < 0.02),
-            "the places are spread over the pass": bool((late.index % 1).max() - (late.index % 1).min() > 0.5),
+            "the places are spread over the pass": bool(
+                (late.index % 1).max() - (late.index % 1).min() > 0.5
+            ),
         },
     )
 

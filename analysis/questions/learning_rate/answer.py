@@ -349,19 +349,16 @@ def learning_rate_window(found: Results) -> Evidence:
     slowly, best = steady.iloc[:-1], numbers["test_accuracy"].idxmax()
     products = slowly.index * slowly["slow_epoch"]
     spread = products.max() / products.min() - 1
-    slower = steady.index[-1] * steady["slow_epoch"].iloc[-1] / products.max() - 1
     gained = 100 * (numbers["test_accuracy"].max() - steady["test_accuracy"].iloc[0])
     return Evidence(
-        "Its speed is about proportional to $\\eta$ over more than a decade: from "
-        f"{slowly.index.min():g} to {slowly.index.max():g}, the product of $\\eta$ and the epochs to "
-        f"{format_percent(SLOW, 0)} test accuracy stays within {math.ceil(100 * spread)} %. At {best:g}, which starts "
-        f"unstable, it is {format_percent(slower, 0)} larger; yet this rate is the best in the end, {gained:.0f} "
-        f"points of test accuracy above {slowly.index.min():g} for equal epochs.",
+        f"Its speed is about proportional to $\\eta$ from {slowly.index.min():g} to {slowly.index.max():g}: the epochs "
+        f"to the same test accuracy fall as $1/\\eta$, to within {math.ceil(100 * spread)} %. The best end has the "
+        f"largest rate that trains steadily, {best:g}: {gained:.0f} points above {slowly.index.min():g} for equal "
+        "epochs.",
         {
             "the product varies by less than a quarter": spread < 0.25,
             "these rates differ by more than a factor of ten": slowly.index.max() > 10 * slowly.index.min(),
             "the best is the largest rate that converges": best == steady.index.max(),
-            "to this accuracy it is no faster than they are": bool(slower > 0.25),
         },
         f"Speed is proportional to the learning rate up to {slowly.index.max():g}; too large ones never train.",
     )
@@ -390,6 +387,25 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
         {
             "the losses lie on one curve": bool(settled.max() / settled.min() - 1 < ONE_CURVE),
             "so does that of the smallest rate": abs(beginning) < ONE_CURVE,
+        },
+    )
+
+
+@finding("learning_rate")
+def best_rate_starts_late(found: Results) -> Evidence:
+    numbers = rate_numbers(seed0_runs(found.rows))
+    steady = numbers[numbers["verdict"] == "converges"]
+    if len(steady) < 3:
+        return Evidence(*_TOO_FEW)
+    before, best = steady.iloc[-2], steady.iloc[-1]
+    return Evidence(
+        f"At {steady.index[-1]:g} the curve lies to the right of theirs (@fig-learning-rates, middle): unstable at "
+        f"first, it comes to {format_percent(SLOW, 0)} hardly sooner than {steady.index[-2]:g} "
+        f"(@tbl-learning-rates).",
+        {
+            "it needs more than nine tenths of the epochs": bool(
+                best["slow_epoch"] > 0.9 * before["slow_epoch"]
+            ),
         },
     )
 
@@ -452,9 +468,8 @@ def sharpness_gives_way(found: Results) -> Evidence:
     if not len(steady):
         return Evidence(*_TOO_FEW)
     return Evidence(
-        f"At the rates from {steady.min():g} to {steady.max():g} it has come down to $2/\\eta$ or below by epoch "
-        f"{early.name:.0f}. Then it falls on, to {format_percent(end[steady].min(), 0)} to "
-        f"{format_percent(end[steady].max(), 0)} of that.",
+        f"At those that train steadily it has come down to $2/\\eta$ or below by epoch {early.name:.0f}. Then it falls "
+        f"on, to {format_percent(end[steady].min(), 0)} to {format_percent(end[steady].max(), 0)} of that.",
         {
             "they are at the edge or below it early on": bool((early[steady] < 1.1).all()),
             "their sharpness falls on": bool((end[steady] < early[steady]).all()),
@@ -468,7 +483,7 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     relative, _, unstable = _sharpness_by_verdict(found)
     medians = relative[relative.index >= EDGE_EPOCH][unstable].median()
     return Evidence(
-        f"At {_join_rates(unstable)} it hovers about the edge: from epoch {EDGE_EPOCH} on, its median is "
+        f"At the unstable ones it hovers about the edge: from then on, its median is "
         f"{join_english(format_fixed(value, 2) for value in medians)} times $2/\\eta$.",
         {
             "some rates are unstable": len(unstable) > 0,

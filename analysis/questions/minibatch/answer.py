@@ -359,8 +359,8 @@ def small_batches_end_alike(found: Results) -> Evidence:
     behind = {size: paired_t(accuracy[smallest], accuracy[size]).difference for size in others}
     largest = behind[others[-1]]
     return Evidence(
-        f"Among the small ones, batches of {join_english(map(str, SMALL_BATCHES[:-1]))} cannot be told apart in final "
-        f"test accuracy; those of {others[-1]} are {format_interval(largest, 1, '')} points behind.",
+        f"Among batches of up to {SMALL_BATCHES[-2]} no difference in final test accuracy can be told; those of "
+        f"{others[-1]} are {format_interval(largest, 1, '')} points behind.",
         {
             "the others' differences are within their intervals": all(
                 abs(behind[size].mean) < behind[size].half_width for size in others[:-1]
