@@ -457,7 +457,8 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
     )
     return Evidence(
         f"On the sorted stream {format_count(passes, 'pass', 'passes')} at the best rate, "
-        f"{format_rate(late.idxmax())}, teach the network what SGD learns in {as_much}: {format_percent(late.max(), 0)} test accuracy. Within "
+        f"{format_rate(late.idxmax())}, teach the network what SGD learns in {as_much}: "
+        f"{format_percent(late.max(), 0)} test accuracy. Within "
         f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} it has no more than {format_percent(limit, 0)} at "
         f"any rate, averaged over the last of them; SGD has more than {format_percent(GOOD_EPOCH, 0)} {usable}.",
         {
@@ -541,13 +542,20 @@ def sorted_follows_gradient_descent(found: Results) -> Evidence:
     passes = many_passes(found.rows).dropna()
     apart = passes["loss"] / passes["gd"] - 1
     close, far = apart[apart < CLOSE], apart.index[-1]
+    reached = first_epochs(many_epochs(found.rows), SPEED, ["learning_rate", "step", "method", "seed"])
+    on_the_way = reached.groupby(["step", "method"]).mean().unstack("method").dropna()
     return Evidence(
         f"At rates of up to {format_rate(close.index.max())} its train loss ends within {format_percent(CLOSE, 0)} of "
-        f"that of gradient descent with the rate $\\eta n$. At {format_rate(far)}, where $\\eta n$ is no small step, "
+        f"that of gradient descent with the rate $\\eta n$, which is ahead on the way (@tbl-stream). At "
+        f"{format_rate(far)}, where $\\eta n$ is no small step, "
         f"it ends {format_fixed(1 + apart[far], 2)} times as high.",
         {
             "at the least rate the two losses are close": bool(apart.iloc[0] < CLOSE),
             "the distance grows with the rate": apart.is_monotonic_increasing,
+            "gradient descent comes sooner to 80 %": bool(
+                (on_the_way["gd"] < on_the_way["label_sorted"]).any()
+                and (on_the_way["gd"] <= on_the_way["label_sorted"]).all()
+            ),
             "at the largest rate they are not close": bool(apart[far] > 4 * CLOSE),
         },
     )
