@@ -297,9 +297,9 @@ def width_has_an_optimum(found: Results) -> Evidence:
     widest = shallow[few].index[-1]
     rises = {size: change(found, size, "squared_error", str(WIDE), str(widest)) for size in sizes}
     return Evidence(
-        "Width lowers bias² and, by and large, the variance too, up to some hundred units. Beyond, "
-        f"both rise a little if examples are few: with {few:,}, their sum by {format_interval(rises[few], 1)} in the "
-        "widest network. Depth lowers the bias of wide networks, and raises their variance by more.",
+        "Width lowers bias² and, by and large, the variance too, up to some hundred units. Beyond, their sum rises a "
+        f"little if examples are few: with {few:,}, by {format_interval(rises[few], 1)} in the widest network. Three "
+        "layers instead of one lower the bias of wide networks, and raise their variance by more.",
         {
             f"up to width {WIDE}, bias² is least at the end, whatever the number of examples": all(
                 each.loc[:WIDE, "bias2"].idxmin() == WIDE for each in shallow.values()
@@ -347,7 +347,7 @@ def variance_rises_at_every_rate(found: Results) -> Evidence:
     rates = table.index.unique("learning_rate")
     return Evidence(
         f"The variance rises from width {WIDE} to {widest:,} at each of the {count_words(len(rates))} rates, with "
-        "either number of examples, so the choice of the rate does not make it.",
+        "either number of examples: the rise does not come from choosing the rate.",
         {
             f"the variance rises from width {WIDE} to the largest at every rate": bool(
                 (table[str(widest)] > table[str(WIDE)]).all()
@@ -459,7 +459,7 @@ def parameters_counted(found: Results) -> Evidence:
     table = found.programs["parameters"].set_index("hidden")
     named = join_english(f"{table.loc[hidden, 'beta']:,} for 784-{hidden}-10" for hidden in NAMED)
     return Evidence(
-        f"$\\beta$ is {named}, and agrees with the tensors of the {len(table)} networks of this chapter.",
+        f"$\\beta$ is {named}; it agrees with the tensors of {len(table)} networks, all of this chapter among them.",
         {"formula and count agree for every network": bool((table["beta"] == table["counted"]).all())},
     )
 
