@@ -21,7 +21,9 @@ HIDDEN = (
 )
 COUNTED = (*HIDDEN, (10, 10), (20, 20))  # for β
 # Adam, so that the deeper networks leave their first plateau; each network is shown at its best rate.
-LEARNING_RATES = (0.0003, 0.001, 0.005, 0.02)
+PLANNED_RATES = (0.0003, 0.001, 0.005, 0.02)
+LARGER_RATES = (0.05,)  # added as the largest of those was best for most networks with few examples
+LEARNING_RATES = PLANNED_RATES + LARGER_RATES
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
 # Training sets that do not share an example: number, examples in each, epochs.
@@ -58,7 +60,13 @@ def run(hidden: tuple[int, ...], rate: float, examples: int, subset: int, epochs
 
 
 def decomposition(
-    data: Data, device: torch.device, hidden: tuple[int, ...], examples: int, subsets: int, epochs: int
+    data: Data,
+    device: torch.device,
+    hidden: tuple[int, ...],
+    examples: int,
+    subsets: int,
+    epochs: int,
+    rates: tuple[float, ...] = PLANNED_RATES,
 ) -> pd.DataFrame:
     """Estimate bias² and variance of a network over disjoint training sets (Neal et al. 2018, squared error).
 
@@ -79,11 +87,9 @@ def decomposition(
 
     from analysis.engine.training import form_stacks, train
 
-    runs = [
-        run(tuple(hidden), rate, examples, i, epochs, i) for rate in LEARNING_RATES for i in range(subsets)
-    ]
+    runs = [run(tuple(hidden), rate, examples, i, epochs, i) for rate in rates for i in range(subsets)]
     rows: list[tuple[float, str, int, float]] = []
-    probabilities: dict[float, list[torch.Tensor]] = {rate: [] for rate in LEARNING_RATES}
+    probabilities: dict[float, list[torch.Tensor]] = {rate: [] for rate in rates}
     truth = torch.nn.functional.one_hot(data.test_labels.cpu(), 10)
     for stack in form_stacks(runs, data, device):
         for trained_run, trained in zip(stack, train(stack, data, device), strict=True):
@@ -143,11 +149,18 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         Program(
             name="capacity.decomposition",
             function=decomposition,
-            arguments=(("epochs", epochs), ("examples", examples), ("hidden", hidden), ("subsets", subsets)),
+            arguments=(
+                ("epochs", epochs),
+                ("examples", examples),
+                ("hidden", hidden),
+                *further,
+                ("subsets", subsets),
+            ),
             version=2,
         )
         for examples, (subsets, epochs) in SUBSETS[preset].items()
         for hidden in HIDDEN
         if len(hidden) == 1 or examples == max(SUBSETS[preset])
+        for further in ((), (("rates", LARGER_RATES),))
     )
     return (*runs, *programs, Program(name="capacity.parameters", function=parameters, version=2))
