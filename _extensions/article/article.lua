@@ -1,4 +1,4 @@
--- What the layout makes of a book: its parts, where the appendices begin, provenance lines, set-up boxes, links to files.
+-- What the layout makes of a book: its parts, where the appendices begin, set-up boxes, links to files.
 
 local in_part = false
 
@@ -31,13 +31,11 @@ local filter = {
   Div = function(el)
     -- A block of its own would part the title from the heading that follows.
     if el.classes:includes("quarto-book-part") then return el.content end
-    for _, class in ipairs { "provenance", "setup" } do
-      if el.classes:includes(class) then
-        local blocks = pandoc.Blocks { pandoc.RawBlock("typst", "#" .. class .. "[") }
-        blocks:extend(el.content)
-        blocks:insert(pandoc.RawBlock("typst", "]"))
-        return blocks
-      end
+    if el.classes:includes("setup") then
+      local blocks = pandoc.Blocks { pandoc.RawBlock("typst", "#setup[") }
+      blocks:extend(el.content)
+      blocks:insert(pandoc.RawBlock("typst", "]"))
+      return blocks
     end
   end,
   -- A PDF travels alone: a link to a file beside the site would lead nowhere.

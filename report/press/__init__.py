@@ -22,7 +22,7 @@ It knows exactly these features, gives what Quarto gives for them, and refuses a
   the book; links `[words](#sec-…)` to any heading or label, to other hosts, to chapters (`report/one.qmd#sec-…`), and
   to local files, which the site ships.
 - Citations and the bibliography, in a chapter with a div `{#refs}`.
-- Callouts `.callout-note`, `-tip`, `-warning`, `-caution`, `-important`, titled by a heading; `.provenance`;
+- Callouts `.callout-note`, `-tip`, `-warning`, `-caution`, `-important`, titled by a heading;
   `.content-visible` and `.content-hidden` with `when-format="html"` or `"typst"`, on divs and spans.
 - Divs with classes of the book's own, for its style sheets, one within another; raw HTML blocks for the site alone.
 - Titles with mathematics: as plain words where only words can stand.
