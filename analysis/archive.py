@@ -49,6 +49,7 @@ COLUMNS = {
     "examples": "size of each training set",
     "subset": "number of the training set; of squared_error, bias2 and variance the one that is left out, -1: none",
     "subsets": "number of training sets without common examples",
+    "rates": "learning rates of the call that computed the line; empty: those planned first",
     "beta": "number of parameters by the formula",
     "counted": "number of parameters of the network as PyTorch counts them",
     "position": "position in the order of the examples",

@@ -161,13 +161,23 @@ def _train_examples(run: Run) -> int:
 
 
 def _program(name: str, calls: Sequence[dict[str, Any]]) -> str:
-    """A program with the values that its arguments take."""
-    arguments = []
-    for argument in dict.fromkeys(itertools.chain(*calls)):
-        values = dict.fromkeys(_argument(call[argument]) for call in calls if argument in call)
-        listed = ", ".join(values) if len(values) <= LISTED else f"{len(values)} values"
-        arguments.append(f"{label(argument)} {listed}")
-    return f"`{name}`{' (' + '; '.join(arguments) + ')' if arguments else ''}"
+    """A program with the grids of values that the arguments of all its calls form."""
+    shared = [argument for argument in calls[0] if all(argument in call for call in calls)]
+    if not shared:
+        return f"`{name}`"
+    points: list[dict[str, Hashable]] = [
+        {argument: _argument(call[argument]) for argument in shared} for call in calls
+    ]
+    distinct = [point for place, point in enumerate(points) if point not in points[:place]]
+    told = (
+        "; ".join(f"{label(argument)} {_few(values)}" for argument, values in grid.items())
+        for grid in grids(distinct)
+    )
+    return f"`{name}` ({'), ('.join(told)})"
+
+
+def _few(values: Sequence[Hashable]) -> str:
+    return ", ".join(map(str, values)) if len(values) <= LISTED else f"{len(values)} values"
 
 
 def _argument(value: Any) -> str:
