@@ -40,11 +40,12 @@ ASPECTS = (
     Aspect(lambda run: "with" if run.skip else "without", "{} skip connections", "without"),
     Aspect(lambda run: _initialization(run), "start {}", "uniform"),
     Aspect(lambda run: f"{label(run.loss)} of {label(run.output)} outputs"),
-    Aspect(lambda run: label(run.optimizer)),
+    Aspect(lambda run: label(run.optimizer) if run.batch_size else "gradient descent"),
     Aspect(lambda run: f"{run.decay:g}", "decay of $\\eta$ {}", "0", lambda run: run.decay),
     Aspect(
         lambda run: f"{run.batch_size:,}" if run.batch_size else "all examples",
         "batches of {}",
+        "all examples",
         number=lambda run: run.batch_size or TRAIN_EXAMPLES,
     ),
     Aspect(lambda run: label(run.order if run.batch_size else "shuffled"), "examples {}", "shuffled"),

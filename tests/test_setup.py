@@ -75,5 +75,5 @@ def test_programs_stand_with_the_values_of_their_arguments() -> None:
 
 def test_a_single_run_is_told_whole() -> None:
     (line, size) = describe_setup([run()])
-    assert line[1].endswith("SGD, batches of all examples, 60,000 training examples, 2 epochs, $\\eta$ = 0.5")
+    assert line[1].endswith("gradient descent, 60,000 training examples, 2 epochs, $\\eta$ = 0.5")
     assert size == ("1 run", "one seed")

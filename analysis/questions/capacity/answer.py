@@ -298,8 +298,8 @@ def width_has_an_optimum(found: Results) -> Evidence:
     rises = {size: change(found, size, "squared_error", str(WIDE), str(widest)) for size in sizes}
     return Evidence(
         "Width lowers bias² and, by and large, the variance too, up to some hundred units. Beyond, their sum rises a "
-        f"little if examples are few: with {few:,}, by {format_interval(rises[few], 1)} in the widest network. Three "
-        "layers instead of one lower the bias of wide networks, and raise their variance by more.",
+        f"little if examples are few: with {few:,}, by {format_interval(rises[few], 1)} from {WIDE} to {widest:,} "
+        "units. Three layers instead of one lower the bias of wide networks, and raise their variance by more.",
         {
             f"up to width {WIDE}, bias² is least at the end, whatever the number of examples": all(
                 each.loc[:WIDE, "bias2"].idxmin() == WIDE for each in shallow.values()
@@ -312,7 +312,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
             ),
             **_depth_conditions(found),
         },
-        "With few examples, some hundred units are best; deeper networks vary more.",
+        "With few examples, some hundred units are best; wide networks vary more with depth.",
     )
 
 
@@ -325,7 +325,7 @@ def the_optimum_moves_with_the_examples(found: Results) -> Evidence:
     lost = {size: paired_t(table[WIDE], table[widest]).difference for size, table in accuracy.items()}
     rise = change(found, more, "squared_error", str(WIDE), str(widest))
     return Evidence(
-        f"Confirmed: an optimum at moderate width, which needs few examples. With {more:,} too, the sum rises beyond "
+        f"Confirmed: with few examples, there is an optimum at moderate width. With {more:,} too, the sum rises beyond "
         f"{WIDE} units, by {format_interval(rise, 1)}, and test accuracy falls. With {most:,}, widths {WIDE} and "
         f"{widest:,} have the same accuracy within the noise.",
         {

@@ -317,21 +317,19 @@ def stream_table(found: Results) -> Table:
     ends = last_epochs(few)
     best = best_by_order(ends)
     lines = []
-    for order in found.rows["order"].unique():
-        runs = ends.loc[(order, best[order])]
+    as_good = passes_of_sgd(few, many_passes(found.rows)["accuracy"].max())
+    shown = [("shuffled", as_good)] if as_good < few["epoch"].max() else []
+    for order, passes in (*shown, *((order, few["epoch"].max()) for order in found.rows["order"].unique())):
+        runs = few[(few["order"] == order) & (few["learning_rate"] == best[order]) & (few["epoch"] <= passes)]
         lines.append(
             {
                 "Order": f"{LONG.get(order, label(order))}, best rate",
                 "$\\eta$": format_rate(best[order]),
-                "Passes": f"{few['epoch'].max():.0f}",
-                "Mean": format_interval(t_interval(runs["test"]), 2, ""),
-                "At the end": format_interval(t_interval(runs["end"]), 2, ""),
-                f"Passes to {format_percent(SPEED, 0)}": _format_passes(
-                    first_epochs(few, SPEED, RUN)[order, best[order]]
-                ),
-                "Train loss": format_fixed(
-                    final_values(few, "train_loss", RUN)[order, best[order]].mean(), 2
-                ),
+                "Passes": f"{passes:.0f}",
+                "Mean": format_interval(t_interval(last_epochs(runs)["test"]), 2, ""),
+                "At the end": format_interval(t_interval(last_epochs(runs)["end"]), 2, ""),
+                f"Passes to {format_percent(SPEED, 0)}": _format_passes(first_epochs(runs, SPEED, RUN)),
+                "Train loss": format_fixed(final_values(runs, "train_loss", RUN).mean(), 2),
             }
         )
     slow, many = slow_accuracies(found.rows), many_epochs(found.rows)
@@ -594,8 +592,7 @@ def sorted_is_worse(found: Results) -> Evidence:
         {
             "SGD is ahead by more than a point": gap.mean > 0.01,
             "the interval of its lead lies above 0": gap.mean > gap.half_width,
-            "after many passes the sorted stream is still behind": late.mean + late.half_width
-            < sgd["test"].mean(),
+            "after many passes the sorted stream is still behind": late.mean < sgd["test"].mean(),
             "by less than two points": late.mean > sgd["test"].mean() - 0.02,
         },
     )

@@ -352,7 +352,8 @@ def learning_rate_window(found: Results) -> Evidence:
     gained = 100 * (numbers["test_accuracy"].max() - steady["test_accuracy"].iloc[0])
     return Evidence(
         f"Its speed is about proportional to $\\eta$ from {slowly.index.min():g} to {slowly.index.max():g}: the epochs "
-        f"to the same test accuracy fall as $1/\\eta$, to within {math.ceil(100 * spread)} %. The best end has the "
+        f"to the same test accuracy fall as $1/\\eta$, to within about {format_percent(spread, 0)}. "
+        "The best end has the "
         f"largest rate that trains steadily, {best:g}: {gained:.0f} points above {slowly.index.min():g} for equal "
         "epochs.",
         {
@@ -360,7 +361,7 @@ def learning_rate_window(found: Results) -> Evidence:
             "these rates differ by more than a factor of ten": slowly.index.max() > 10 * slowly.index.min(),
             "the best is the largest rate that converges": best == steady.index.max(),
         },
-        f"Speed is proportional to the learning rate up to {slowly.index.max():g}; too large ones never train.",
+        f"Speed is proportional to the learning rate up to {slowly.index.max():g}; the largest never train.",
     )
 
 
@@ -400,9 +401,13 @@ def best_rate_starts_late(found: Results) -> Evidence:
     before, best = steady.iloc[-2], steady.iloc[-1]
     return Evidence(
         f"At {steady.index[-1]:g} the curve lies to the right of theirs (@fig-learning-rates, middle): unstable at "
-        f"first, it comes to {format_percent(SLOW, 0)} hardly sooner than {steady.index[-2]:g} "
-        f"(@tbl-learning-rates).",
+        f"first, it comes to {format_percent(SLOW, 0)} hardly sooner than {steady.index[-2]:g}, but to "
+        f"{format_percent(FAST, 0)} in proportion again (@tbl-learning-rates).",
         {
+            "to the higher accuracy the product of rate and epochs is that of the others, to within a tenth": abs(
+                steady.index[-1] * best["fast_epoch"] / (steady.index[-2] * before["fast_epoch"]) - 1
+            )
+            < 0.1,
             "it needs more than nine tenths of the epochs": bool(
                 best["slow_epoch"] > 0.9 * before["slow_epoch"]
             ),
@@ -452,8 +457,8 @@ def start_beyond_the_edge(found: Results) -> Evidence:
     beyond = (start > 1).all(axis="columns")
     return Evidence(
         f"From every start, the sharpness exceeds $2/\\eta$ at first for the rates from "
-        f"{start.index[beyond].min():g} on, and exactly these at first raise the train loss above its value before "
-        "training, if only a little at the least of them.",
+        f"{start.index[beyond].min():g} on. Exactly at these, the train loss at first rises above its value before "
+        "training.",
         {
             "some rates start beyond the edge of stability": bool(beyond.any()),
             "exactly these raise the train loss": bool(((start > 1) == (peak > 1.001)).all(axis=None)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -218,7 +220,7 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
             ),
             "the differences are significant at 0.1 %": all(test.p < 0.001 for test in behind.values()),
         },
-        "It corrects a confident mistake at once, where the quadratic loss hardly feels it.",
+        "Its gradient stays as large as the mistake; that of the quadratic loss fades.",
     )
 
 
@@ -271,8 +273,8 @@ def wrong_start_is_left_in_the_end(found: Results) -> Evidence:
     lost = 100 * (usual - wrong)
     return Evidence(
         "In the end every run has left it. The quadratic losses and cross entropy of softmax then lose at most "
-        f"{lost.drop(REFERENCE[SIGMOID]).max():.1f} points to the usual start; cross entropy of sigmoids, which takes "
-        f"a smaller rate here, loses {lost[REFERENCE[SIGMOID]]:.1f}.",
+        f"{math.ceil(10 * lost.drop(REFERENCE[SIGMOID]).max()) / 10:.1f} points to the usual start; "
+        f"cross entropy of sigmoids, which takes a smaller rate here, loses {lost[REFERENCE[SIGMOID]]:.1f}.",
         {
             "every run ends above 90 %": bool(
                 from_start(found.rows, wrong=True)["test_accuracy"].min() > 0.9
@@ -332,7 +334,7 @@ def quadratic_losses_are_stuck(found: Results) -> Evidence:
     quadratic, reference = means[list(REFERENCE)].max(axis=None), means.loc[rate, list(REFERENCE.values())]
     return Evidence(
         f"Larger steps do not make up for it: from $\\eta = {rate:g}$ on the quadratic losses end at "
-        f"{format_at_most(quadratic, 0)} or less, where cross entropy still reaches "
+        f"{format_at_most(quadratic, 0)} or less. At {rate:g} cross entropy still reaches "
         f"{join_english(format_percent(share, 0) for share in reference)}.",
         {
             "the quadratic losses end below 20 %": bool(quadratic < 0.2),
@@ -347,8 +349,8 @@ def quadratic_comes_close(found: Results) -> Evidence:
     final = final_values(rows, "test_accuracy", ["loss", "seed"])
     quadratic, reference = (t_interval(final[loss]) for loss in ("quadratic", "cross_entropy"))
     return Evidence(
-        f"With batches of {rows['batch_size'].iloc[0]:.0f} and {rows['epoch'].max():.0f} epochs they do. The quadratic "
-        f"loss of sigmoid outputs reaches {format_interval(quadratic)} test accuracy, cross entropy "
+        f"With batches of {rows['batch_size'].iloc[0]:.0f} and {rows['epoch'].max():.0f} epochs, the quadratic loss of "
+        f"sigmoid outputs reaches {format_interval(quadratic)} test accuracy, cross entropy of softmax outputs "
         f"{format_interval(reference)} ({count_words(quadratic.n, 'seed')}).",
         {
             "the mean test accuracy exceeds 97 %": quadratic.mean > 0.97,

@@ -247,7 +247,7 @@ def minibatch_table(found: Results) -> Table:
         f"\\eta / (1 + d\\, \\tau / T)$ with $d = {SLOW:g}$ and ${FAST:g}$ and $T$ updates per epoch. "
         "Time of an epoch in our kernel, evaluation excluded, and in plain PyTorch, both rough; train loss; first "
         "epoch, measured several times per epoch, of 95 % test accuracy; test accuracy at the end, which is not final "
-        "for batches beyond 128.",
+        "for batches of 128 and more.",
         (11, 8, 9, 9, 11, 13, 11, 11, 14),
     )
 
@@ -359,8 +359,8 @@ def small_batches_end_alike(found: Results) -> Evidence:
     behind = {size: paired_t(accuracy[smallest], accuracy[size]).difference for size in others}
     largest = behind[others[-1]]
     return Evidence(
-        f"Among batches of up to {SMALL_BATCHES[-2]} no difference in final test accuracy can be told; those of "
-        f"{others[-1]} are {format_interval(largest, 1, '')} points behind.",
+        f"Among batches of up to {SMALL_BATCHES[-2]} no difference in test accuracy at the end can be told; those of "
+        f"{others[-1]} are {format_interval(largest, 1, '')} points behind, and not yet done (@sec-adam).",
         {
             "the others' differences are within their intervals": all(
                 abs(behind[size].mean) < behind[size].half_width for size in others[:-1]

@@ -14,9 +14,9 @@ from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import count_words, format_fixed, format_percent, format_range, label
 from analysis.plotting import FAINT, GREEN, INK, ORANGE, PINK, TRAIN_TEST, WIDTH, plain_ticks, write_in
-from analysis.questions.adam_vs_sgd.answer import long_runs
 from analysis.questions.overfitting.runs import FEW_EXAMPLES, LEARNING_RATE, SOURCE_RATE
 from analysis.results import Results, remembered
+from analysis.statistics import at_best_rates
 
 NETWORKS = ("300", "10-10", "20-20")
 FEW = f"300, {FEW_EXAMPLES:,} examples"
@@ -54,7 +54,7 @@ def few_examples(rows: pd.DataFrame) -> pd.DataFrame:
 @remembered
 def further(optimizers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the rows of 784-300-10 in the longest runs of SGD and Adam, which come further than gradient descent."""
-    rows = long_runs(optimizers)
+    rows = at_best_rates(optimizers[optimizers["epochs"] == optimizers["epochs"].max()], ["optimizer"])
     return {f"300, {label(name)}": rows[rows["optimizer"] == name] for name in ("sgd", "adam")}
 
 
@@ -251,10 +251,10 @@ def all_overfit_in_the_end(found: Results, optimizers: Results) -> Evidence:
     as_long = [overfitting(rows[rows["epoch"] <= wide["epochs"].max()]) for rows in networks.values()]
     return Evidence(
         f"Once they are trained far enough, yes, and mildly. In {wide['epochs'].max():,.0f} epochs of gradient descent "
-        "no network over-fits. In ten times as many at the larger rate, every run of 20-20 does, by up to "
-        f"{format_percent(small['rise'].max(), 0)} of its test loss, and {count_words(smallest['overfits'].sum())} of "
-        f"the {count_words(len(smallest))} of 10-10. 784-300-10 does too, in all {count_words(len(sgd))} runs, when "
-        "SGD takes it further.",
+        "on all examples none over-fits. In ten times as many at the larger rate, every run of 20-20 does: its test "
+        f"loss stays up to {format_percent(small['rise'].max(), 0)} above its least. So does "
+        f"{count_words(smallest['overfits'].sum())} of the {count_words(len(smallest))} of 10-10, and 784-300-10 in "
+        f"all {count_words(len(sgd))} runs in which SGD takes it further.",
         {
             "no run over-fits within the epochs of 784-300-10": not any(
                 each["overfits"].any() for each in as_long
@@ -268,7 +268,7 @@ def all_overfit_in_the_end(found: Results, optimizers: Results) -> Evidence:
             "with SGD all of 784-300-10 do": bool(sgd["overfits"].all()),
             "the rise stays below a fifth": bool(max(small["rise"].max(), sgd["rise"].max()) < 0.2),
         },
-        "All three networks over-fit once they are trained far enough; mildly, and late.",
+        "All three can over-fit, if trained far enough: mildly, in confidence more than in errors.",
     )
 
 
@@ -298,9 +298,9 @@ def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
         overfitting(by_network(found.rows)[name])["best_epoch"].min() for name in ("10-10", "20-20")
     )
     return Evidence(
-        f"At $\\eta = {SOURCE_RATE:g}$ the small networks have not come so far: $\\eta$ times epochs, which measures "
-        f"progress (@sec-q6), ends at {SOURCE_RATE * epochs:,.0f}, and at {rate:g} no test loss turns before "
-        f"{turned:,.0f}.",
+        f"At $\\eta = {SOURCE_RATE:g}$ the small networks have not come so far: their epochs are worth "
+        f"{SOURCE_RATE * epochs / rate:,.0f} at $\\eta = {rate:g}$ (@sec-q6), where no test loss turns before epoch "
+        f"{turned / rate:,.0f}.",
         {
             "progress at the smaller rate ends before any run at the larger one turns": bool(
                 SOURCE_RATE * epochs < turned
@@ -336,8 +336,9 @@ def adam_overfits_in_confidence(optimizers: Results) -> Evidence:
     adam, accuracy = overfitting(rows), smooth(_curves(rows, "test_accuracy"))
     at_least_loss = pd.Series({key: accuracy.loc[epoch, key] for key, epoch in adam["best_epoch"].items()})
     return Evidence(
-        f"With Adam the test loss of 784-300-10 rises by {format_percent(adam['rise'].min(), 0)} to "
-        f"{format_percent(adam['rise'].max(), 0)}, while its test error goes on falling.",
+        f"With Adam the test loss of 784-300-10 stays {format_percent(adam['rise'].min(), 0)} to "
+        f"{format_percent(adam['rise'].max(), 0)} above its least, and yet its test error ends lower than it was "
+        "there.",
         {
             "all runs over-fit": bool(adam["overfits"].all()),
             "every run is more accurate at its end than where its test loss is least": bool(
@@ -368,7 +369,7 @@ def contrast_overfits(found: Results) -> Evidence:
     runs = overfitting(few_examples(found.rows))
     return Evidence(
         f"For contrast, 784-300-10 trained on {FEW_EXAMPLES:,} examples over-fits plainly, at the same number of "
-        f"epochs: its test loss rises by {format_percent(runs['rise'].mean(), 0)}.",
+        f"epochs: its test loss stays {format_percent(runs['rise'].mean(), 0)} above its least.",
         {
             "every run over-fits": bool(runs["overfits"].all()),
             "the test loss rises by more than 20 % in every run": bool(runs["rise"].min() > 0.2),
@@ -387,7 +388,7 @@ def single_runs(found: Results) -> Evidence:
     )
 
 
-@statement("overfitting", said="Within 2,000 epochs 784-300-10 over-fits mildly.")
+@statement("overfitting", said="In 2,000 epochs 784-300-10 over-fits mildly.")
 def wide_network_overfits_mildly(found: Results) -> Evidence:
     wide = overfitting(at_source_rate(found.rows)["300"]).iloc[0]
     return Evidence(
