@@ -30,7 +30,7 @@ OTHER_LEARNING_RATES = {  # an error that does not vanish needs smaller rates
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 # The single outputs once more, and the best of ten: for longer and with steps that steep directions do not limit.
-ADAM_RATES = (0.0003, 0.001, 0.003, 0.01)
+ADAM_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 ADAM_EPOCHS: dict[Preset, int] = {"full": 30, "quick": 1}
 MEASURED = 5  # epochs from one measurement of these to the next
 
