@@ -215,8 +215,10 @@ def log10_orders(labels: pd.Series[int]) -> float:
 
 @exhibit("fig-labels", "label_sorted_stream")
 def label_image(found: Results) -> Picture:
-    """Draw one pixel a label, row by row, in each order."""
-    labels = found.programs["labels"].sort_values("position")
+    """Draw one pixel for every second label, row by row, in each order."""
+    labels = found.programs["labels"].sort_values("position")[
+        ::2
+    ]  # half of them weigh half as much, and look alike
     orders = found.rows["order"].unique()
     figure, panels = plt.subplots(1, len(orders), figsize=(WIDTH, 1.4), squeeze=False)
     width = 400
@@ -238,7 +240,7 @@ def label_image(found: Results) -> Picture:
     figure.colorbar(image, ax=list(panels[0]), ticks=range(0, 10, 3), label="label", aspect=12)
     return Picture(
         figure,
-        "The labels in the order of the first pass, one pixel each, row by row: drawn at random, and sorted.",
+        "The labels in the order of the first pass, every second one a pixel, row by row: drawn at random, and sorted.",
         "Left: ten shades mixed like noise. Right: ten bands of one shade each, from label 0 above to label 9 below.",
     )
 
