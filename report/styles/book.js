@@ -107,6 +107,7 @@
     document.getElementById("TOC")?.setAttribute("aria-label", "On this page");
     for (const link of document.querySelectorAll(".pagination-link")) link.removeAttribute("aria-label");
     for (const toggle of document.querySelectorAll(".sidebar-item-toggle")) toggle.setAttribute("role", "button");
+    for (const toggle of document.querySelectorAll('a[role="navigation"]')) toggle.setAttribute("role", "button");
   }
 
   document.addEventListener("DOMContentLoaded", () => {
