@@ -240,7 +240,7 @@ def label_image(found: Results) -> Picture:
     figure.colorbar(image, ax=list(panels[0]), ticks=range(0, 10, 3), label="label", aspect=12)
     return Picture(
         figure,
-        "The labels in the order of the first pass, every second one a pixel, row by row: drawn at random, and sorted.",
+        "The labels in the order of the first pass, every second one, row by row: drawn at random, and sorted.",
         "Left: ten shades mixed like noise. Right: ten bands of one shade each, from label 0 above to label 9 below.",
     )
 
