@@ -134,7 +134,7 @@ def _phrases(aspects: Sequence[Aspect], runs: Sequence[Run]) -> list[str]:
 
 
 def _listed(values: Sequence[str]) -> str:
-    """Enumerate values; what precedes a number is said once: constant 0, 0.1 and 1."""
+    """Enumerate values; what precedes a number is said once: constant 0, 0.1, 1."""
     said, before = [], ""
     for value in values:
         prefix, _, number = value.rpartition(" ")

@@ -129,7 +129,7 @@ def passes_of_sgd(few: pd.DataFrame, accuracy: float) -> float:
 
 
 def late_within_passes(rows: pd.DataFrame) -> pd.Series[float]:
-    """Return validation accuracies within the last passes of the runs of many at the largest rate that converges.
+    """Return validation accuracies within the last passes of the runs of many, at the rate that is best in the end.
 
     A measurement is a tenth of a pass later in the pass than the one before, so that ten of them show all of it.
 
@@ -295,8 +295,8 @@ def accuracies_and_losses(found: Results) -> Picture:
         f"$\\eta n$ of {count_words(len(set(COMPARED) & set(DRAWN)))} of them (dotted). Means; bands span "
         f"{count_words(found.rows['seed'].nunique(), 'seed')}.",
         "Left: SGD has a broad plateau of high accuracy; the sorted stream stays near chance at every rate for few "
-        "passes; after many it is far above, with a dip between small and large rates, and falls back beyond 0.1. "
-        "Right: losses fall over hundreds of passes, steepest at 0.1; that of 0.3 rises.",
+        "passes; after many it is far above, with a dip between small and large rates, and falls back at the largest. "
+        "Right: losses fall over hundreds of passes, steepest at a large rate; that of the largest rises.",
     )
 
 
@@ -590,7 +590,7 @@ def sorted_is_worse(found: Results) -> Evidence:
         f"After few passes, no. Each at its best rate of {count_words(round(few['epoch'].max()), 'pass', 'passes')}, "
         f"SGD has {format_percent(sgd['test'].mean(), 0)} test accuracy on average over the last one, the sorted "
         f"stream {format_percent(stream['test'].mean(), 0)}. After many, nearly: {format_interval(late)}, still "
-        f"{100 * (sgd['test'].mean() - late.mean):.1f} points less.",
+        f"{100 * (sgd['test'].mean() - late.mean):.1f} points less than SGD after few.",
         {
             "SGD is ahead by more than a point": gap.mean > 0.01,
             "the interval of its lead lies above 0": gap.mean > gap.half_width,
@@ -623,7 +623,8 @@ def forgetting_fades(found: Results) -> Evidence:
     late, best = late_within_passes(found.rows), many_passes(found.rows)["accuracy"].idxmax()
     return Evidence(
         f"In hundreds of passes it learns not to forget. At $\\eta = {best:g}$, at {count_words(len(late))} points of "
-        f"the last passes, all in other places of the pass, its validation accuracy is {100 * late.min():.1f} to "
+        f"the last {late.index.max() - late.index.min():.0f} passes, all in other places of the pass, its "
+        f"validation accuracy is {100 * late.min():.1f} to "
         f"{format_percent(late.max())}.",
         {
             "within a pass it varies by less than two points": bool(late.max() - late.min() < 0.02),

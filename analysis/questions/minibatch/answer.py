@@ -247,7 +247,7 @@ def minibatch_table(found: Results) -> Table:
         f"\\eta / (1 + d\\, \\tau / T)$ with $d = {SLOW:g}$ and ${FAST:g}$ and $T$ updates per epoch. "
         "Time of an epoch in our kernel, evaluation excluded, and in plain PyTorch, both rough; train loss; first "
         "epoch, measured several times per epoch, of 95 % test accuracy; test accuracy at the end, which is not final "
-        "for batches of 128 and more.",
+        f"for batches of {SMALL_BATCHES[-1]} and more.",
         (11, 8, 9, 9, 11, 13, 11, 11, 14),
     )
 
@@ -430,7 +430,7 @@ def decreasing_rates_quench_noise(found: Results) -> Evidence:
     return Evidence(
         f"784-{NARROW_NETWORK}-10 cannot do that, and the noise stays: at $\\eta = {rate:g}$ a fast decreasing rate "
         f"ends at {format_percent(1 - loss[FAST] / loss[0], 0)} less train loss than a constant one (@tbl-noise). Each "
-        "at its best rate, no difference in its test accuracy can be told from three seeds.",
+        "at its best rate, no difference in its test accuracy can be told from the noise of the seeds.",
         {
             "the faster the rate decreases, the lower the train loss": bool(
                 loss[FAST] < loss[SLOW] < loss[0]

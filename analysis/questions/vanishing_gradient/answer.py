@@ -48,7 +48,7 @@ PREDICTED = {
     "relu": Factor(r"1/\sqrt 6", 1 / math.sqrt(6)),
 }
 SIGNIFICANCE = 0.01  # of adjusted p-values
-LEARNT_LITTLE = 0.2  # test accuracy, at most, of networks that next to nothing is learnt by
+LEARNT_LITTLE = 0.2  # test accuracy, at most, of a network that has learnt next to nothing
 STUCK = 0.15  # test accuracy of a network that has learnt nothing, at most
 
 
@@ -184,8 +184,8 @@ def errors_and_updates(found: Results) -> Picture:
         "second. Means over the seeds.",
         "Left: with sigmoids the error falls by orders of magnitude from the last layer to the first, with tanh and "
         "ReLU less; with skip connections it does not. Middle: the first layer's update falls with depth unless there "
-        "are skip connections. Right: the ratio rises from the first epoch on, with sigmoids from 0.04 to "
-        "about a half.",
+        "are skip connections. Right: the ratio rises from the first epoch on, with sigmoids from far below "
+        "one tenth to about a half.",
     )
 
 
@@ -298,7 +298,7 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
     error, sizes = errors[1] / errors[2], (weights[1] / weights[2])["sigmoid"]
     return Evidence(
         f"Measured, these are {format_fixed(error['sigmoid'], 2)}, as (-@eq-factors) says, and "
-        f"{format_fixed(sizes, 1)}. The latter is no vanishing, and the same with tanh, whose errors shrink by "
+        f"{format_fixed(sizes, 1)}. The latter is no vanishing, and the same with tanh, whose errors shrink to "
         f"{format_fixed(error['tanh'], 2)} only.",
         {
             "the factor of sigmoids is as predicted": abs(error["sigmoid"] / PREDICTED["sigmoid"].value - 1)
@@ -378,7 +378,8 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
     helped = [place for place in told if gains[place].difference.mean > 0]
     deepest = max(depth for _, depth in gains)
     return Evidence(
-        "They help where gradients vanish: the networks that learn nothing without them, sigmoids from three layers on "
+        "They help where gradients vanish: the networks that learn next to nothing without, sigmoids from three "
+        "layers on "
         f"and ReLU with {count_words(deepest)}, learn with them. For the other networks of @tbl-vanishing no "
         "difference can be told from the noise of the seeds (paired t tests at "
         f"{format_percent(SIGNIFICANCE, 0)}, adjusted).",
@@ -386,7 +387,7 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
             "every difference that can be told is a gain": helped == told,
             "those of sigmoids from three layers on and of the deepest ReLU can, and no other": set(told)
             == {("relu", deepest), *(place for place in gains if place[0] == "sigmoid" and place[1] > 2)},
-            "without them these learn nothing": all(
+            "without them these learn next to nothing": all(
                 final_accuracies(found.rows).loc[(name, False), depth] < LEARNT_LITTLE for name, depth in told
             ),
         },
