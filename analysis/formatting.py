@@ -102,6 +102,12 @@ def format_interval(shares: Interval, digits: int = 2, unit: str = " %") -> str:
     return f"{mean} ± {100 * shares.half_width:.{digits}f}{unit}" if shares.n > 1 else f"{mean}{unit}"
 
 
+def format_estimate(interval: Interval, digits: int) -> str:
+    """Return a mean with the half width of its interval; the mean alone of a single value."""
+    mean = f"{interval.mean:.{digits}f}"
+    return f"{mean} ± {interval.half_width:.{digits}f}" if interval.n > 1 else mean
+
+
 def format_range(values: pd.Series[float], digits: int) -> str:
     """Return the least and the largest value: 2.3012 to 2.3024."""
     least, most = format_fixed(values.min(), digits), format_fixed(values.max(), digits)

@@ -120,6 +120,12 @@ def many_passes(rows: pd.DataFrame) -> pd.DataFrame:
     return frame.set_index("learning_rate").sort_index()
 
 
+def train_courses(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the sorted stream's train losses along many epochs, means over seeds: index epoch, a column per rate."""
+    losses = many_epochs(rows).query("method == 'label_sorted' and metric == 'train_loss'")
+    return losses.pivot_table(index="epoch", columns="learning_rate", values="value")
+
+
 def passes_of_sgd(few: pd.DataFrame, accuracy: float) -> float:
     """Return the first pass at whose end SGD, at its best rate, has that test accuracy in the mean; else infinity."""
     best = best_by_order(last_epochs(few))["shuffled"]
@@ -216,9 +222,8 @@ def log10_orders(labels: pd.Series[int]) -> float:
 @exhibit("fig-labels", "label_sorted_stream")
 def label_image(found: Results) -> Picture:
     """Draw one pixel for every second label, row by row, in each order."""
-    labels = found.programs["labels"].sort_values("position")[
-        ::2
-    ]  # half of them weigh half as much, and look alike
+    # every second one: half of them weigh half as much, and look alike
+    labels = found.programs["labels"].sort_values("position")[::2]
     orders = found.rows["order"].unique()
     figure, panels = plt.subplots(1, len(orders), figsize=(WIDTH, 1.4), squeeze=False)
     width = 400
@@ -502,8 +507,7 @@ def two_kinds_of_rates(found: Results) -> Evidence:
     if between.empty:
         return Evidence("No rate lies between small and large ones.", {"some rate lies between": False})
     small = accuracy[accuracy.index < between.idxmin()]
-    losses = many_epochs(found.rows).query("method == 'label_sorted' and metric == 'train_loss'")
-    courses = losses.pivot_table(index="epoch", columns="learning_rate", values="value")
+    courses = train_courses(found.rows)
     peaks = courses.max() / courses.iloc[0]
     return Evidence(
         f"Two kinds of rates do well: small ones, best {format_rate(small.idxmax())} with "
@@ -524,8 +528,7 @@ def two_kinds_of_rates(found: Results) -> Evidence:
 @finding("label_sorted_stream")
 def large_rates_rise_first(found: Results) -> Evidence:
     best = many_passes(found.rows)["accuracy"].idxmax()
-    losses = many_epochs(found.rows).query("method == 'label_sorted' and metric == 'train_loss'")
-    course = losses[losses["learning_rate"] == best].groupby("epoch")["value"].mean()
+    course = train_courses(found.rows)[best]
     return Evidence(
         f"At {format_rate(best)} the train loss at the ends of passes is {format_fixed(course.max(), 1)} after "
         f"{course.idxmax():.0f} of them, far above that of guessing, before it falls to "

@@ -44,7 +44,6 @@ CHANCE = 0.15  # test accuracy of a run that has learnt nothing, at most
 DIVERGED = 2  # a rate diverges if its train loss ends at that many times the first
 EDGE_EPOCH = 150  # when the first transients are over
 SETTLED = 200  # η × epochs by which they are over at every rate that trains steadily
-ONE_PACE = (0.1, 1.2)  # rates whose losses are drawn on one curve
 ONE_CURVE = 0.05  # relative difference of losses that lie on one curve
 SHOWN_RATES: dict[float, dict[str, Any]] = {
     0.001: {"color": QUIET, "linestyle": (0, (1.5, 1))},
@@ -207,8 +206,9 @@ def speed_and_end(found: Results) -> Picture:
         accuracy, loss = (run[run["metric"] == name] for name in ("test_accuracy", "train_loss"))
         courses.plot(accuracy["epoch"], 100 * accuracy["value"], **SHOWN_RATES[rate])
         scaled.plot(rate * loss["epoch"], loss["value"], **SHOWN_RATES[rate])
-    between = [rate for rate in rows["learning_rate"].unique() if min(ONE_PACE) < rate <= max(ONE_PACE)]
-    for rate in between:
+    verdicts = rate_numbers(seed0_runs(found.rows))["verdict"]
+    steady = verdicts.index[verdicts == "converges"]
+    for rate in steady.difference(shown):
         loss = rows[(rows["learning_rate"] == rate) & (rows["metric"] == "train_loss")]
         scaled.plot(rate * loss["epoch"], loss["value"], color=QUIET, linewidth=0.6, zorder=1)
     ends = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] == rows["epoch"].max())]
@@ -244,8 +244,8 @@ def speed_and_end(found: Results) -> Picture:
         figure,
         f"{count_words(len(shown)).capitalize()} of the learning rates. Left: test accuracy over epochs. Middle: train "
         "loss over $\\eta$ times epochs, where those of stable training come to lie on one curve; thin: the "
-        f"other rates from {min(ONE_PACE):g} to {max(ONE_PACE):g}. Right: test error at every rate that was "
-        "trained so long.",
+        f"other rates that converge ({_join_rates(steady.difference(shown))}). Right: test error at every rate that "
+        "was trained so long.",
         "Left: curves that rise the earlier, the larger the rate, and at the largest go up and down. Middle: those of "
         "0.001, 0.1 and 0.5 end on one curve, that of 2 comes near it. Right: errors that fall up to 2 and then "
         "rise.",

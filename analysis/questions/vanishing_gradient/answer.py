@@ -19,6 +19,7 @@ from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
     format_count,
+    format_estimate,
     format_fixed,
     format_percent,
     format_scientific,
@@ -211,9 +212,7 @@ def factors_table(found: Results) -> Table:
             "Predicted": f"${PREDICTED[name].formula} = {PREDICTED[name].value:.3f}$"
             if name in PREDICTED
             else "–",
-            "Measured": f"{factor.mean:.3f} ± {factor.half_width:.3f}"
-            if factor.n > 1
-            else f"{factor.mean:.3f}",
+            "Measured": format_estimate(factor, 3),
         }
         for name, factor in layer_factors(found.rows).items()
     ]
