@@ -21,9 +21,9 @@ BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
 # At the least rates an epoch does about what one step of gradient descent does with a rate larger by the number of
 # examples; both get as many epochs as show how far that goes, and the stream larger rates as well. What is compared
 # with gradient descent is measured after every pass, other rates after every tenth.
-SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3)
+SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 COMPARED = (1e-6, 3e-6, 1e-4)
-LARGE_RATE = 0.1  # at which and beyond it is also measured within passes
+LARGE_RATE = 1e-3  # at which and beyond it is also measured within passes
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
