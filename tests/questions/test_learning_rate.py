@@ -13,9 +13,10 @@ from analysis import plotting
 from analysis.questions.learning_rate.answer import (
     draw_loss_curves,
     figures_by_rate,
-    rate_numbers,
     rates_table,
     relative_sharpness,
+    run_numbers,
+    verdicts,
 )
 from analysis.questions.learning_rate.runs import LEARNING_RATES
 from analysis.results import Results
@@ -30,9 +31,7 @@ from tests.helpers.altered import (
 
 CONTRADICTIONS = {
     "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
-    "best_rate_starts_late": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
-    "long_runs_share_a_start": lambda rows: rows.assign(seed=rows["learning_rate"].gt(1).astype(int)),
-    "starts_differ": lambda rows: rows[rows["seed"] == 0],
+    "largest_steady_rate_is_late": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
     "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),
     "stable_rates_follow_one_curve": lambda rows: rows.assign(value=rows["value"] * rows["learning_rate"]),
     "larger_rates_do_not_train": lambda rows: rows[rows["learning_rate"] <= 8],
@@ -72,7 +71,13 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
     ],
 )
 def test_the_verdict_on_a_learning_rate(train: list[float], accuracy: list[float], verdict: str) -> None:
-    assert rate_numbers(curves(0.5, train, accuracy))["verdict"].tolist() == [verdict]
+    assert run_numbers(curves(0.5, train, accuracy).assign(seed=0))["verdict"].tolist() == [verdict]
+
+
+def test_where_starts_differ_the_rarer_verdict_is_counted() -> None:
+    runs = [(FALLING, LEARNT), (RISING_AT_TIMES, LEARNT), (FALLING, LEARNT)]
+    rows = pd.concat([curves(0.5, *run).assign(seed=seed) for seed, run in enumerate(runs)])
+    assert verdicts(run_numbers(rows)).tolist() == ["unstable in 1 of 3"]
 
 
 def two_rates() -> Results:
@@ -81,7 +86,7 @@ def two_rates() -> Results:
 
 
 def test_epochs_to_an_accuracy_are_the_first_that_reach_it() -> None:
-    numbers = rate_numbers(two_rates().rows)
+    numbers = run_numbers(two_rates().rows).droplevel("seed")
     assert numbers.loc[0.5, ["slow_epoch", "fast_epoch"]].tolist() == [2, 3]
     assert numbers.loc[0.1, ["slow_epoch", "fast_epoch"]].tolist() == [math.inf, math.inf]
 
@@ -94,7 +99,7 @@ def test_the_table_has_a_line_per_rate_and_a_dash_for_what_was_not_reached() -> 
 
 def test_relative_sharpness_is_one_at_the_edge() -> None:
     rows = pd.DataFrame(
-        {"learning_rate": [0.5, 2.0], "epoch": 1.0, "metric": "sharpness", "value": [4.0, 1.0]}
+        {"learning_rate": [0.5, 2.0], "seed": 0, "epoch": 1.0, "metric": "sharpness", "value": [4.0, 1.0]}
     )
     assert relative_sharpness(rows).loc[1.0].tolist() == [1.0, 1.0]
 
