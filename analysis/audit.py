@@ -278,7 +278,8 @@ def _evaluate(quantity: str, table: pd.DataFrame, comparable: pd.Series[bool]) -
         return comparison
     finite = np.isfinite(part["single"])
     both = np.isfinite(part["cached"]) == finite  # a diverged run may give either ∞ or NaN
-    share = (part["deviation"] / part["tolerance"]).where(finite & both, 0.0).where(both, np.inf)
+    # 0 / 0 where a value is exactly zero on all sides, such as the slope of units that never fire
+    share = (part["deviation"] / part["tolerance"]).fillna(0.0).where(finite & both, 0.0).where(both, np.inf)
     worst = part.loc[share.idxmax()]
     if share.max() > 1:
         where = ", ".join(f"{name} {worst[name]:g}" for name in ("update", "index") if name in worst)

@@ -47,6 +47,13 @@ RUNS = {
         ),
     ),
     "alike": dataclasses.replace(CALM, init="constant", init_scale=0.1),
+    "never firing": dataclasses.replace(  # the slopes of its units are exactly zero
+        CALM,
+        activation="relu",
+        init="constant",
+        init_scale=0.0,
+        measures=(Measure(metrics=("train_loss", "mean_slope"), every=3),),
+    ),
     "chaotic": dataclasses.replace(
         CALM, learning_rate=8.0, epochs=40, train_examples=None, measures=(Measure(metrics=LOSSES, every=1),)
     ),
@@ -146,7 +153,7 @@ def test_an_authentic_cache_passes(
 ) -> None:
     assert run_audit(authentic, "--runs", "99", *options) == 0
     printed = capsys.readouterr().out
-    assert "9 of 9 results agree" in printed
+    assert "10 of 10 results agree" in printed
     assert "DIFFERS" not in printed
     for job in JOBS:
         assert lines(printed, job)
@@ -296,7 +303,7 @@ def test_a_seed_repeats_the_draw(authentic: Path, capsys: pytest.CaptureFixture[
     assert len(set(sets.values())) > 1
     assert all(len(each) == 2 for each in sets.values())
     first_line, unseeded = drawn()  # draws a seed, and prints it
-    assert first_line.startswith("2 of 9 cached results, drawn with --seed ")
+    assert first_line.startswith("2 of 10 cached results, drawn with --seed ")
     assert drawn("--seed", first_line.split()[-1])[1] == unseeded
 
 
@@ -384,7 +391,7 @@ def presets_of(preset: Preset) -> tuple[Job, ...]:
 
 def test_candidates_come_from_both_presets_and_are_distinct(authentic: Path) -> None:
     found = audit.candidates({**EXPERIMENTS, "both": presets_of}, Store(authentic), digits.DIGEST, False)
-    assert len(found) == 9
+    assert len(found) == 10
     named = {candidate.job: candidate.experiments for candidate in found}
     assert named[RUNS["calm"]] == named[RUNS["adam"]] == ("runs", "both")
     only_both = audit.candidates({"both": presets_of}, Store(authentic), digits.DIGEST, False)
