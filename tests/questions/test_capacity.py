@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.questions.capacity.answer import change, decompositions
+from analysis.questions.capacity.answer import by_rate, change, decompositions
 from analysis.results import Results
 from tests.helpers.altered import Alter, assert_follows_results, assert_refuted, constant, swap, times
 
@@ -16,9 +16,13 @@ def miscounted(rows: pd.DataFrame) -> pd.DataFrame:
 
 CONTRADICTIONS: dict[str, Alter] = {
     "width_has_an_optimum": swap("metric", "bias2", "variance"),
-    "the_optimum_moves_with_the_examples": constant(0.5, "test_accuracy"),
-    "variance_rises_at_every_rate": constant(0.5, "variance"),
+    "optimum_with_few_examples": swap("hidden", "300", "2048"),
+    "optimum_depends_on_the_rate": swap("learning_rate", 0.005, 0.02),
+    "variance_turns_at_every_rate": times(0.5, "variance", hidden="1024", learning_rate=0.001),
+    "bias_rises_with_the_train_loss": times(100.0, "train_loss", hidden="2048"),
     "depth_trades_bias_for_variance": swap("metric", "bias2", "variance"),
+    "narrow_layers_vary_more": swap("hidden", "4", "4-4-4"),
+    "depth_differs_from_width": swap("hidden", "512", "300-300-300"),
     "best_rates_on_the_edge": constant(0.5, "validation_accuracy"),
     "more_examples_lower_both": swap("examples", 1_000, 5_000),
     "architecture_by_rule": times(0.5, "validation_accuracy", hidden="300"),
@@ -70,3 +74,32 @@ def test_a_change_is_relative_to_the_first_network_with_what_training_sets_share
     assert doubled.mean == pytest.approx(1.0)
     assert doubled.half_width == pytest.approx(0, abs=1e-12)
     assert change(found, 1_000, "bias2", "4", "8").mean == pytest.approx(0)
+
+
+def over_width(variances: dict[int, list[float]]) -> Results:
+    """Networks of one hidden layer at several rates: their variance at widths 4, 300, 512 and 1,024, bias² of 1."""
+    lines = [
+        (str(width), float(rate), metric, subset, value)
+        for rate, of_rate in variances.items()
+        for width, variance in zip((4, 300, 512, 1024), of_rate, strict=True)
+        for subset in (-1, 0, 1)
+        for metric, value in (
+            ("variance", variance),
+            ("bias2", 1.0),
+            ("squared_error", 1.0 + variance),
+            *((("train_loss", 1 / width + subset),) if subset >= 0 else ()),
+        )
+    ]
+    rows = pd.DataFrame(lines, columns=["hidden", "learning_rate", "metric", "subset", "value"])
+    return Results("capacity", "full", pd.DataFrame(), {"decomposition": rows.assign(examples=1_000)}, ())
+
+
+def test_at_each_rate_the_widest_network_is_compared_with_the_network_of_assignment_1() -> None:
+    cases = by_rate(over_width({1: [4, 1, 2, 3], 2: [4, 2, 3, 1]})).loc[1_000]
+    assert [each.mean for each in cases["variance"]] == pytest.approx([2.0, -0.5])
+    assert [each.mean for each in cases["bias2"]] == pytest.approx([0, 0])
+    assert cases["variance_rises"].tolist() == [True, False]
+    assert cases["least_variance"].tolist() == [300, 1024]
+    assert cases["least_sum"].tolist() == [300, 1024]
+    assert cases["train_loss"].tolist() == pytest.approx([1 / 300 + 0.5] * 2)
+    assert cases["train_loss_widest"].tolist() == pytest.approx([1 / 1024 + 0.5] * 2)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analysis.data import Data
 
 HIDDEN = (
-    *((width,) for width in (2, 4, 8, 16, 32, 64, 96, 128, 192, 300, 1024)),
+    *((width,) for width in (2, 4, 8, 16, 32, 64, 96, 128, 192, 300, 512, 1024, 2048)),
     *((width,) * depth for depth in (2, 3) for width in (4, 16, 64, 300)),
 )
 COUNTED = (*HIDDEN, (10, 10), (20, 20))  # for β

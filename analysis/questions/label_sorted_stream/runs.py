@@ -21,10 +21,14 @@ BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
 # At the least rates an epoch does about what one step of gradient descent does with a rate larger by the number of
 # examples; both get as many epochs as show how far that goes, and the stream larger rates as well. What is compared
 # with gradient descent is measured after every pass, other rates after every tenth.
-SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.3)
+SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 COMPARED = (1e-6, 3e-6, 1e-4)
-LARGE_RATE = 0.1  # at which and beyond it is also measured within passes
+LARGE_RATE = 1e-3  # at which and beyond it is also measured within passes
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
+# SGD until it improves no more, to compare with the many passes: runs of `minibatch`, which has them as well.
+LONG_SGD_RATES = (0.03, 0.1)
+LONG_SGD = {"full": Budget((0, 1, 2), 60), "quick": Budget((0,), 2, 1_000)}
+LONG_SGD_MEASUREMENTS = 20
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -45,9 +49,9 @@ def labels(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return both orders at every rate, measured ten times an epoch; the sorted one at small rates for many epochs,
-    beside gradient descent; both orders within a few epochs over all examples; the labels."""
-    budget, slow, within = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset]
+    """Return both orders at every rate, measured ten times an epoch; the sorted one for many epochs, beside gradient
+    descent and longer runs of SGD; both orders within a few epochs over all examples; the labels."""
+    budget, slow, within, long = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset], LONG_SGD[preset]
     window_measures = (
         Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),
         Measure(metrics=("train_loss",), every=budget.updates(1)),
@@ -95,6 +99,23 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in rates
         for seed in slow.seeds
     )
+    sgd_measure = Measure(
+        metrics=("train_loss", "validation_accuracy", "test_loss", "test_accuracy"),
+        every=long.updates(1) * max(1, long.epochs // LONG_SGD_MEASUREMENTS),
+    )
+    long_sgd = tuple(
+        Run(
+            learning_rate=rate,
+            batch_size=1,
+            train_examples=long.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=long.epochs,
+            measures=(sgd_measure,),
+            seed=seed,
+        )
+        for rate in LONG_SGD_RATES
+        for seed in long.seeds
+    )
     within_measures = (
         Measure(metrics=("class_accuracy", "test_accuracy"), every=within.train_examples // 120),
         Measure(metrics=("gradient_cosine",), every=within.train_examples // 60),
@@ -116,6 +137,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
     return (
         *window,
         *small_rates,
+        *long_sgd,
         *passes,
         Program(name="label_sorted_stream.labels", function=labels),
     )

@@ -33,6 +33,17 @@ DECAYS = (0.1, 1.0)  # the rate is halved after 1/decay epochs, a third after tw
 NARROW = (8,)
 NARROW_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
+# Until no batch size improves any more: the two rates that were best in the budget above, and so many epochs.
+LONG: dict[int | None, tuple[tuple[float, ...], int]] = {
+    1: ((0.03, 0.1), 60),
+    4: ((0.1, 0.3), 60),
+    16: ((0.3, 1.0), 60),
+    128: ((0.3, 1.0), 100),
+    1_024: ((1.0, 3.0), 300),
+    8_192: ((1.0, 3.0), 1_000),
+    None: ((1.0, 3.0), 6_000),
+}
+LONG_MEASUREMENTS = 20
 REPETITIONS = 3  # of a timing
 FULL_BATCH_FACTOR = 10  # the full batch gets so many times the epochs: its curve shows both budgets
 
@@ -74,7 +85,7 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return every batch size at its rates, constant and, for the noisiest, decreasing; the same for a narrow net."""
+    """Return every batch size at its rates, constant and, for the noisiest, decreasing; a narrow net's; `long_jobs`."""
     budget = BUDGETS[preset]
     runs: list[Job] = [Program(name="minibatch.plain_seconds", function=plain_seconds)]
     settings = [
@@ -102,6 +113,33 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
                 seed=seed,
             )
             for decay in decays
+            for rate in rates
+            for seed in budget.seeds
+        ]
+    return (*runs, *long_jobs(preset))
+
+
+def long_jobs(preset: Preset) -> tuple[Run, ...]:
+    """Return the longer runs of every batch size."""
+    budget = BUDGETS[preset]
+    runs = []
+    for batch_size, (rates, epochs) in LONG.items():
+        if preset == "quick":
+            epochs = 2
+        every = budget.updates(batch_size) * max(1, epochs // LONG_MEASUREMENTS)
+        measure = Measure(
+            metrics=("train_loss", "validation_accuracy", "test_loss", "test_accuracy"), every=every
+        )
+        runs += [
+            Run(
+                learning_rate=rate,
+                batch_size=batch_size,
+                train_examples=budget.train_examples,
+                validation_examples=VALIDATION_EXAMPLES,
+                epochs=epochs,
+                measures=(measure,),
+                seed=seed,
+            )
             for rate in rates
             for seed in budget.seeds
         ]
