@@ -7,6 +7,9 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
+import pyarrow.csv
+
 from analysis.engine.run import METRICS
 from analysis.questions import QUESTIONS
 from analysis.results import cached
@@ -72,10 +75,21 @@ def tables(name: str) -> dict[str, bytes]:
     frames = {f"{name}-{function}.csv": table for function, table in found.programs.items()}
     if len(found.rows):
         frames[f"{name}.csv"] = found.rows
-    return {  # without the key, which is long, and for this project's own use
-        file: frame.drop(columns="key").to_csv(index=False, float_format="%.6g").encode()
-        for file, frame in frames.items()
-    }
+    # without the key, which is long, and for this project's own use
+    return {file: _csv(frame.drop(columns="key")) for file, frame in frames.items()}
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    """Return a table as CSV, its fractions in single precision, as which they were computed."""
+    fractions = frame.columns[frame.dtypes == "float64"]
+    text = io.BytesIO()
+    # an order of magnitude faster than pandas, which took most of the data chapter's time
+    pyarrow.csv.write_csv(
+        pyarrow.Table.from_pandas(frame.astype(dict.fromkeys(fractions, "float32")), preserve_index=False),
+        text,
+        pyarrow.csv.WriteOptions(quoting_style="needed"),
+    )
+    return text.getvalue()
 
 
 def metrics_guide() -> dict[str, str]:

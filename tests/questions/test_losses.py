@@ -10,10 +10,9 @@ import pytest
 from analysis.questions.losses.answer import (
     first_errors,
     from_start,
-    quadratic_losses_are_stuck,
+    passed_back,
 )
-from analysis.results import cached
-from tests.helpers.altered import Alter, altered, assert_refuted, constant, times
+from tests.helpers.altered import Alter, assert_refuted, constant, times
 
 CONTRADICTIONS: dict[str, Alter] = {
     "cross_entropy_trains_better": times(0.5, "test_accuracy", loss="cross_entropy"),
@@ -21,8 +20,8 @@ CONTRADICTIONS: dict[str, Alter] = {
     "sigmoids_leave_the_wrong_start": constant(0.1, "test_accuracy"),
     "wrong_start_is_left_in_the_end": constant(0.85, "test_accuracy"),
     "quadratic_gradient_vanishes_when_wrong": times(1e4, "error_norm", loss="quadratic"),
-    "quadratic_losses_are_stuck": constant(0.9, "test_accuracy"),
-    "quadratic_comes_close": times(0.9, "test_accuracy"),
+    "larger_rates_saturate_the_quadratic_loss": constant(0.9, "test_accuracy"),
+    "quadratic_comes_closer": times(0.9, "test_accuracy", loss="quadratic"),
 }
 UNDECIDED = {"composition_of_cross_entropy"}  # no results are behind it
 
@@ -47,7 +46,8 @@ def measured(values: dict[str, list[float]], **columns: object) -> pd.DataFrame:
         "init_scale": 1.0,
         "seed": 0,
     }
-    return pd.concat(parts).assign(**{**common, **columns}, key=str(columns))
+    epochs = max(map(len, values.values())) - 1
+    return pd.concat(parts).assign(**{**common, "epochs": epochs, **columns}, key=str(columns))
 
 
 def test_a_loss_stands_at_its_best_rate_by_validation() -> None:
@@ -70,14 +70,24 @@ def test_a_loss_stands_at_its_best_rate_by_validation() -> None:
     }
 
 
+def probed(learning_rate: float, *metrics: dict[str, list[float]]) -> pd.DataFrame:
+    """Return a run's rows of metrics per layer, the first layer's first."""
+    layers = [
+        measured(each, learning_rate=learning_rate, index=layer) for layer, each in enumerate(metrics, 1)
+    ]
+    return pd.concat(layers).assign(key=str(learning_rate))
+
+
 def test_the_first_error_is_that_at_the_logits() -> None:
-    rows = pd.concat(
-        [
-            measured({"error_norm": [norm, 9.0]}, learning_rate=0.1, index=layer)
-            for layer, norm in ((1, 3.0), (2, 4.0))
-        ]
-    )
+    gradient = {"gradient_norm": [1.0, 1.0]}
+    rows = probed(0.1, {"error_norm": [3.0, 9.0], **gradient}, {"error_norm": [4.0, 9.0], **gradient})
     assert first_errors(rows)["norm"].tolist() == [4.0]
+
+
+def test_what_is_passed_back_is_relative_to_the_error_at_the_end() -> None:
+    """A mean loss of 0.08 is that of errors of 0.4."""
+    rows = probed(2.0, {"error_norm": [9.0, 9.0], "train_loss": [1.0, 0.08]}, {"error_norm": [9.0, 0.1]})
+    assert passed_back(rows).loc[("quadratic_sigmoid", 2.0), 0] == pytest.approx(0.25)
 
 
 def test_the_wrong_start_has_a_best_rate_of_its_own() -> None:
@@ -100,11 +110,3 @@ def test_the_wrong_start_has_a_best_rate_of_its_own() -> None:
     for wrong, rate, last in ((False, 0.1, 0.9), (True, 1.0, 0.5)):
         (run,) = from_start(rows, wrong).to_dict("records")
         assert (run["learning_rate"], run["test_accuracy"]) == (rate, last)
-
-
-def test_without_larger_rates_the_finding_says_so() -> None:
-    def keep_smallest(rows: pd.DataFrame) -> pd.DataFrame:
-        return rows[rows["learning_rate"] == rows["learning_rate"].min()]
-
-    evidence = quadratic_losses_are_stuck.evidence(altered(cached("losses"), keep_smallest))
-    assert evidence.conditions == {"larger rates were tried": False}

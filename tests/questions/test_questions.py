@@ -104,7 +104,7 @@ def test_every_finding_and_statement_can_be_contradicted(question: Question) -> 
 
 
 def test_the_standard_alterations_refute_findings() -> None:
-    for name in ("wide_network_turns_further_on", "contrast_overfits"):
+    for name in ("width_turns_further_on", "contrast_overfits"):
         assert_refutable("overfitting", name)
 
 

@@ -11,9 +11,14 @@ LOSSES: tuple[tuple[Loss, Output], ...] = (
     ("quadratic", "softmax"),
     ("quadratic", "sigmoid"),
 )
-LEARNING_RATES = (0.1, 0.3, 1.0, 2.0, 3.0, 10.0, 30.0)
+LEARNING_RATES = (0.1, 0.3, 1.0, 1.4, 2.0, 3.0, 10.0, 30.0)
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
+# For longer at the rates about the best, until no loss improves any more.
+LONG_RATES = (0.3, 1.0)
+LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
+# Rates about the one from which on some networks stop learning: how much of the error the quadratic loss passes back.
+WATCHED_RATES = (0.3, 1.0, 1.4, 2.0, 3.0)
 # The confidently wrong start: how far the output bias of class 0 is raised and all others are lowered, which saturates
 # outputs that compete and outputs that do not. Training starts from the largest shift.
 SHIFTS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
@@ -57,4 +62,18 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for shift in SHIFTS
         for seed in budget.seeds
     )
-    return trained + probed
+    long = tuple(
+        run
+        for loss, output in LOSSES
+        for run in LONG_BUDGETS[preset].grid(
+            BATCH_SIZE, METRICS, loss=(loss,), output=(output,), learning_rate=LONG_RATES
+        )
+    )
+    watched = budget.grid(
+        BATCH_SIZE,
+        ("train_loss", "error_norm"),
+        loss=("quadratic",),
+        output=("softmax", "sigmoid"),
+        learning_rate=WATCHED_RATES,
+    )
+    return trained + probed + long + watched
