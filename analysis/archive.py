@@ -121,9 +121,9 @@ def archive() -> bytes:
     for question in QUESTIONS:
         contents |= tables(question.name)
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in contents.items():
             entry = zipfile.ZipInfo(f"{NAME}/{name}")  # of 1980: no clock
             entry.external_attr = 0o644 << 16
-            packed.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
+            packed.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return file.getvalue()

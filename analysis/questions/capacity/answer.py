@@ -303,7 +303,7 @@ def errors_and_components(found: Results) -> Picture:
     """Draw errors over β and components over width above; below, their changes over depth and beyond WIDE."""
     runs, parts = final_accuracies(found), decompositions(found)
     sizes = sorted(parts["examples"].unique())
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.6))
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.4))
     _draw_errors(grid[0, 0], runs)
     _draw_depth(grid[1, 0], found)
     grid[0, 1].set_ylabel("squared error")

@@ -120,7 +120,7 @@ def train_losses(found: Results) -> Picture:
     activations = rows["activation"].unique()
     methods = ("sgd", "sgd_slowed")
     figure, grid = plt.subplots(
-        len(methods), len(activations), figsize=(WIDTH, 3.3), sharey=True, sharex=True, squeeze=False
+        len(methods), len(activations), figsize=(WIDTH, 3.1), sharey=True, sharex=True, squeeze=False
     )
     values = constants(rows)
     styles: dict[str, dict[str, Any]] = {

@@ -289,7 +289,7 @@ def speed_and_end(found: Results) -> Picture:
 def sharpness_along_training(found: Results) -> Picture:
     """Draw sharpness relative to 2/η along training, at a few learning rates, epoch 0 included."""
     curves = relative_sharpness(first_start(found.rows)).droplevel("seed", axis="columns")
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.2))
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.0))
     labels = []
     for rate, style in SHARPNESS_RATES.items():
         if rate in curves:

@@ -111,7 +111,7 @@ def smooth(curves: pd.DataFrame) -> pd.DataFrame:
 def curves(found: Results) -> Picture:
     """Draw train and test loss above, train and test error below, of every run; a column per network."""
     fast, slow = by_network(found.rows), at_source_rate(found.rows)
-    figure, grid = plt.subplots(2, len(fast), figsize=(WIDTH, 3.1), sharex="col", sharey="row", squeeze=False)
+    figure, grid = plt.subplots(2, len(fast), figsize=(WIDTH, 2.9), sharex="col", sharey="row", squeeze=False)
     for column, name in enumerate(fast):
         above, below = grid[:, column]
         for frame, look in ((fast[name], {}), (slow[name], {"alpha": 0.45})):
