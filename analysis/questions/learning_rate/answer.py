@@ -96,18 +96,19 @@ def run_numbers(rows: pd.DataFrame) -> pd.DataFrame:
         verdict.
     """
     by = ["learning_rate", "seed"]
-    lines = {}
-    for name, run in rows.groupby(by):
-        metrics = {metric: part.set_index("epoch")["value"] for metric, part in run.groupby("metric")}
-        train = metrics["train_loss"]
-        lines[name] = {
+    curves = {
+        metric: rows[rows["metric"] == metric].pivot(index="epoch", columns=by, values="value")
+        for metric in ("train_loss", "test_loss", "test_accuracy")
+    }
+    train = curves["train_loss"]
+    numbers = pd.DataFrame(
+        {
             "epochs": int(train.index[-1]),
-            **{metric: metrics[metric].iloc[-1] for metric in ("train_loss", "test_loss", "test_accuracy")},
+            **{metric: of_runs.iloc[-1] for metric, of_runs in curves.items()},
             "first_loss": train.iloc[0],
-            "rises": float((train.diff().iloc[len(train) // 2 :] > 0).mean()),
+            "rises": (train.diff().iloc[len(train) // 2 :] > 0).mean(),
         }
-    numbers = pd.DataFrame.from_dict(lines, orient="index")
-    numbers.index = pd.MultiIndex.from_tuples(lines, names=by)
+    )
     numbers["slow_epoch"] = first_epochs(rows, SLOW, by)
     numbers["fast_epoch"] = first_epochs(rows, FAST, by)
     numbers["verdict"] = [

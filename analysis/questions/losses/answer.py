@@ -116,8 +116,17 @@ def from_start(rows: pd.DataFrame, wrong: bool) -> pd.DataFrame:
         Columns name (losses in the order of the runs), seed, learning_rate, first_accuracy, test_accuracy (after one
         epoch and at the end), epochs_90 and epochs_95, the first epoch with that test accuracy (infinite if never).
     """
-    chosen = trained_at_best_rates(rows)
-    chosen = chosen[(chosen["shift"] > 0) == wrong]
+    return _by_start(rows)[wrong]
+
+
+@remembered
+def _by_start(rows: pd.DataFrame) -> dict[bool, pd.DataFrame]:
+    """Return `from_start` for both starts."""
+    best = trained_at_best_rates(rows)
+    return {wrong: _of_start(best[(best["shift"] > 0) == wrong]) for wrong in (False, True)}
+
+
+def _of_start(chosen: pd.DataFrame) -> pd.DataFrame:
     by = ["name", "seed", "learning_rate"]
     table = pd.DataFrame(
         {
