@@ -352,7 +352,7 @@ def errors_and_components(found: Results) -> Picture:
         "number of parameters, with one hidden layer (lines, with t intervals; labels: number of training examples) "
         f"and, with {runs['examples'].max():,} examples, with two (triangles) and three (squares), an error of 0 at "
         "the lower edge; bias², variance and their sum over width. Below: by how much these change with two (open) and "
-        f"three hidden layers instead of one, and beyond {WIDE} units. All intervals have a level of 95 %; below, "
+        f"three hidden layers instead of one, and against {WIDE} units. All intervals have a level of 95 %; below, "
         "they are jackknife intervals of the change, over training sets that both networks share.",
         "Six panels. Above, train error falls to zero, test error falls and flattens; bias² and variance fall with "
         "width and turn up slightly at the largest widths. Below, further layers raise the variance at every width, "
@@ -459,8 +459,8 @@ def width_has_an_optimum(found: Results) -> Evidence:
     cases = by_rate(found).loc[few]
     rises, least = cases["squared_error"], cases["least_sum"]
     return Evidence(
-        f"Width first lowers both bias² and variance; beyond {WIDE} units, bias² changes little and the variance "
-        f"rises. With {few:,} examples this makes an optimum at moderate width: at each of "
+        f"Width lowers bias² and variance up to some hundred units. Beyond {WIDE} the variance rises, and bias² falls "
+        f"or rises with the learning rate. With {few:,} examples this makes an optimum at moderate width: at each of "
         f"{count_words(len(cases), 'learning rate')}, bias² + variance is least at {least.min()} to {least.max()} "
         "units. Three layers instead of one lower the bias² of wide networks and raise their variance.",
         {
@@ -493,8 +493,9 @@ def variance_turns_at_every_rate(found: Results) -> Evidence:
     clear = sum(each.mean > each.half_width for each in cases["variance"])
     widths = one_hidden_layer(decompositions(found), cases.index[0][0]).index
     return Evidence(
-        "The variance falls, and then turns. At each rate, and with either number of examples, it is least at "
-        f"{least.min()} to {least.max()} units, and beyond {WIDE} it rises with every step up to {widths[-1]:,}.",
+        "The variance falls, though not at every step (@fig-capacity), and then turns. At each rate by itself, and "
+        f"with either number of examples, it is least at {least.min()} to {least.max()} units, and rises with every "
+        f"step from {WIDE} to {widths[-1]:,}.",
         {
             "the least variance lies neither at the narrowest nor at the widest": bool(
                 least.between(widths[1], WIDE).all()
@@ -557,8 +558,8 @@ def optimum_with_few_examples(found: Results) -> Evidence:
     return Evidence(
         f"With {few:,} examples, bias² + variance is larger at {widest:,} units than at {WIDE}, by "
         f"{format_interval(rises[widest], 1)}, and test accuracy lower by {format_interval(lost[widest], 1, '')} "
-        f"points. This optimum does not depend on the rate: at each of the {count_words(len(cases))}, the sum rises "
-        f"with every step beyond {WIDE}.",
+        f"points. That there is an optimum does not depend on the rate: at each of the {count_words(len(cases))}, the "
+        f"sum rises with every step beyond {WIDE}. Where it lies does (@tbl-capacity-rates).",
         {
             "beyond the next width, sum and accuracy change by more than their intervals": all(
                 change.mean > change.half_width
@@ -579,12 +580,15 @@ def optimum_depends_on_the_rate(found: Results) -> Evidence:
     cases = by_rate(found).loc[more]
     falls = {rate: each for rate, each in cases["squared_error"].items() if each.mean < -each.half_width}
     rate, fall = next(iter(falls.items()), (cases.index[0], cases["squared_error"].iloc[0]))
+    least = by_rate(found)["least_sum"].unstack("examples")
+    moved = int((least[more] > least.iloc[:, 0]).sum())
     return Evidence(
         f"With {more:,} examples the sum rises less, by {format_interval(rises[widest], 1)}, and that may come from "
         f"the rates: the best one is {format_rate(_best_rate(found, more, WIDE))} for {WIDE} units and "
         f"{format_rate(_best_rate(found, more, widest))} for {widest:,}. At {format_rate(rate)} for both, the sum even "
         f"falls, by {format_interval(replace(fall, mean=-fall.mean), 1)}. With {most:,}, accuracy differs within the "
-        f"noise ({format_interval(replace(lost[most], mean=-lost[most].mean), 1, '')} points).",
+        f"noise ({format_interval(replace(lost[most], mean=-lost[most].mean), 1, '')} points). That the best width "
+        f"grows with the examples holds at {count_words(moved)} of the {count_words(len(cases), 'rate')} only.",
         {
             "with more examples accuracy is lower at the widest, by more than the interval": lost[more].mean
             > lost[more].half_width,
@@ -593,6 +597,7 @@ def optimum_depends_on_the_rate(found: Results) -> Evidence:
             > rises[widest].half_width,
             "it falls by more than the interval at one rate": len(falls) == 1,
             "to the widest network": bool(cases.loc[rate, "least_sum"] == widest),
+            "the best width grows at some rates and not at all": 0 < moved < len(cases),
             "the widest network has a smaller best rate": _best_rate(found, more, widest)
             < _best_rate(found, more, WIDE),
         },

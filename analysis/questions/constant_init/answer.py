@@ -179,7 +179,7 @@ def final_table(found: Results) -> Table:
         pd.DataFrame(lines),
         f"Final train loss after {count_words(epochs['gd'], 'epoch')} "
         f"(update{'s' if epochs['gd'] > 1 else ''}) of GD and {count_words(epochs['sgd'], 'epoch')} of SGD, "
-        f"with $\\eta = {LEARNING_RATE:g}$ unless it says less, and the "
+        f"with $\\eta = {LEARNING_RATE:g}$ unless it says less, one unit at its best rate, and the "
         "mean slope $r'(z_1)$ over units and examples at the start and at the end; means over the seeds.",
         (17, 14, 10, 14, 8, 14, 9, 14),
     )

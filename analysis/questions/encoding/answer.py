@@ -333,8 +333,8 @@ def half_is_missing_in_training(found: Results) -> Evidence:
     gaps = {name: 100 * (train[name] - test[name][0].mean()) for name in (SINGLE, REFERENCE)}
     return Evidence(
         f"Of what the single sigmoid lacks with Adam, {fit:.0f} points are missing on the training examples already. "
-        f"The rest is generalisation: its test accuracy is {gaps[SINGLE]:.0f} points below its train accuracy, that of "
-        f"ten outputs {gaps[REFERENCE]:.0f}.",
+        f"The rest is lost between training and test: there the single sigmoid loses {gaps[SINGLE]:.0f} points, ten "
+        f"outputs {gaps[REFERENCE]:.0f}.",
         {
             "it fits fewer of its training examples": bool(fit > 5),
             "it also generalises worse": bool(gaps[SINGLE] > gaps[REFERENCE] + 5),

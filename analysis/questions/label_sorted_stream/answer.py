@@ -638,7 +638,7 @@ def small_rates_are_measured_in_the_middle(found: Results) -> Evidence:
         f"Below {format_rate(large.index.min())} accuracy within passes was measured at "
         f"{count_words(len(small), 'rate')}, in the middle of the pass only. It departs there by at most "
         f"{100 * small.max():.1f} points, which proves little: where accuracy does not hold, it departs in the middle "
-        f"by at most {100 * failing.max():.1f}.",
+        f"by at most {100 * failing.max():.1f}. So below that rate it stays open whether the method converges.",
         {
             "the departures at small rates are within the margin": bool((small < MARGIN).all()),
             "at every rate at which it fails, so are those in the middle": bool((failing < MARGIN).all()),
@@ -779,9 +779,9 @@ def sorted_is_worse(found: Results) -> Evidence:
     rise = courses.iloc[-1] - courses.loc[: max(0, passes - 20)].iloc[-1]
     same = courses.loc[: min(of_sgd[1], passes)].iloc[-1]
     return Evidence(
-        f"Nearly. At {of_sgd[1]} passes SGD is on a plateau: {format_interval(t_interval(late))}, as at {of_sgd[0]}. "
-        f"The sorted stream has {format_percent(same, 0)} then; {passes} passes at its best rate bring it within "
-        f"{format_interval(gap, 1, '')} points of SGD, and its last 20 still add "
+        f"Not quite. At {of_sgd[1]} passes SGD is on a plateau: {format_interval(t_interval(late))}, as at "
+        f"{of_sgd[0]}. The sorted stream has {format_percent(same, 0)} then; {passes} passes at its best rate bring "
+        f"it within {format_interval(gap, 1, '')} points of SGD, and its last 20 still add "
         f"{100 * rise:.1f}.",
         {
             "SGD has gained less than 0.1 points since a quarter of its passes": bool(

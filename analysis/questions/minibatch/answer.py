@@ -395,10 +395,10 @@ def large_batches_save_no_updates(found: Results) -> Evidence:
     smaller = updates.loc[:first]
     rates = numbers["learning_rate"]
     return Evidence(
-        f"Up to {format_size(first)}, a larger batch bears a larger rate and saves updates: "
+        f"Up to {format_size(first)}, a larger batch bears a rate at least as large and saves updates: "
         f"{format_percent(EARLY_ACCURACY, 0)} takes {format_fixed(updates.iloc[0], 0)} single examples and "
-        f"{format_fixed(updates[first], 0)} batches of {format_size(first)}. Beyond, the best of the rates tried stays "
-        f"at {rates[first]:g}, and a larger batch saves none.",
+        f"{format_fixed(updates[first], 0)} batches of {format_size(first)}. Beyond, the rate that is best in the "
+        f"end stays at {rates[first]:g}, and a larger batch saves none.",
         {
             "up to the first of the large sizes, updates fall": len(smaller) > 1
             and smaller.is_monotonic_decreasing,

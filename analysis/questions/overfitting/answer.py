@@ -263,7 +263,7 @@ def width_turns_further_on(found: Results) -> Evidence:
     return Evidence(
         f"784-300-10 leaves the common course last: its test loss turns at a train loss of {format_range(wide, 3)}, "
         f"that of 20-20 already at {format_range(small, 3)} and at a larger test loss. "
-        "So few weights do not protect from over-fitting.",
+        "Few weights, then, do not protect from over-fitting.",
         {
             "every run of 20-20 turns at a larger train loss": bool(small.min() > wide.max()),
             "its least test loss is larger": _least(networks["20-20"]).min() > _least(networks["300"]).max(),
@@ -299,8 +299,8 @@ def error_hardly_rises(found: Results) -> Evidence:
     lost = pd.concat([lost_accuracy(by_network(found.rows)[name]) for name in names])
     return Evidence(
         f"What over-fits is confidence more than decisions: in the runs of {join_english(names)}, whose test loss ends "
-        f"at least {format_percent(rise.min(), 0)} above its least, the test error ends at most "
-        f"{100 * lost.max():.1f} points above its own.",
+        f"{format_range(100 * rise, 1)} % above its least, the test error ends at most {100 * lost.max():.1f} points "
+        "above its own.",
         {
             "the test loss ends 4 % above its least in every run": bool(rise.min() > 0.04),
             "the error rises by less than half a point in every run": bool(lost.max() < 0.005),
@@ -314,7 +314,7 @@ def contrast_overfits(found: Results) -> Evidence:
     every = overfitting(by_network(found.rows)["300"])
     return Evidence(
         f"On {FEW_EXAMPLES:,} examples, 784-300-10 over-fits sooner and more: its test loss is least at epoch "
-        f"{runs['best_epoch'].min():,.0f} and ends {format_percent(runs['rise'].mean(), 0)} above that.",
+        f"{runs['best_epoch'].min():,.0f} and ends {format_range(100 * runs['rise'], 0)} % above that.",
         {
             "every run over-fits": bool(runs["overfits"].all()),
             "sooner than on all examples": bool(runs["best_epoch"].max() < every["best_epoch"].min()),
