@@ -148,7 +148,7 @@ def format_p(test: PairedTest, adjective: str = "") -> str:
 def test_errors(found: Results) -> Picture:
     """Draw final test error over the learning rate, and test error over epochs at the best rates."""
     rows = found.rows
-    figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 2.3), width_ratios=(1.4, 1), sharey=True)
+    figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 2.0), width_ratios=(1.4, 1), sharey=True)
     for optimizer in rows["optimizer"].unique():
         style = line_style(optimizer)
         final = accuracies(rows)[optimizer].groupby("learning_rate").agg(t_interval)

@@ -459,10 +459,10 @@ def width_has_an_optimum(found: Results) -> Evidence:
     cases = by_rate(found).loc[few]
     rises, least = cases["squared_error"], cases["least_sum"]
     return Evidence(
-        f"Width lowers bias² and variance up to some hundred units. Beyond {WIDE} the variance rises, and bias² falls "
-        f"or rises with the learning rate. With {few:,} examples this makes an optimum at moderate width: at each of "
-        f"{count_words(len(cases), 'learning rate')}, bias² + variance is least at {least.min()} to {least.max()} "
-        "units. Three layers instead of one lower the bias² of wide networks and raise their variance.",
+        f"On the whole, width lowers bias² and variance up to some hundred units. Beyond {WIDE} the variance rises, "
+        f"and bias² falls or rises with the learning rate. With {few:,} examples this makes an optimum at moderate "
+        f"width: at each of {count_words(len(cases), 'learning rate')}, bias² + variance is least at {least.min()} to "
+        f"{least.max()} units. Three layers instead of one lower the bias² of wide networks and raise their variance.",
         {
             f"up to width {WIDE}, bias² is least at the end, whatever the number of examples": all(
                 each.loc[:WIDE, "bias2"].idxmin() == WIDE for each in shallow.values()

@@ -163,4 +163,4 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         if len(hidden) == 1 or examples == max(SUBSETS[preset])
         for further in ((), (("rates", LARGER_RATES),))
     )
-    return (*runs, *programs, Program(name="capacity.parameters", function=parameters, version=2))
+    return (*runs, *programs, Program(name="capacity.parameters", function=parameters, version=3))

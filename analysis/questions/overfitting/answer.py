@@ -336,9 +336,10 @@ def single_runs(found: Results) -> Evidence:
 @statement("overfitting", said="As trained there, 784-300-10 over-fits mildly.")
 def wide_network_overfits_mildly(found: Results) -> Evidence:
     wide = overfitting(at_source_rate(found.rows)["300"]).iloc[0]
+    rate = by_network(found.rows)["300"]["learning_rate"].iloc[0]
     return Evidence(
         f"At the source's $\\eta = {SOURCE_RATE:g}$ its test loss never turns: after {wide['epochs']:,.0f} epochs it "
-        f"is at its least, {format_fixed(wide['test_loss'], 3)}. Trained further it does (@sec-q2).",
+        f"is at its least, {format_fixed(wide['test_loss'], 3)}. At $\\eta = {rate:g}$ it does (@sec-q2).",
         {"it over-fits": bool(wide["overfits"])},
     )
 
