@@ -516,7 +516,7 @@ def sharpness_gives_way(found: Results) -> Evidence:
         return Evidence(*_TOO_FEW)
     early, end = relative[relative.index <= EDGE_EPOCH].iloc[-1], relative.tail(5).median()
     return Evidence(
-        f"At those of them that converge from every start, it has come down to $2/\\eta$ or below by epoch "
+        f"At those of them that converge from every start, the sharpness has come down to $2/\\eta$ or below by epoch "
         f"{early.name:.0f}. Then it falls on, to {format_percent(end[beyond].min(), 0)} to "
         f"{format_percent(end[beyond].max(), 0)} of that.",
         {
@@ -537,9 +537,10 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     medians = relative[relative.index >= EDGE_EPOCH][rates].median()
     hover = medians.between(*EDGE)
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in rates)} it hovers about the edge: from then on, its median is "
-        f"{format_fixed(medians[hover].min(), 2)} to {format_fixed(medians[hover].max(), 2)} times $2/\\eta$ in "
-        f"{hover.sum()} of {len(hover)} runs; the other is the one that hardly learns.",
+        f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness hovers about the edge: from epoch "
+        f"{EDGE_EPOCH} on, its median is {format_fixed(medians[hover].min(), 2)} to "
+        f"{format_fixed(medians[hover].max(), 2)} times $2/\\eta$ in {hover.sum()} of {len(hover)} runs; the other is "
+        "the one that hardly learns.",
         {
             "all but one run hover": int(hover.sum()) == len(hover) - 1,
             "the other has the least accuracy": medians[~hover].index.to_list()
