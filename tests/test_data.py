@@ -153,7 +153,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
+            super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]  # the server passes what it should
 
         def log_message(self, *_: object) -> None:
             pass

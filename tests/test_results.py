@@ -283,7 +283,13 @@ def test_other_results_are_not_read(
     paths = [store.path(key(job, MNIST_DIGEST)) for job in mixed("full")]
     for number, path in enumerate(paths):  # beside each of them
         os.link(path, path.with_name(f"{path.name[:2]}{number:014x}-01234567.parquet"))
-    read, read_bytes = [], Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))  # type: ignore[func-returns-value]
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+
+    def watched(path: Path) -> bytes:
+        read.append(path)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", watched)
     assert len(results.load("mixed", store.folder, experiments=MIXED).rows) == 6
     assert read == paths

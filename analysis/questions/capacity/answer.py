@@ -583,7 +583,7 @@ def optimum_depends_on_the_rate(found: Results) -> Evidence:
     least = by_rate(found)["least_sum"].unstack("examples")
     moved = int((least[more] > least.iloc[:, 0]).sum())
     return Evidence(
-        f"With {more:,} examples the sum rises less, by {format_interval(rises[widest], 1)}, and that may come from "
+        f"With {more:,} examples the sum rises less, by {format_interval(rises[widest], 1)}. That may come from "
         f"the rates: the best one is {format_rate(_best_rate(found, more, WIDE))} for {WIDE} units and "
         f"{format_rate(_best_rate(found, more, widest))} for {widest:,}. At {format_rate(rate)} for both, the sum even "
         f"falls, by {format_interval(replace(fall, mean=-fall.mean), 1)}. With {most:,}, accuracy differs within the "
@@ -759,8 +759,7 @@ def more_examples_lower_both(found: Results) -> Evidence:
         f"{count_words(round(more / few)).capitalize()} times as many examples lower both: the variance of "
         f"784-{USED}-10 by {format_percent(1 - after['variance'] / before['variance'], 0)}, its bias² by "
         f"{format_percent(1 - after['bias2'] / before['bias2'], 0)}. The training is similar, not equal: "
-        f"{epochs[few]} epochs of {few:,} examples are {updates[few]:,} updates, {epochs[more]} of {more:,} are "
-        f"{updates[more]:,}.",
+        f"it makes {updates[more]:,} updates instead of {updates[few]:,}.",
         {
             "both fall, at every rate": bool(fallen.all()),
             "the numbers of updates differ by less than a half": updates[more] < 1.5 * updates[few],

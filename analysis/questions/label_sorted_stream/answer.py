@@ -52,9 +52,7 @@ WITHIN = (1e-3, 0.1)  # of them, those whose accuracy within passes is drawn
 GOOD = 0.90  # test accuracy
 HALF_POINT = 0.005  # to which test accuracies are said to be the same
 SPEED = 0.8  # test accuracy whose first pass is tabulated
-LATE_PASSES = (
-    100  # in which convergence is judged: ten measurements within passes, one at every tenth of a pass
-)
+LATE_PASSES = 100  # in which convergence is judged: ten measurements within passes, one at every tenth of one
 MARGIN = 0.05  # of accuracy within a pass about that at its end
 NEAR_CHANCE = 0.12  # test accuracy of always giving one label, at most
 CLOSE = 0.05  # relative distance of a train loss from that of gradient descent

@@ -48,9 +48,7 @@ DIVERGED = 2  # a run diverges if its train loss ends at that many times the fir
 EDGE_EPOCH = 150  # when the first transients are over
 SETTLED = 200  # η × epochs by which they are over at every rate that trains steadily
 ONE_CURVE = 0.06  # relative difference of losses that lie on one curve
-PROPORTIONAL = (
-    1.5  # products of rate and epochs that differ by less are about equal, if rates differ far more
-)
+PROPORTIONAL = 1.5  # products of rate and epochs that differ by a smaller factor are about equal
 EDGE = (0.9, 1.4)  # medians of the sharpness relative to 2/η that hover about the edge
 SHOWN_RATES: dict[float, dict[str, Any]] = {
     0.001: {"color": QUIET, "linestyle": (0, (1.5, 1))},
@@ -377,12 +375,12 @@ def learning_rate_window(found: Results) -> Evidence:
     unstable = unanimous(numbers, "unstable")
     return Evidence(
         f"As long as it trains steadily, its speed is about proportional to $\\eta$: from {slowly[0]:g} to "
-        f"{slowly[-1]:g}, a factor of {slowly[-1] / slowly[0]:.0f}, the epochs to {format_percent(SLOW, 0)} test "
-        f"accuracy, times $\\eta$, differ by {format_percent(products.max() / products.min() - 1, 0)}. "
-        f"{largest:g} is the largest rate that converges from every start, {_join_rates(unstable)} are unstable from "
-        "every start, and the largest two learn nothing.",
+        f"{slowly[-1]:g}, the epochs to {format_percent(SLOW, 0)} test accuracy, times $\\eta$, differ by "
+        f"{format_percent(products.max() / products.min() - 1, 0)}. The largest rate that converges from every start "
+        f"is {largest:g}. From every start {_join_rates(unstable)} are unstable, and the largest two learn nothing.",
         {
-            "the product varies by less than that factor": products.max() / products.min() < PROPORTIONAL,
+            "the product varies by less than a factor of one and a half": products.max() / products.min()
+            < PROPORTIONAL,
             "these rates differ by more than a factor of ten": slowly[-1] > 10 * slowly[0],
             "some rates are unstable from every start": len(unstable) > 0,
             "they lie beyond those that converge": bool((unstable > largest).all()),
@@ -537,7 +535,7 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     medians = relative[relative.index >= EDGE_EPOCH][rates].median()
     hover = medians.between(*EDGE)
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness hovers about the edge: from epoch "
+        f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness hovers about the edge. From epoch "
         f"{EDGE_EPOCH} on, its median is {format_fixed(medians[hover].min(), 2)} to "
         f"{format_fixed(medians[hover].max(), 2)} times $2/\\eta$ in {hover.sum()} of {len(hover)} runs; the other is "
         "the one that hardly learns.",
@@ -557,7 +555,7 @@ def rates_up_to_two_converge(found: Results) -> Evidence:
     least = numbers["test_accuracy"].loc[numbers.index[0][0]].mean()
     return Evidence(
         f"No run with a rate up to {tried.index[-1][0]:g} is unstable by the criteria of @tbl-learning-rates, but "
-        f"{_join_rates(slow)} {'is' if len(slow) == 1 else 'are'} slow: the least ends at {format_percent(least)} test "
+        f"{_join_rates(slow)} {'is' if len(slow) == 1 else 'are'} slow. The least ends at {format_percent(least)} test "
         "accuracy.",
         {"all converge": bool((tried == "converges").all())},
     )

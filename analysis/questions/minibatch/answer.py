@@ -37,6 +37,7 @@ from analysis.questions.minibatch.runs import (
     DECAYING,
     DECAYS,
     FULL_BATCH_FACTOR,
+    LONG,
     NARROW,
     NARROW_RATES,
     jobs,
@@ -373,9 +374,10 @@ def small_batches_are_faster(found: Results) -> Evidence:
     spread = 100 * (means.max() - means.min())
     return Evidence(
         f"The smaller the batch, the fewer epochs: {format_percent(EARLY_ACCURACY, 0)} test accuracy takes batches "
-        f"of up to {max(SMALL_BATCHES)} no more than {format_fixed(small, 1)}, and all examples, at the better of two "
-        f"rates, {format_fixed(gd, 0)}. The end depends little on the size: trained until they no longer improve, "
-        f"batches of up to {format_size(largest)} reach {100 * means.min():.1f} to {format_percent(means.max())}.",
+        f"of up to {max(SMALL_BATCHES)} no more than {format_fixed(small, 1)}. All examples take "
+        f"{format_fixed(gd, 0)}, at the better of {count_words(len(LONG[None][0]), 'rate')}. The end depends little on "
+        "the size: trained until they no longer improve, batches of up to "
+        f"{format_size(largest)} reach {100 * means.min():.1f} to {format_percent(means.max())}.",
         {
             "the larger the batch, the more epochs": early.is_monotonic_increasing and math.isfinite(gd),
             f"all sizes up to {LARGEST_SETTLED:,} are on a plateau": largest == LARGEST_SETTLED

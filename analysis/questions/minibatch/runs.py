@@ -33,7 +33,7 @@ DECAYS = (0.1, 1.0)  # the rate is halved after 1/decay epochs, a third after tw
 NARROW = (8,)
 NARROW_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
-# Until no batch size improves any more: the two rates that were best in the budget above, and so many epochs.
+# For longer, to a plateau where there is one: the two rates that were best in the budget above, and the epochs.
 LONG: dict[int | None, tuple[tuple[float, ...], int]] = {
     1: ((0.03, 0.1), 60),
     4: ((0.1, 0.3), 60),

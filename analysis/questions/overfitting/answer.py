@@ -261,8 +261,8 @@ def width_turns_further_on(found: Results) -> Evidence:
     networks = by_network(found.rows)
     wide, small = (overfitting(networks[name])["best_train_loss"] for name in ("300", "20-20"))
     return Evidence(
-        f"784-300-10 leaves the common course last: its test loss turns at a train loss of {format_range(wide, 3)}, "
-        f"that of 20-20 already at {format_range(small, 3)} and at a larger test loss. "
+        f"784-300-10 leaves the common course last: its test loss turns at a train loss of {format_range(wide, 3)}. "
+        f"That of 20-20 turns already at {format_range(small, 3)}, and at a larger test loss. "
         "Few weights, then, do not protect from over-fitting.",
         {
             "every run of 20-20 turns at a larger train loss": bool(small.min() > wide.max()),
@@ -284,10 +284,10 @@ def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
     turned = {name: overfitting(rows)["best_epoch"].min() for name, rows in by_network(found.rows).items()}
     worth = {name: SOURCE_RATE / rates[name] * epochs for name, epochs in slow.items()}
     return Evidence(
-        f"At $\\eta = {SOURCE_RATE:g}$ no network has come so far. Progress being $\\eta$ times epochs (@sec-q6), "
-        f"{max(slow.values()):,.0f} epochs there are worth {worth['300']:,.0f} of 784-300-10 at "
-        f"{rates['300']:g} and {worth['20-20']:,.0f} of the small networks at {rates['20-20']:g}: fewer than any run "
-        "takes to its least test loss.",
+        f"At $\\eta = {SOURCE_RATE:g}$ no network has come so far. Progress is $\\eta$ times epochs (@sec-q6), so "
+        f"that all its epochs there are worth {worth['300']:,.0f} of 784-300-10 at {rates['300']:g}, or "
+        f"{worth['20-20']:,.0f} of the small networks at {rates['20-20']:g}. Every run takes more to its least "
+        "test loss.",
         {f"{name} turns later than that": bool(worth[name] < turned[name]) for name in worth},
     )
 

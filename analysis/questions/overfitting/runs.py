@@ -6,10 +6,8 @@ from analysis.engine.run import Measure, Run
 from analysis.question import Preset
 
 SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
-EPOCHS: dict[Preset, int] = {
-    "full": 20_000,
-    "quick": 10,
-}  # as many as the source report's of the small networks
+# As many as the source report's of the small networks.
+EPOCHS: dict[Preset, int] = {"full": 20_000, "quick": 10}
 SOURCE_RATE = 0.1  # the only one that the source report names; the others train the networks further
 LEARNING_RATE = {(300,): 2.0, (10, 10): 0.5, (20, 20): 0.5}
 FEW_EXAMPLES = 1_000  # training examples of the network that over-fits
