@@ -166,17 +166,20 @@ def write_in(axes: Axes, x: float, y: float, text: str, colour: Any, **style: An
     axes.text(x, y, text, color=readable, transform=axes.transAxes, **style)
 
 
-def plain_ticks(axis: Axis) -> None:
-    """Set logarithmic ticks at 1, 2 and 5, written as plain numbers."""
-    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+def plain_ticks(axis: Axis, decades: bool = False) -> None:
+    """Set logarithmic ticks at 1, 2 and 5, or of many decades at 1 alone, written as plain numbers."""
+    axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0,) if decades else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
-def train_test_legend(axes: Axes) -> None:
-    """Name the two kinds of line."""
+def train_test_legend(axes: Axes, columns: int = 1) -> None:
+    """Name the two kinds of line at the lower left, which falling curves leave free."""
     axes.legend(
-        handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in TRAIN_TEST.items()]
+        handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in TRAIN_TEST.items()],
+        loc="lower left",
+        ncols=columns,
+        borderpad=0,
     )
 
 

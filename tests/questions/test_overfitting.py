@@ -15,7 +15,7 @@ CONTRADICTIONS = {
     "all_overfit_in_the_end": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "width_turns_further_on": lambda rows: rows.assign(value=1.0),
     "slow_runs_have_not_come_so_far": lambda rows: rows.assign(value=rows["epoch"]),
-    "error_hardly_rises": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "threshold_decides_for_one": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "single_runs": lambda rows: rows.assign(key=rows["key"] + rows["epoch"].gt(5).astype(str)),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
 }

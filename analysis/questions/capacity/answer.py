@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
@@ -300,74 +302,105 @@ def _widest(found: Results) -> int:
     ),
 )
 def errors_and_components(found: Results) -> Picture:
-    """Draw errors over β and components over width above; below, their changes over depth and beyond WIDE."""
+    """Draw errors over β, and for either number of examples bias², variance and their sum over the width."""
     runs, parts = final_accuracies(found), decompositions(found)
-    sizes = sorted(parts["examples"].unique())
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.4))
-    _draw_errors(grid[0, 0], runs)
-    _draw_depth(grid[1, 0], found)
-    grid[0, 1].set_ylabel("squared error")
-    grid[1, 1].set_ylabel(f"change from\n{WIDE} units in %")
-    for upper, lower, examples in zip(grid[0, 1:], grid[1, 1:], sizes, strict=False):
+    figure, (errors, *panels) = plt.subplots(1, 3, figsize=(WIDTH, 2.1))
+    _draw_errors(errors, runs)
+    for axes, examples in zip(panels, _sizes(parts), strict=True):
         shallow = one_hidden_layer(parts, examples)
         for name, style in COMPONENT_STYLES.items():
             line = {**style, "label": None, "markersize": MARKER}
-            upper.errorbar(shallow.index, shallow[name], shallow[f"{name}_half"], elinewidth=0.8, **line)
-        upper.set_yscale("log")
-        plain_ticks(upper.yaxis)
-        _draw_changes(
-            lower,
-            {
-                name: {
-                    width: change(found, examples, name, str(WIDE), str(width))
-                    for width in shallow.loc[DRAWN_FROM:].index
-                }
-                for name in COMPONENTS
-            },
-        )
-        upper.set_title(f"{examples:,} examples")
-        lower.set_title(f"{examples:,} examples")
-        for axes, ticks in (
-            (upper, (2, 16, 128, _widest(found))),
-            (lower, (DRAWN_FROM, WIDE, _widest(found))),
-        ):
-            axes.set_xscale("log")
-            axes.set_xticks(ticks, [f"{width:,}" for width in ticks])
-            axes.minorticks_off()
-            axes.set_xlabel("width (one hidden layer)")
-    for axes in (*grid[0, 1 + len(sizes) :], *grid[1, 1 + len(sizes) :]):
-        axes.set_axis_off()
-    for row in grid:
-        row[2].sharey(row[1])
-        row[1].autoscale(axis="y")
-    handles = [
-        *(Line2D([], [], label=name, **style) for name, style in TRAIN_TEST.items()),
-        *(Line2D([], [], markersize=MARKER, **style) for style in COMPONENT_STYLES.values()),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=2)
+            axes.errorbar(shallow.index, shallow[name], shallow[f"{name}_half"], elinewidth=0.8, **line)
+        axes.set_yscale("log")
+        plain_ticks(axes.yaxis)
+        _width_axis(axes, (2, 16, 128, _widest(found)))
+        axes.set_title(f"{examples:,} examples")
+    panels[0].set_ylabel("squared error")
+    _share_y(panels)
+    _legend(figure, errors=True)
     return Picture(
         figure,
         "Error, bias² and variance, each network at the best of "
-        f"{count_words(found.rows['learning_rate'].nunique(), 'learning rate')}. Above: train and test error over the "
-        "number of parameters, with one hidden layer (lines, with t intervals; labels: number of training examples) "
-        f"and, with {runs['examples'].max():,} examples, with two (triangles) and three (squares), an error of 0 at "
-        "the lower edge; bias², variance and their sum over width. Below: by how much these change with two (open) and "
-        f"three hidden layers instead of one, and against {WIDE} units. All intervals have a level of 95 %; below, "
-        "they are jackknife intervals of the change, over training sets that both networks share.",
-        "Six panels. Above, train error falls to zero, test error falls and flattens; bias² and variance fall with "
-        "width and turn up slightly at the largest widths. Below, further layers raise the variance at every width, "
-        "and lower bias² but where layers are narrow; beyond the middle widths the variance rises by more than its "
-        "intervals.",
+        f"{count_words(found.rows['learning_rate'].nunique(), 'learning rate')}. Left: test error over the number of "
+        "parameters β, with one hidden layer (lines; labels: number of training examples), and train error with "
+        f"{runs['examples'].max():,} of them (0 is drawn at the lower edge); triangles and squares: two and three "
+        "hidden layers. Middle and right: with one hidden layer, trained on small sets. Intervals of level 95 %.",
+        "Three panels. Test error falls with the number of parameters and flattens, the sooner the fewer examples; "
+        "train error falls to zero. Bias² and variance fall with width and turn up slightly at the largest widths.",
     )
 
 
+@exhibit(
+    "fig-capacity-changes",
+    "capacity",
+    explore="metric=test_loss&run=hidden:300,learning_rate:0.005&pin=hidden:2048&pin=hidden:300-300-300",
+)
+def changes_of_components(found: Results) -> Picture:
+    """Draw by how much the components change with the width, for either number of examples, and with the depth."""
+    parts = decompositions(found)
+    figure, (*panels, depth) = plt.subplots(1, 3, figsize=(WIDTH, 2.1))
+    for axes, examples in zip(panels, _sizes(parts), strict=True):
+        widths = one_hidden_layer(parts, examples).loc[DRAWN_FROM:].index
+        changes = {
+            name: {width: change(found, examples, name, str(WIDE), str(width)) for width in widths}
+            for name in COMPONENTS
+        }
+        _draw_changes(axes, changes)
+        _width_axis(axes, (DRAWN_FROM, WIDE, _widest(found)))
+        axes.set_title(f"{examples:,} examples")
+    panels[0].set_ylabel(f"change from\n{WIDE} units in %")
+    _share_y(panels)
+    _draw_depth(depth, found)
+    _legend(figure)
+    return Picture(
+        figure,
+        f"Changes of bias², variance and their sum. Left and middle: from a hidden layer of {WIDE} units to one of "
+        "another width. Right: from one hidden layer to two (open) and three of the same width. Each network at its "
+        "best rate; 95 % jackknife intervals of the change, over training sets that both networks share.",
+        "Three panels. Beyond the middle widths the variance rises by more than its intervals, with fewer examples "
+        "also bias². Further layers raise the variance at every width, and lower bias² but where layers are narrow.",
+    )
+
+
+def _sizes(parts: pd.DataFrame) -> list[int]:
+    """Return the sizes of the small training sets."""
+    return sorted(parts["examples"].unique())
+
+
+def _width_axis(axes: Axes, ticks: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{width:,}" for width in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("width")
+
+
+def _share_y(panels: Sequence[Axes]) -> None:
+    """Give panels the limits that all of them need."""
+    first, *others = panels
+    for axes in others:
+        axes.sharey(first)
+        axes.tick_params(labelleft=False)
+    first.autoscale(axis="y")
+
+
+def _legend(figure: Figure, errors: bool = False) -> None:
+    """Name the lines below the panels."""
+    handles = [
+        *(Line2D([], [], label=f"{name} error", **style) for name, style in TRAIN_TEST.items() if errors),
+        *(Line2D([], [], markersize=MARKER, **style) for style in COMPONENT_STYLES.values()),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=2)
+
+
 def _draw_errors(axes: Axes, runs: pd.DataFrame) -> None:
-    """Draw train and test error over β; what lies below LEAST_ERROR is drawn there."""
-    ends = []
+    """Draw test error over β, and with most examples train error; what lies below LEAST_ERROR is drawn there."""
+    ends, most = [], runs["examples"].max()
     for (examples, depth), of_depth in runs.groupby(["examples", "depth"]):
-        if depth > 1 and examples < runs["examples"].max():
+        if depth > 1 and examples < most:
             continue
         for part, style in TRAIN_TEST.items():
+            if part == "train" and examples < most:
+                continue
             errors = (1 - of_depth[f"{part}_accuracy"]).groupby(of_depth["beta"]).agg(t_interval)
             mean = np.array([100 * each.mean for each in errors]).clip(min=LEAST_ERROR)
             half = [100 * each.half_width if each.n > 1 else 0 for each in errors]
@@ -384,7 +417,6 @@ def _draw_errors(axes: Axes, runs: pd.DataFrame) -> None:
     axes.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
     axes.set_xlabel("number of parameters β")
     axes.set_ylabel("error in %")
-    axes.set_title("Train and test")
     label_ends(axes, ends)
 
 
@@ -416,11 +448,8 @@ def _draw_depth(axes: Axes, found: Results) -> None:
             for name in COMPONENTS
         }
         _draw_changes(axes, changes, **look)
-    axes.set_xscale("log")
-    axes.set_xticks(widths, [str(width) for width in widths])
-    axes.minorticks_off()
+    _width_axis(axes, widths)
     axes.yaxis.set_major_locator(MultipleLocator(50))
-    axes.set_xlabel("width of every layer")
     axes.set_ylabel("change from\none layer in %")
     axes.set_title(f"{examples:,} examples")
 

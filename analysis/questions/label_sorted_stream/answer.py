@@ -511,8 +511,6 @@ def within_pass(found: Results) -> Picture:
         chosen, colour = rows[rows["order"] == order], line_style(order)["color"]
         draw_line(accuracy, 100 * mean_and_range(chosen, "test_accuracy"), colour)
         draw_line(cosine, mean_and_range(chosen, "gradient_cosine"), colour, linewidth=1)
-    write_in(accuracy, 0.8, 0.72, "SGD", line_style("shuffled")["color"])
-    write_in(accuracy, 0.8, 0.3, "sorted", line_style("label_sorted")["color"])
     epochs = math.ceil(rows["epoch"].max())
     for axes in (accuracy, cosine):
         for begin in (begun + start for begun in range(epochs) for start in starts):
@@ -523,6 +521,14 @@ def within_pass(found: Results) -> Picture:
     cosine.axhline(0, color=QUIET, linewidth=0.8)
     cosine.set_xlabel("pass")
     cosine.set_xlim(0, epochs)
+    ends = final_values(rows, "test_accuracy", ["order"]).groupby("order").mean()
+    label_ends(
+        accuracy,
+        [
+            (epochs, 100 * ends[order], name, line_style(order)["color"])
+            for order, name in (("shuffled", "SGD"), ("label_sorted", "sorted"))
+        ],
+    )
     examples = round(rows["update"].max() / rows["epoch"].max())
     return Picture(
         figure,
