@@ -81,6 +81,14 @@ def gradient_descent(
         yield loss.item()
 
 
+def curve(losses: list[float]) -> Figure:
+    figure, axes = plt.subplots()
+    axes.plot(losses)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("train loss")
+    return figure
+
+
 # 6. The final accuracy on the test set.
 @torch.no_grad()
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
@@ -111,5 +119,6 @@ def main(
 if __name__ == "__main__":
     data = Path("data")
     show(*digits(data, count=20), rows=2).savefig("digits.png")
-    _, final = main(data, torch.device("cpu"), learning_rate=0.1, epochs=500, seed=0)
+    losses, final = main(data, torch.device("cpu"), learning_rate=0.1, epochs=500, seed=0)
+    curve(losses).savefig("loss.png")
     print(f"final test accuracy {final:.2%}")

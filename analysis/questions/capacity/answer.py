@@ -254,6 +254,40 @@ def networks_table(found: Results) -> Table:
     )
 
 
+@exhibit("tbl-capacity-expected", "capacity")
+def expectations_table(found: Results) -> Table:
+    """Tabulate what was expected of width and depth beside what was found, each network at its best rate."""
+    sizes, widest = _sizes(decompositions(found)), _widest(found)
+    layers = f"{count_words(1)} to {count_words(DEPTHS[-1])} layers of"
+    changes = [
+        *(
+            (f"width {first:,} to {second:,}", str(first), str(second), examples, "falls", "rises")
+            for first, second in ((NARROW, WIDE), (WIDE, widest))
+            for examples in sizes
+        ),
+        (f"{layers} {WIDE}", str(WIDE), _deep(WIDE), sizes[-1], "falls", "rises"),
+        (f"{layers} {NARROW}", str(NARROW), _deep(NARROW), sizes[-1], "rises", "stays"),
+    ]
+    lines = [
+        {
+            "Change": words,
+            "Examples": f"{examples:,}",
+            "bias² expected": bias,
+            "bias² found": format_interval(change(found, examples, "bias2", first, second), 0),
+            "Variance expected": variance,
+            "Variance found": format_interval(change(found, examples, "variance", first, second), 0),
+            "Sum found": format_interval(change(found, examples, "squared_error", first, second), 0),
+        }
+        for words, first, second, examples, bias, variance in changes
+    ]
+    return Table(
+        pd.DataFrame(lines),
+        "What was expected of width and depth, and by how much bias², variance and their sum change, with 95 % "
+        "jackknife intervals; each network at its best rate.",
+        (22, 10, 10, 14, 11, 15, 14),
+    )
+
+
 @exhibit("tbl-capacity-rates", "capacity")
 def changes_at_each_rate(found: Results) -> Table:
     """Tabulate what becomes of bias², variance and train loss beyond WIDE at every rate."""
@@ -488,10 +522,11 @@ def width_has_an_optimum(found: Results) -> Evidence:
     cases = by_rate(found).loc[few]
     rises, least = cases["squared_error"], cases["least_sum"]
     return Evidence(
-        f"On the whole, width lowers bias² and variance up to some hundred units. Beyond {WIDE} the variance rises, "
-        f"and bias² falls or rises with the learning rate. With {few:,} examples this makes an optimum at moderate "
-        f"width: at each of {count_words(len(cases), 'learning rate')}, bias² + variance is least at {least.min()} to "
-        f"{least.max()} units. Three layers instead of one lower the bias² of wide networks and raise their variance.",
+        f"From {NARROW} to {WIDE} units, width lowers bias² and, against expectation, the variance. Beyond, the "
+        f"variance rises, and bias² falls or rises with the learning rate. With {few:,} examples this makes an "
+        f"optimum at moderate width: at each of {count_words(len(cases), 'learning rate')}, bias² + variance is "
+        f"least at {least.min()} to {least.max()} units. Three layers instead of one lower the bias² of wide "
+        "networks and raise their variance.",
         {
             f"up to width {WIDE}, bias² is least at the end, whatever the number of examples": all(
                 each.loc[:WIDE, "bias2"].idxmin() == WIDE for each in shallow.values()
@@ -511,7 +546,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
             f"the variance rises beyond {WIDE} at every rate": bool(by_rate(found)["variance_rises"].all()),
             **_depth_conditions(found),
         },
-        f"With {few:,} examples, some hundred units are best; depth trades bias for variance.",
+        f"With {few:,} examples, {least.min()} to {least.max()} units are best; depth trades bias for variance.",
     )
 
 
@@ -549,8 +584,8 @@ def bias_rises_with_the_train_loss(found: Results) -> Evidence:
     rising = [each for each in others if each.mean > each.half_width]
     most = max((each.mean for each in others), default=0.0)
     return Evidence(
-        f"With {few:,} examples bias² rises as well, by {format_interval(best, 1)}. This points to the optimizer, not "
-        f"to capacity (@tbl-capacity-rates). At the two largest rates, {join_english(map(format_rate, losing))}, the "
+        f"With {few:,} examples bias² rises as well. This points to the optimizer, not to capacity "
+        f"(@tbl-capacity-rates). At the two largest rates, {join_english(map(format_rate, losing))}, the "
         "wider network also ends with the larger train loss, and there bias² rises most. At "
         f"{format_rate(shared)}, the best rate of the wider network, bias² does not rise: it changes by "
         f"{format_interval(at[few], 1)} with {few:,} examples and by {format_interval(at[more], 1)} with {more:,}.",
@@ -585,10 +620,10 @@ def optimum_with_few_examples(found: Results) -> Evidence:
     widest = _widest(found)
     cases = by_rate(found).loc[few]
     return Evidence(
-        f"With {few:,} examples, bias² + variance is larger at {widest:,} units than at {WIDE}, by "
-        f"{format_interval(rises[widest], 1)}, and test accuracy lower by {format_interval(lost[widest], 1, '')} "
-        f"points. That there is an optimum does not depend on the rate: at each of the {count_words(len(cases))}, the "
-        f"sum rises with every step beyond {WIDE}. Where it lies does (@tbl-capacity-rates).",
+        f"With {few:,} examples, bias² + variance is larger at {widest:,} units than at {WIDE}, and test accuracy "
+        f"lower by {format_interval(lost[widest], 1, '')} points. That there is an optimum does not depend on the "
+        f"rate: at each of the {count_words(len(cases))}, the sum rises with every step beyond {WIDE}. Where it lies "
+        "does (@tbl-capacity-rates).",
         {
             "beyond the next width, sum and accuracy change by more than their intervals": all(
                 change.mean > change.half_width
@@ -612,7 +647,7 @@ def optimum_depends_on_the_rate(found: Results) -> Evidence:
     least = by_rate(found)["least_sum"].unstack("examples")
     moved = int((least[more] > least.iloc[:, 0]).sum())
     return Evidence(
-        f"With {more:,} examples the sum rises less, by {format_interval(rises[widest], 1)}. That may come from "
+        f"With {more:,} examples the sum rises less. That may come from "
         f"the rates: the best one is {format_rate(_best_rate(found, more, WIDE))} for {WIDE} units and "
         f"{format_rate(_best_rate(found, more, widest))} for {widest:,}. At {format_rate(rate)} for both, the sum even "
         f"falls, by {format_interval(replace(fall, mean=-fall.mean), 1)}. With {most:,}, accuracy differs within the "
@@ -668,10 +703,9 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
         for name in ("bias2", "variance", "squared_error")
     ]
     return Evidence(
-        f"As expected, three layers of {WIDE} units instead of one lower bias² (by "
-        f"{format_interval(replace(bias, mean=-bias.mean), 0)}) and raise the variance (by "
-        f"{format_interval(variance, 0)}). Their sum is larger by {format_interval(both, 0)} if each network has its "
-        f"best rate; at {format_rate(rate)}, the best of the deep one, it changes by {format_interval(alike[2], 1)}.",
+        f"Three layers of {WIDE} units instead of one lower bias² and raise the variance. Their sum is larger by "
+        f"{format_interval(both, 0)} if each network has its best rate; at {format_rate(rate)}, the best of the deep "
+        f"one, it changes by {format_interval(alike[2], 1)}. Two layers lie in between.",
         {
             **_depth_conditions(found),
             "three layers raise the sum at every width": all(
@@ -683,6 +717,11 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
             "at that of the deep network the signs are the same": -alike[0].mean > alike[0].half_width
             and alike[1].mean > alike[1].half_width,
             "and the sum does not change, within the interval": abs(alike[2].mean) < alike[2].half_width,
+            "two layers lie in between": all(
+                min(0.0, three.mean) <= two.mean <= max(0.0, three.mean)
+                for name, three in (("bias2", bias), ("variance", variance))
+                for two in (change(found, examples, name, str(WIDE), _deep(WIDE, DEPTHS[1])),)
+            ),
         },
     )
 
@@ -697,9 +736,8 @@ def narrow_layers_vary_more(found: Results) -> Evidence:
     medium = change(found, examples, "variance", str(middle), _deep(middle))
     more = num_parameters_of(_deep(middle)) / num_parameters_of(str(middle)) - 1
     return Evidence(
-        f"With {NARROW} units a layer, three layers raise bias² as expected, by {format_interval(bias, 0)}. That the "
-        f"variance would stay is contradicted: it rises by {format_interval(narrow, 0)}. With {middle} units, "
-        f"{format_percent(more, 0)} more parameters raise it by {format_interval(medium, 0)}.",
+        f"Three layers of {NARROW} units raise both. With {middle} units a layer, {format_percent(more, 0)} more "
+        f"parameters raise the variance by {format_interval(medium, 0)}.",
         {
             f"layers of {NARROW} units raise bias²": bias.mean > bias.half_width,
             "they raise the variance": narrow.mean > narrow.half_width,
@@ -758,8 +796,8 @@ def best_rates_on_the_edge(found: Results) -> Evidence:
     beside = at_largest.loc[least.index]
     return Evidence(
         f"For {len(on_edge)} of the {len(parts)} estimates the best rate is the largest tried. The dip of the variance "
-        f"at {units} units with {slow['examples'].min():,.0f} examples comes from a small one: training has come less "
-        "far.",
+        f"at {units} units with {slow['examples'].min():,.0f} examples is due to the small rate that is best there, "
+        "at which training has come less far.",
         {
             "some are the largest": len(on_edge) > 0,
             "some are small, with the fewest examples only": set(slow["examples"])

@@ -49,7 +49,7 @@ def loss_curve(found: Results) -> Picture:
     axes.set_ylabel("train loss")
     return Picture(
         figure,
-        f"Training loss of the program, $\\eta = {LEARNING_RATE:g}$.",
+        f"The losses that the program yields, $\\eta = {LEARNING_RATE:g}$.",
         "A curve that falls, steeply at first.",
     )
 

@@ -9,7 +9,7 @@ from analysis.exhibits import Table, exhibit, sketch
 from analysis.findings import Evidence, finding
 from analysis.formatting import format_fixed, format_percent, format_scientific, label
 from analysis.plotting import INK, ORANGE, write_in
-from analysis.questions.gradient_descent.runs import BATCH_SIZE
+from analysis.questions.gradient_descent.runs import BATCH_SIZE, LEARNING_RATE
 from analysis.results import Results
 
 NUM_PARAMETERS = 300 * (INPUTS + 1) + CLASSES * (300 + 1)  # of the program's 784-300-10
@@ -33,7 +33,7 @@ def deviations(found: Results) -> Table:
     return Table(
         frame[["check", "deviation"]].set_axis(["Check", "Relative deviation"], axis="columns"),
         f"Relative deviations ‖difference‖ / ‖reference‖ over all {NUM_PARAMETERS:,} parameters at one start, in "
-        "double precision.",
+        f"double precision, with $\\eta = {LEARNING_RATE:g}$ and batches of {BATCH_SIZE}.",
     )
 
 
@@ -53,9 +53,9 @@ def sketch_of_deviations(axes: Axes, found: Results) -> None:
 def gradient_descent_is_full(found: Results) -> Evidence:
     deviation = found.programs["checks"].set_index("check")["deviation"]
     return Evidence(
-        f"Measured, the program's step is $-\\eta \\nabla R(w)$ up to rounding. The gradient of one batch of "
-        f"{BATCH_SIZE} instead, the data's first, is farther from $\\nabla R(w)$ than 0 is: "
-        f"{format_fixed(deviation['one_batch'], 2)} times its length.",
+        f"Measured, the program's step is $-\\eta \\nabla R(w)$ up to rounding. By contrast, the gradient of the first "
+        f"{BATCH_SIZE} examples differs from $\\nabla R(w)$ by {format_fixed(deviation['one_batch'], 2)} times its "
+        "length: zero would be the better estimate.",
         {
             "the step is the full gradient's": bool(deviation["optimizer_step"] < EXACT),
             "the batches' gradients average to the full gradient": bool(
