@@ -21,6 +21,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "wrong_start_is_left_in_the_end": constant(0.85, "test_accuracy"),
     "quadratic_gradient_vanishes_when_wrong": times(1e4, "error_norm", loss="quadratic"),
     "larger_rates_saturate_the_quadratic_loss": constant(0.9, "test_accuracy"),
+    "first_update_saturates_sigmoids": constant(0.5, "error_norm"),
     "quadratic_comes_closer": times(1.1, "test_accuracy", loss="quadratic"),
     "small_batches_leave_no_lead": times(0.9, "test_accuracy"),
 }

@@ -22,6 +22,7 @@ from analysis.formatting import (
     label,
 )
 from analysis.plotting import GREEN, INK, MARKER, WIDTH, line_style, plain_ticks, write_in
+from analysis.questions.losses.runs import FIRST_RATE
 from analysis.results import Results, remembered
 from analysis.statistics import (
     PairedTest,
@@ -78,13 +79,33 @@ def passed_back(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Index: name, learning_rate; a column per seed.
     """
-    probed = rows.loc[rows["metric"] == "gradient_norm", "key"]
-    watched = with_names(rows[rows["key"].isin(rows.loc[rows["metric"] == "error_norm", "key"])])
-    watched = watched[~watched["key"].isin(probed)]
-    logits = watched[(watched["metric"] != "error_norm") | (watched["index"] == watched["index"].max())]
+    watched = _with_errors(rows, "gradient_norm", "test_accuracy")
     by = ["name", "learning_rate", "seed"]
-    norm, loss = (final_values(logits, metric, by) for metric in ("error_norm", "train_loss"))
+    norm, loss = (final_values(watched, metric, by) for metric in ("error_norm", "train_loss"))
     return (norm / (2 * loss) ** 0.5).unstack("seed")
+
+
+@remembered
+def first_updates(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what the first updates at one rate do, from the usual and the wrong start.
+
+    Returns:
+        Index: name, shift, seed, update; columns share, as of `passed_back` (1 for cross entropy), and test_accuracy.
+    """
+    begun = _with_errors(rows, "gradient_norm")
+    begun = begun[begun["key"].isin(begun.loc[begun["metric"] == "test_accuracy", "key"])]
+    table = begun.pivot(index=["name", "shift", "seed", "update"], columns="metric", values="value")
+    share = table["error_norm"] / (2 * table["train_loss"]) ** 0.5
+    quadratic = table.index.get_level_values("name").isin(list(REFERENCE))
+    return table[["test_accuracy"]].assign(share=share.where(quadratic, 1.0))
+
+
+def _with_errors(rows: pd.DataFrame, *unmeasured: str) -> pd.DataFrame:
+    """Return the rows, with names and of the logits' errors alone, of runs that measure these and not some metrics."""
+    others = rows.loc[rows["metric"].isin(unmeasured), "key"]
+    found = with_names(rows[rows["key"].isin(rows.loc[rows["metric"] == "error_norm", "key"])])
+    found = found[~found["key"].isin(others)]
+    return found[(found["metric"] != "error_norm") | (found["index"] == found["index"].max())]
 
 
 @remembered
@@ -171,8 +192,14 @@ def gradients_and_accuracies(found: Results) -> Picture:
     """Draw each loss's gradient at the logits over the shift; accuracies from the usual and the wrong start."""
     errors, runs = first_errors(found.rows), trained_at_best_rates(found.rows)
     names = list(runs["name"].unique())
-    figure, (norms, usual, wrong) = plt.subplots(1, 3, figsize=(WIDTH, 2.6), width_ratios=(1, 1, 1))
-    usual.sharey(wrong)
+    figure, ((norms, shares), (usual, wrong)) = plt.subplots(2, 2, figsize=(WIDTH, 3.7))
+    wrong.sharey(usual)
+    begun = first_updates(found.rows)["share"].groupby(["name", "shift", "update"]).mean()
+    for (name, shift), of_start in begun.groupby(["name", "shift"]):
+        if name in REFERENCE:
+            course = of_start.droplevel(["name", "shift"])
+            look = {**line_style(str(name)), "marker": "", "linestyle": "-" if shift == 0 else (0, (2, 1))}
+            shares.plot(course.index, 100 * course, **look)
     for name in names:
         style = line_style(name)
         mean = errors[errors["name"] == name].groupby("shift")["norm"].mean()
@@ -188,6 +215,12 @@ def gradients_and_accuracies(found: Results) -> Picture:
     figure.legend(
         *norms.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, handlelength=3
     )
+    shares.set_xscale("symlog", linthresh=1)
+    shares.set_xlim(0, begun.index.get_level_values("update").max())
+    shares.set_yscale("log")
+    plain_ticks(shares.yaxis)
+    shares.set_xlabel("update")
+    shares.set_ylabel("error passed back, %")
     usual.set_ylabel("test error in %")
     usual.set_title("usual start")
     wrong.set_title(f"wrong start, s = {errors['shift'].max():g}")
@@ -198,13 +231,14 @@ def gradients_and_accuracies(found: Results) -> Picture:
         plain_ticks(axes.yaxis)
     return Picture(
         figure,
-        "Two losses over two outputs. Left: root mean square over the training examples "
-        "of the gradient at the logits before the first update, over the shift $s$. Middle and right: test error "
-        "from the usual and the confidently wrong start, every loss at its own best rate for that start; a line per "
-        "seed.",
-        "Left: with cross entropy the gradient stays at about one or more, with both quadratic losses it falls by "
-        "orders of "
-        "magnitude. Middle and right: error over epochs, lowest with cross entropy.",
+        "Two losses over two outputs. Above, left: root mean square over the training examples of the gradient at the "
+        "logits before the first update, over the shift $s$. Right: the share of the outputs' error that the quadratic "
+        f"losses pass back in the first epoch at $\\eta = {FIRST_RATE:g}$, from the usual start (solid) and the wrong "
+        "one (dashed), means over the seeds. Below: test error from both starts, every loss at its own best rate for "
+        "that start; a line per seed.",
+        "Above: with cross entropy the gradient stays at about one or more, with both quadratic losses it falls by "
+        "orders of magnitude; from the usual start, the first update takes what sigmoids pass back almost to zero. "
+        "Below: error over epochs, lowest with cross entropy.",
     )
 
 
@@ -420,9 +454,9 @@ def larger_rates_saturate_the_quadratic_loss(found: Results) -> Evidence:
     ends = pd.concat([accuracy[name, rate] for name in REFERENCE for rate in beyond[-2:]])
     others = pd.concat([accuracy[name, rate] for name in REFERENCE.values() for rate in beyond[-2:]])
     return Evidence(
-        "There nothing is saturated at first. But the quadratic loss passes back a part of its error only, at the end "
+        "Later the quadratic loss passes back a part of its error only, at the end "
         f"{format_percent(at_best.min(), 0)} to {format_percent(at_best.max(), 0)} at its best rate. Larger steps do "
-        "not make up for it, as they saturate the outputs themselves (@tbl-cliff): at "
+        "not make up for it, as they saturate the outputs for good (@tbl-cliff): at "
         f"{join_english(f'{rate:g}' for rate in beyond[-2:])}, no more than {format_at_most(lost.max(axis=None))} is "
         f"passed back, and the network stays at {format_at_most(ends.max(), 0)} test accuracy or less. Cross entropy "
         f"has at least {format_at_least(others.min(), 0)} at these rates.",
@@ -433,6 +467,34 @@ def larger_rates_saturate_the_quadratic_loss(found: Results) -> Evidence:
             and bool(lost.max(axis=None) < SATURATED),
             "the quadratic losses end below 20 % there": bool(ends.max() < 0.2),
             "cross entropy ends above 85 %": bool(others.min() > 0.85),
+        },
+    )
+
+
+@finding("losses")
+def first_update_saturates_sigmoids(found: Results) -> Evidence:
+    begun = first_updates(found.rows).xs(0.0, level="shift")
+    share = begun["share"].groupby(["name", "update"]).agg(["min", "max"])
+    of_sigmoids, of_softmax = share.loc[SIGMOID], share.loc[SOFTMAX]
+    accuracy = begun["test_accuracy"].groupby(["name", "update"]).mean().unstack("name")
+    fifth = accuracy.index[accuracy.index <= accuracy.index.max() / 5].max()
+    reference, quadratic = accuracy.loc[fifth, [REFERENCE[SIGMOID], SIGMOID]]
+    return Evidence(
+        "Measured, what the quadratic loss of sigmoids passes back falls from "
+        f"{format_percent(of_sigmoids['max'][0], 0)} to {format_at_most(of_sigmoids['max'][1])} or less, with every "
+        f"seed; with softmax it stays at {format_at_least(of_softmax['min'].min(), 0)} or more (@fig-losses). Cross "
+        f"entropy overshoots as well, but passes everything back: after {fifth} updates it has "
+        f"{format_percent(reference, 0)} test accuracy, the quadratic loss {format_percent(quadratic, 0)}.",
+        {
+            "after the first update sigmoids pass back less than a hundredth": bool(
+                of_sigmoids["max"][1] < 0.01
+            ),
+            "softmax passes back more at every measurement of the first epoch": bool(
+                of_softmax["min"].min() > 10 * of_sigmoids["max"][1]
+            ),
+            "cross entropy of sigmoids is far ahead after a fifth of the epoch": bool(
+                reference > quadratic + 0.4
+            ),
         },
     )
 
