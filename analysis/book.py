@@ -405,7 +405,7 @@ def provenance_table() -> Table:
             "Computed": [escape_markdown(cached(question.name).summary()) for question in QUESTIONS],
         }
     )
-    caption = (
-        "Where the results of each experiment come from. A plus sign marks a commit with uncommitted changes."
-    )
+    caption = "Where the results of each experiment come from."
+    if frame["Computed"].str.contains("+", regex=False).any():
+        caption += " A plus sign marks a commit with uncommitted changes."
     return Table(frame, caption, (20, 10, 70))

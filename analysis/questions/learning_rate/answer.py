@@ -497,8 +497,8 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
             and unanimous(numbers, "converges").max() < mixed[0] < unstable.min(),
             "the mean ends fall from there on": means[mixed + unstable.to_list()].is_monotonic_decreasing,
             "the worst of the ends is at the largest unstable rate": worst[0] == unstable.max(),
-            "it is below half": bool(ends.min() < 0.5),
-            "a larger one is stuck, and a still larger one diverges": len(stuck) == len(lost) == 1
+            "the worst of the ends is below half": bool(ends.min() < 0.5),
+            "a larger rate is stuck, and a still larger one diverges": len(stuck) == len(lost) == 1
             and unstable.max() < stuck[0] < lost[0],
         },
     )
@@ -554,8 +554,8 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
         f"{format_fixed(medians[hover].max(), 2)} times $2/\\eta$ in {hover.sum()} of {len(hover)} runs; the other is "
         "the one that hardly learns.",
         {
-            "all but one run hover": int(hover.sum()) == len(hover) - 1,
-            "the other has the least accuracy": medians[~hover].index.to_list()
+            "all unstable runs but one hover about the edge": int(hover.sum()) == len(hover) - 1,
+            "that one has the least accuracy": medians[~hover].index.to_list()
             == [run_numbers(found.rows)["test_accuracy"].loc[rates].idxmin()],
         },
     )

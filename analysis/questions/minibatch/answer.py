@@ -489,7 +489,7 @@ def smaller_may_end_higher(found: Results) -> Evidence:
         {
             "every small size lies above every large one": bool(small.min() > large.max()),
             "the F test tells the sizes apart": bool(p < 1 - LEVEL),
-            "without some seed it does not": not weaker < 1 - LEVEL,
+            "with some seed left out, it does not": not weaker < 1 - LEVEL,
         },
     )
 
