@@ -116,6 +116,11 @@ class Results:
         """Seeds of the runs, in ascending order."""
         return tuple(sorted(map(int, self.rows["seed"].unique()))) if len(self.rows) else ()
 
+    @functools.cached_property
+    def _runs(self) -> pd.DataFrame:
+        """The first row of each run."""
+        return self.rows.drop_duplicates("key")
+
     def without_seed(self, seed: int) -> Results:
         """Return the results without the runs and program rows of that seed; the provenance stays as it is.
 
@@ -130,7 +135,7 @@ class Results:
             return dataclasses.replace(self, programs=programs)
         rows = self.rows[self.rows["seed"] != seed]
         setting = [name for name in self.rows.columns[: self.rows.columns.get_loc("epoch")] if name != "seed"]
-        runs = self.rows.drop_duplicates("key")
+        runs = self._runs
         before, after = (len(each[setting].drop_duplicates()) for each in (runs, runs[runs["seed"] != seed]))
         if after < before:
             raise SingleSeedError(
@@ -260,17 +265,26 @@ def _tidy(
 
 
 def _concatenate(parts: Sequence[tuple[dict[str, Any], pa.Table, str]]) -> pd.DataFrame:
-    """Return one table of many: each part's constants are columns before its own, its key is the last column."""
+    """Return one table of many: each part's constants are columns before its own, its key is the last column.
+
+    Its own texts are categories, the others objects: both are selected and grouped faster than pandas' strings.
+    """
     import pyarrow as pa
 
     if not parts:
         return pd.DataFrame()
-    rows = pa.concat_tables([part for _, part, _ in parts], promote_options="permissive").to_pandas()
-    lengths = [len(part) for _, part, _ in parts]
-    constants = pd.DataFrame([constant for constant, _, _ in parts])
-    for position, column in enumerate(constants):
-        rows.insert(position, column, constants[column].repeat(lengths).array)
-    return rows.assign(key=pd.Series([name for *_, name in parts]).repeat(lengths).array)
+    table = pa.concat_tables([part for _, part, _ in parts], promote_options="permissive")
+    rows = table.to_pandas(strings_to_categorical=True)
+    for name in rows.select_dtypes("category"):
+        rows[name] = rows[name].cat.reorder_categories(
+            sorted(rows[name].cat.categories)
+        )  # as texts are sorted
+    constants = pd.DataFrame([constant | {"key": name} for constant, _, name in parts])
+    constants = constants.astype(dict.fromkeys(constants.select_dtypes("str"), object))
+    repeated = constants.loc[constants.index.repeat([len(part) for _, part, _ in parts])].set_index(
+        rows.index
+    )
+    return pd.concat([repeated.drop(columns="key"), rows, repeated["key"]], axis="columns")
 
 
 def _readable(value: Any) -> Any:
