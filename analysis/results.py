@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from analysis.campaign import store
 from analysis.campaign.keys import Job, Program, key
@@ -246,6 +247,8 @@ def _tidy(
             for run, table in runs
         ]
     )
+    if "metric" in rows:
+        rows["metric"] = rows["metric"].astype("category")  # by which all that reads them selects
     programs: dict[str, list[tuple[Program, pa.Table]]] = {}
     for job, (table, _) in zip(jobs, results, strict=True):
         if isinstance(job, Program):
@@ -267,23 +270,18 @@ def _tidy(
 def _concatenate(parts: Sequence[tuple[dict[str, Any], pa.Table, str]]) -> pd.DataFrame:
     """Return one table of many: each part's constants are columns before its own, its key is the last column.
 
-    Its own texts are categories, the others objects: both are selected and grouped faster than pandas' strings.
+    Constant texts are objects, which are selected and grouped faster than pandas' strings.
     """
     import pyarrow as pa
 
     if not parts:
         return pd.DataFrame()
-    table = pa.concat_tables([part for _, part, _ in parts], promote_options="permissive")
-    rows = table.to_pandas(strings_to_categorical=True)
-    for name in rows.select_dtypes("category"):
-        rows[name] = rows[name].cat.reorder_categories(
-            sorted(rows[name].cat.categories)
-        )  # as texts are sorted
+    rows = pa.concat_tables([part for _, part, _ in parts], promote_options="permissive").to_pandas()
     constants = pd.DataFrame([constant | {"key": name} for constant, _, name in parts])
-    constants = constants.astype(dict.fromkeys(constants.select_dtypes("str"), object))
-    repeated = constants.loc[constants.index.repeat([len(part) for _, part, _ in parts])].set_index(
-        rows.index
-    )
+    texts = [name for name in constants if is_string_dtype(constants[name].dtype)]
+    lengths = [len(part) for _, part, _ in parts]
+    repeated = constants.astype(dict.fromkeys(texts, object)).loc[constants.index.repeat(lengths)]
+    repeated.index = rows.index
     return pd.concat([repeated.drop(columns="key"), rows, repeated["key"]], axis="columns")
 
 
