@@ -185,7 +185,9 @@ def _times(updates: Numbers, seconds: Numbers) -> tuple[list[int], int, list[int
 
 def _differences(numbers: Numbers) -> list[int]:
     """Return the first number and every later one less the one before."""
-    differences: list[int] = np.diff(numbers, prepend=0).astype(int).tolist()
+    whole = numbers.astype(int)
+    whole[1:] -= whole[:-1].copy()
+    differences: list[int] = whole.tolist()
     return differences
 
 

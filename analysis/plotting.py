@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from analysis.formatting import label
@@ -133,6 +134,13 @@ def draw_courses(axes: Axes, rows: pd.DataFrame, metric: str, by: str, error: bo
     label_ends(axes, ends)
 
 
+def lay_out(figure: Figure) -> None:
+    """Put the figure's axes where they will be drawn, without drawing them."""
+    engine = figure.get_layout_engine()
+    assert engine is not None  # by the style
+    engine.execute(figure)
+
+
 def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
     """Write labels (x, y, text, colour) beside the ends of lines, moved apart where they would overlap.
 
@@ -140,7 +148,7 @@ def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()  # places are known only then
+    lay_out(figure)
     height = plt.rcParams["font.size"] * figure.dpi / 72
     lowest = -math.inf
     for x, y, text, colour in sorted((each for each in labels if math.isfinite(each[1])), key=lambda e: e[1]):
@@ -223,13 +231,14 @@ def svg(figure: Figure) -> bytes:
     The last digits of where the layout puts axes vary: they are rounded. Matplotlib names clip paths and markers by
     hashes of such digits: here they are numbered.
     """
-    figure.draw_without_rendering()
+    lay_out(figure)
     figure.set_layout_engine("none")
     for axes in figure.axes:
         x, y, width, height = (round(side, 6) for side in axes.get_position(original=True).bounds)
         axes.set_position((x, y, width, height))
     file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(file, metadata={"Date": None})  # not savefig, which draws once more for the layout
     text = file.getvalue().decode()
     names = dict.fromkeys(re.findall(r'id="([a-zA-Z]*[0-9a-f]{10})"', text))
     for number, name in enumerate(names):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from analysis.campaign import store
 from analysis.campaign.keys import Job, Program, key
@@ -116,6 +117,11 @@ class Results:
         """Seeds of the runs, in ascending order."""
         return tuple(sorted(map(int, self.rows["seed"].unique()))) if len(self.rows) else ()
 
+    @functools.cached_property
+    def _runs(self) -> pd.DataFrame:
+        """The first row of each run."""
+        return self.rows.drop_duplicates("key")
+
     def without_seed(self, seed: int) -> Results:
         """Return the results without the runs and program rows of that seed; the provenance stays as it is.
 
@@ -130,7 +136,7 @@ class Results:
             return dataclasses.replace(self, programs=programs)
         rows = self.rows[self.rows["seed"] != seed]
         setting = [name for name in self.rows.columns[: self.rows.columns.get_loc("epoch")] if name != "seed"]
-        runs = self.rows.drop_duplicates("key")
+        runs = self._runs
         before, after = (len(each[setting].drop_duplicates()) for each in (runs, runs[runs["seed"] != seed]))
         if after < before:
             raise SingleSeedError(
@@ -241,6 +247,8 @@ def _tidy(
             for run, table in runs
         ]
     )
+    if "metric" in rows:
+        rows["metric"] = rows["metric"].astype("category")  # by which all that reads them selects
     programs: dict[str, list[tuple[Program, pa.Table]]] = {}
     for job, (table, _) in zip(jobs, results, strict=True):
         if isinstance(job, Program):
@@ -260,17 +268,21 @@ def _tidy(
 
 
 def _concatenate(parts: Sequence[tuple[dict[str, Any], pa.Table, str]]) -> pd.DataFrame:
-    """Return one table of many: each part's constants are columns before its own, its key is the last column."""
+    """Return one table of many: each part's constants are columns before its own, its key is the last column.
+
+    Constant texts are objects, which are selected and grouped faster than pandas' strings.
+    """
     import pyarrow as pa
 
     if not parts:
         return pd.DataFrame()
     rows = pa.concat_tables([part for _, part, _ in parts], promote_options="permissive").to_pandas()
+    constants = pd.DataFrame([constant | {"key": name} for constant, _, name in parts])
+    texts = [name for name in constants if is_string_dtype(constants[name].dtype)]
     lengths = [len(part) for _, part, _ in parts]
-    constants = pd.DataFrame([constant for constant, _, _ in parts])
-    for position, column in enumerate(constants):
-        rows.insert(position, column, constants[column].repeat(lengths).array)
-    return rows.assign(key=pd.Series([name for *_, name in parts]).repeat(lengths).array)
+    repeated = constants.astype(dict.fromkeys(texts, object)).loc[constants.index.repeat(lengths)]
+    repeated.index = rows.index
+    return pd.concat([repeated.drop(columns="key"), rows, repeated["key"]], axis="columns")
 
 
 def _readable(value: Any) -> Any:

@@ -109,7 +109,7 @@ def repeated_measures_p(values: pd.DataFrame) -> float:
 
 def final_values(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:
     """A metric's value at each run's last measurement; index: the columns `by`, which must tell the runs apart."""
-    chosen = rows[rows["metric"] == metric].sort_values("update")
+    chosen = rows.loc[rows["metric"] == metric, [*by, "key", "update", "value"]].sort_values("update")
     return chosen.groupby([*by, "key"], dropna=False)["value"].last().droplevel("key")
 
 

@@ -6,12 +6,14 @@ Each failure is one line, `page: what`. Exit codes: 0 nothing is broken, 1 somet
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 import pypdf
 from bs4 import BeautifulSoup, Tag
+from pypdf.generic import DecodedStreamObject, NameObject
 
 # What a browser loads by itself; a link that a reader may follow is no request.
 LOADS = {
@@ -31,6 +34,7 @@ LIBRARIES = {"site_libs"}  # scripts of others; what they would load is in the p
 UNRESOLVED = re.compile(r"\?@(?:fig|tbl|eq|sec|lst)-[\w.:-]+")
 SHOWN_SOURCE = re.compile(r"\{(?:python|jupyter)\}")  # what Quarto leaves of an inline value that is empty
 EATEN = re.compile(r"#\|.*?(\\[!#-/:-@\[\]^_`{-~])")  # a backslash before punctuation; two of them make one
+DRAWN = re.compile(rb"(?:[-.\d]+\s+){2,6}[mlc](?=\s)")  # a step of a path in a PDF
 NUMBERED = re.compile(r"^(Figure|Table)\s+([0-9A-Z]+\.[0-9]+|[0-9]+)\s*[:.]\s*(.*)$", re.DOTALL)
 
 
@@ -72,6 +76,13 @@ class Page:
 def check(book: Path, project: Path | None = None) -> list[Failure]:
     """Everything that is broken in the rendered book; its sources are in `project`, or around it."""
     book = book.resolve()
+    pdf = pdf_of(book)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
+        text = pool.submit(_text, pdf) if pdf else None  # meanwhile this process reads the site
+        return _failures(book, project or book.parent, pdf, text)
+
+
+def _failures(book: Path, project: Path, pdf: Path | None, text: Future[str] | None) -> list[Failure]:
     pages = {
         path: Page(book, path.relative_to(book).as_posix(), _parsed(path))
         for path in sorted(book.rglob("*.html"))
@@ -90,8 +101,11 @@ def check(book: Path, project: Path | None = None) -> list[Failure]:
         )
         failures += [Failure(page.address, what) for what in dict.fromkeys(found)]
     failures += _stylesheets(book)
-    failures += _pdf(book, list(pages.values()))
-    failures += _sources(project or book.parent)
+    if pdf and text:
+        failures += _pdf(pdf, text, list(pages.values()))
+    else:
+        failures.append(Failure(book.name, "there is no PDF beside index.html"))
+    failures += _sources(project)
     return failures
 
 
@@ -200,14 +214,24 @@ def _sources(project: Path) -> Iterator[Failure]:
 # The PDF ----------------------------------------------------------------------------------------------------------
 
 
-def _pdf(book: Path, pages: list[Page]) -> Iterator[Failure]:
+def _text(path: Path) -> str:
+    """The text of a PDF."""
+    texts = []
+    for page in pypdf.PdfReader(path).pages:
+        if (content := page.get_contents()) is not None:
+            words = DecodedStreamObject()
+            words.set_data(
+                DRAWN.sub(b"", content.get_data())
+            )  # without figures' paths, which take long to parse
+            page[NameObject("/Contents")] = words
+        texts.append(page.extract_text())
+    return "\n".join(texts)
+
+
+def _pdf(path: Path, reading: Future[str], pages: list[Page]) -> Iterator[Failure]:
     """Every figure and table of the site is in the PDF under the same number and words, and the other way round."""
-    path = pdf_of(book)
-    if path is None:
-        yield Failure(book.name, "there is no PDF beside index.html")
-        return
     try:
-        text = "\n".join(page.extract_text() for page in pypdf.PdfReader(path).pages)
+        text = reading.result()
     except pypdf.errors.PyPdfError as error:
         yield Failure(path.name, f"cannot be read: {error}")
         return

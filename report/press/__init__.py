@@ -75,7 +75,10 @@ def render(project: Path, site: Path, work: Path) -> None:
 
 
 async def _execute_all(book: Book, chapters: Sequence[Chapter], work: Path) -> list[str]:
-    """The executed chapters; kernels take their time to start, so a few run at once."""
+    """The executed chapters; kernels take their time to start, so a few run at once.
+
+    The last ones begin: appendices gather what the whole book has and take longest, and should not end alone.
+    """
     few = asyncio.Semaphore(KERNELS)
 
     async def one(chapter: Chapter) -> str:
@@ -83,7 +86,8 @@ async def _execute_all(book: Book, chapters: Sequence[Chapter], work: Path) -> l
             with timed(chapter.file):
                 return await execute(book, chapter, work)
 
-    done = await asyncio.gather(*(one(chapter) for chapter in chapters), return_exceptions=True)
+    done = await asyncio.gather(*(one(chapter) for chapter in reversed(chapters)), return_exceptions=True)
+    done.reverse()
     problems = [problem for error in done if isinstance(error, BookError) for problem in error.problems]
     if problems:
         raise BookError(*problems)

@@ -321,7 +321,7 @@ def _width(hidden: str) -> int:
 
 
 def _widest(found: Results) -> int:
-    return int(found.rows["hidden"].map(_width).max())
+    return max(map(_width, found.rows["hidden"].unique()))
 
 
 @exhibit(

@@ -170,7 +170,7 @@ def departures(rows: pd.DataFrame) -> pd.Series[float]:
     slow = sorted_long(rows)
     accuracy = slow[slow["metric"].isin(["validation_accuracy", "test_accuracy"])]
     last = accuracy["epoch"].max()
-    means = accuracy.groupby(["learning_rate", "metric", "epoch"])["value"].mean()
+    means = accuracy.groupby(["learning_rate", "metric", "epoch"], observed=True)["value"].mean()
     parts = {}
     for rate, of_rate in means.groupby("learning_rate"):
         tests = of_rate[rate, "test_accuracy"]

@@ -135,6 +135,7 @@ def _verdict(left: float, accuracy: float, rises: float, slow_epoch: float) -> s
     return "slow" if math.isinf(slow_epoch) else "converges"
 
 
+@remembered
 def verdicts(numbers: pd.DataFrame) -> pd.Series[str]:
     """Return, of `run_numbers`, the verdict on every learning rate, with a count where starts differ."""
 
