@@ -108,9 +108,12 @@ def repeated_measures_p(values: pd.DataFrame) -> float:
 
 
 def final_values(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:
-    """A metric's value at each run's last measurement; index: the columns `by`, which must tell the runs apart."""
+    """A metric's value at each run's last measurement, not a number if that is not finite.
+
+    Index: the columns `by`, which must tell the runs apart.
+    """
     chosen = rows.loc[rows["metric"] == metric, [*by, "key", "update", "value"]].sort_values("update")
-    return chosen.groupby([*by, "key"], dropna=False)["value"].last().droplevel("key")
+    return chosen.groupby([*by, "key"], dropna=False)["value"].last(skipna=False).droplevel("key")
 
 
 def best_rates(

@@ -77,7 +77,7 @@ def check(book: Path, project: Path | None = None) -> list[Failure]:
     """Everything that is broken in the rendered book; its sources are in `project`, or around it."""
     book = book.resolve()
     pdf = pdf_of(book)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         text = pool.submit(_text, pdf) if pdf else None  # meanwhile this process reads the site
         return _failures(book, project or book.parent, pdf, text)
 

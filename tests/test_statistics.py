@@ -98,6 +98,19 @@ def test_the_last_value_is_that_of_the_last_update() -> None:
     assert statistics.final_values(rows, "test_accuracy", ["seed"]).tolist() == [0.4]
 
 
+def test_a_run_that_does_not_stay_finite_has_no_final_value() -> None:
+    rows = pd.DataFrame(
+        {
+            "metric": "train_loss",
+            "seed": 0,
+            "key": "a",
+            "update": [0, 100, 200],
+            "value": [2.3, 9.9, math.nan],
+        }
+    )
+    assert statistics.final_values(rows, "train_loss", ["seed"]).isna().all()
+
+
 def test_runs_at_the_best_rate_tell_when_they_reach_an_accuracy() -> None:
     rows = pd.concat(
         pd.DataFrame(
