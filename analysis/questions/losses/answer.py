@@ -192,7 +192,7 @@ def gradients_and_accuracies(found: Results) -> Picture:
     """Draw each loss's gradient at the logits over the shift; accuracies from the usual and the wrong start."""
     errors, runs = first_errors(found.rows), trained_at_best_rates(found.rows)
     names = list(runs["name"].unique())
-    figure, ((norms, shares), (usual, wrong)) = plt.subplots(2, 2, figsize=(WIDTH, 3.7))
+    figure, ((norms, shares), (usual, wrong)) = plt.subplots(2, 2, figsize=(WIDTH, 3.4))
     wrong.sharey(usual)
     begun = first_updates(found.rows)["share"].groupby(["name", "shift", "update"]).mean()
     for (name, shift), of_start in begun.groupby(["name", "shift"]):

@@ -117,7 +117,7 @@ def smooth(curves: pd.DataFrame) -> pd.DataFrame:
 def curves(found: Results) -> Picture:
     """Draw train and test loss above, train and test error below, of every run; a column per network."""
     fast, slow = by_network(found.rows), at_source_rate(found.rows)
-    figure, grid = plt.subplots(2, len(fast), figsize=(WIDTH, 2.9), sharex="col", sharey="row", squeeze=False)
+    figure, grid = plt.subplots(2, len(fast), figsize=(WIDTH, 2.7), sharex="col", sharey="row", squeeze=False)
     for column, name in enumerate(fast):
         above, below = grid[:, column]
         for frame, look in ((fast[name], {}), (slow[name], {"alpha": 0.45})):
@@ -202,7 +202,7 @@ def overfitting_table(found: Results) -> Table:
             numbers = overfitting(rows)
             lines.append(
                 {
-                    "Network": network,
+                    "Network": network.replace(FEW, "300, few"),
                     "$\\eta$": f"{rows['learning_rate'].iloc[0]:g}",
                     "Train loss": format_range(numbers["train_loss"], 3),
                     "Test loss": format_range(numbers["test_loss"], 3),
@@ -215,14 +215,18 @@ def overfitting_table(found: Results) -> Table:
                     "Over-fit": f"{numbers['overfits'].sum()} of {len(numbers)}",
                 }
             )
-    epochs, few = (overfitting(rows)["epochs"].max() for rows in (frames[0], few_examples(found.rows)))
+    epochs, few = (
+        int(overfitting(rows)["epochs"].max())
+        for rows in (by_network(found.rows)[NETWORKS[0]], few_examples(found.rows))
+    )
+    frame = pd.DataFrame(lines).map(lambda cell: cell.replace(" to ", "–"))
     return Table(
-        pd.DataFrame(lines),
+        frame,
         f"After {count_words(epochs, 'epoch')}, on few examples {few:,.0f}: losses, the epoch of least test loss and "
         "how far it ends above that; test error and how far it ends above its own least; how many of the runs "
         f"over-fit: those whose test loss ends more than {format_percent(RISEN, 0)} above while the train loss has "
         "fallen. Running medians; least and largest value of the runs.",
-        (14, 5, 13, 13, 14, 12, 12, 10, 9),
+        (12, 5, 14, 14, 16, 12, 12, 10, 9),
     )
 
 
