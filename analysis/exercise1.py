@@ -81,14 +81,6 @@ def gradient_descent(
         yield loss.item()
 
 
-def curve(losses: list[float]) -> Figure:
-    figure, axes = plt.subplots()
-    axes.plot(losses)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("train loss")
-    return figure
-
-
 # 6. The final accuracy on the test set.
 @torch.no_grad()
 def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
@@ -114,6 +106,14 @@ def main(
     inputs, targets = inputs.to(device), one_hot(labels).to(device)
     losses = list(gradient_descent(model, inputs, targets, learning_rate, epochs))
     return losses, accuracy(model, test_inputs.to(device), test_labels.to(device))
+
+
+def curve(losses: list[float]) -> Figure:
+    figure, axes = plt.subplots()
+    axes.plot(losses)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("train loss")
+    return figure
 
 
 if __name__ == "__main__":

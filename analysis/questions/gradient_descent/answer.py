@@ -34,6 +34,7 @@ def deviations(found: Results) -> Table:
         frame[["check", "deviation"]].set_axis(["Check", "Relative deviation"], axis="columns"),
         f"Relative deviations ‖difference‖ / ‖reference‖ over all {NUM_PARAMETERS:,} parameters at one start, in "
         f"double precision, with $\\eta = {LEARNING_RATE:g}$ and batches of {BATCH_SIZE}.",
+        (75, 25),
     )
 
 

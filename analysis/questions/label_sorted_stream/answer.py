@@ -489,7 +489,7 @@ def within_pass(found: Results) -> Picture:
     """Draw, within epochs, class accuracies of the sorted stream; test accuracy and gradient cosine of each order."""
     rows, starts = within_epochs(found.rows), label_starts(found.programs["labels"])
     figure, (classes, accuracy, cosine) = plt.subplots(
-        3, 1, figsize=(WIDTH, 2.7), sharex=True, height_ratios=(1.3, 1, 1)
+        3, 1, figsize=(WIDTH, 2.5), sharex=True, height_ratios=(1.3, 1, 1)
     )
     of_class = rows[(rows["metric"] == "class_accuracy") & (rows["order"] == "label_sorted")]
     grid = of_class.pivot_table(index="index", columns="epoch", values="value")

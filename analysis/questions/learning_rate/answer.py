@@ -226,7 +226,7 @@ def speed_and_end(found: Results) -> Picture:
     rows = first_start(found.rows)
     rows = rows[rows["epoch"] > 0]
     numbers = run_numbers(found.rows)
-    figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.4))
+    figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.2))
     shown = [rate for rate in SHOWN_RATES if rate in set(rows["learning_rate"])]
     steady = unanimous(numbers, "slow").union(unanimous(numbers, "converges"))
     for rate in shown:
@@ -290,7 +290,7 @@ def speed_and_end(found: Results) -> Picture:
 def sharpness_along_training(found: Results) -> Picture:
     """Draw sharpness relative to 2/η along training, at a few learning rates, epoch 0 included."""
     curves = relative_sharpness(first_start(found.rows)).droplevel("seed", axis="columns")
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.0))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.8))
     labels = []
     for rate, style in SHARPNESS_RATES.items():
         if rate in curves:

@@ -223,7 +223,7 @@ def test_errors_by_batch_size(found: Results) -> Picture:
     """Draw the test error of all batch sizes against epochs, updates and the time that plain PyTorch takes."""
     rows, plain = courses(found.rows), plain_epoch_seconds(found)
     rows = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > 0)]
-    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.6), sharey=True)
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.4), sharey=True)
     sizes = sorted(rows["batch"].unique())
     for size, colour in zip(sizes, RATE_COLOURS(np.linspace(0, 1, len(sizes))), strict=True):
         runs = rows[rows["batch"] == size]

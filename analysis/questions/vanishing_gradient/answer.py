@@ -153,7 +153,7 @@ def errors_and_updates(found: Results) -> Picture:
     errors, first = layer_values(found.rows, "error_norm"), first_layer_updates(found.rows)
     names = activations(found.rows)
     figure, (layers, depths, training) = plt.subplots(
-        1, 3, figsize=(WIDTH, 2.5), subplot_kw={"yscale": "log"}
+        1, 3, figsize=(WIDTH, 2.3), subplot_kw={"yscale": "log"}
     )
     deepest = errors["depth"].max()
     start = errors[(errors["update"] == 0) & (errors["depth"] == deepest)]
