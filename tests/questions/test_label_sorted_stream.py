@@ -27,16 +27,11 @@ from analysis.questions.label_sorted_stream.answer import (
 from analysis.questions.minibatch.runs import jobs as minibatch_jobs
 from tests.helpers.altered import assert_refuted, constant, measured, swap, times
 
-
-def _forget_in_the_middle(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.assign(value=rows["value"].where(rows["epoch"] % 1 != 0.5, 0)) if "epoch" in rows else rows
-
-
 CONTRADICTIONS = {
     "sorted_needs_many_passes": constant(0.5, "test_accuracy"),
     "loss_falls_to_the_end": constant(1.0, "train_loss"),
     "accuracy_holds_within_passes": constant(0.5, "validation_accuracy"),
-    "small_rates_are_measured_in_the_middle": _forget_in_the_middle,
+    "sgd_by_the_same_conditions": constant(1.0, "train_loss"),
     "slower_than_sgd": constant(0.9, "test_accuracy"),
     "two_kinds_of_rates": constant(1.0, "train_loss"),
     "large_rates_rise_first": constant(1.0, "train_loss"),
@@ -116,15 +111,7 @@ def test_accuracy_within_passes_is_compared_with_that_at_their_ends() -> None:
     away = departures(rows)
     assert away.index.get_level_values("epoch").tolist() == [210.25, 250.5]
     assert away.tolist() == pytest.approx([0.4 - 0.6025, 0.1])
-    (line,) = largest_departures(rows).to_dict("records")
-    assert line == pytest.approx({"all": 0.2025, "middle": 0.1})
-
-
-def test_departures_in_the_middle_are_not_taken_for_those_anywhere() -> None:
-    rows = _stream(test_accuracy={0.0: 0.1, 290.0: 0.5, 290.5: 0.9, 291.0: 0.5, 291.5: 0.4, 300.0: 0.5})
-    (line,) = largest_departures(rows).to_dict("records")
-    assert line["middle"] == pytest.approx(0.4)
-    assert math.isnan(line["all"])
+    assert largest_departures(rows).to_dict() == pytest.approx({0.1: 0.2025})
 
 
 @pytest.mark.parametrize(("last", "falls"), [(0.1, True), (0.25, False)])
