@@ -23,7 +23,6 @@ BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
 # with gradient descent is measured after every pass, other rates after every tenth.
 SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 COMPARED = (1e-6, 3e-6, 1e-4)
-LARGE_RATE = 1e-3  # at which and beyond it is also measured within passes
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 # SGD until it improves no more, to compare with the many passes: runs of `minibatch`, which has them as well.
 LONG_SGD_RATES = (0.03, 0.1)
@@ -91,7 +90,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
                     else 10 * slow.updates(batch_size),
                 ),
                 Measure(metrics=("train_loss",), every=10 * slow.updates(batch_size)),
-                *(phases if batch_size and rate >= LARGE_RATE else ()),
+                *(phases if batch_size else ()),
             ),
             seed=seed,
         )
