@@ -61,7 +61,7 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
 @pytest.mark.parametrize(
     ("train", "accuracy", "verdict"),
     [
-        (FALLING, LEARNT, "converges"),
+        (FALLING, LEARNT, "steady"),
         (FALLING, HALF_LEARNT, "slow"),
         (FALLING, NOT_LEARNT, "stuck"),
         ([*FALLING[:-1], 3 * FALLING[0]], NOT_LEARNT, "diverges"),

@@ -16,6 +16,7 @@ CONTRADICTIONS = {
     "width_turns_further_on": lambda rows: rows.assign(value=1.0),
     "slow_runs_have_not_come_so_far": lambda rows: rows.assign(value=rows["epoch"]),
     "threshold_decides_for_one": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "gap_is_wide": lambda rows: rows.assign(value=0.5),
     "single_runs": lambda rows: rows.assign(key=rows["key"] + rows["epoch"].gt(5).astype(str)),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
 }

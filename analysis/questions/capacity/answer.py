@@ -521,11 +521,11 @@ def width_has_an_optimum(found: Results) -> Evidence:
     cases = by_rate(found).loc[few]
     rises, least = cases["squared_error"], cases["least_sum"]
     return Evidence(
-        f"From {NARROW} to {WIDE} units, width lowers bias² and, against expectation, the variance. Beyond, the "
-        f"variance rises, and bias² falls or rises with the learning rate. With {few:,} examples this makes an "
-        f"optimum at moderate width: at each of {count_words(len(cases), 'learning rate')}, bias² + variance is "
-        f"least at {least.min()} to {least.max()} units. Three layers instead of one lower the bias² of wide "
-        "networks and raise their variance.",
+        f"A layer of {WIDE} units has less bias² than one of {NARROW} and, against expectation, less variance. "
+        f"Beyond, the variance rises, and bias² falls or rises with the learning rate. With {few:,} examples this "
+        f"makes an optimum at moderate width: at each of {count_words(len(cases), 'learning rate')}, bias² + "
+        f"variance is least at {least.min()} to {least.max()} units. Three layers instead of one lower the bias² of "
+        "wide networks and raise their variance.",
         {
             f"up to width {WIDE}, bias² is least at the end, whatever the number of examples": all(
                 each.loc[:WIDE, "bias2"].idxmin() == WIDE for each in shallow.values()
@@ -703,8 +703,9 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
     ]
     return Evidence(
         f"Three layers of {WIDE} units instead of one lower bias² and raise the variance. Their sum is larger by "
-        f"{format_interval(both, 0)} if each network has its best rate; at {format_rate(rate)}, the best of the deep "
-        f"one, it changes by {format_interval(alike[2], 1)}. Two layers lie in between.",
+        f"{format_interval(both, 0)} if each network has its best rate. At {format_rate(rate)}, the best of the deep "
+        "one, for both, bias² is lower and the variance higher as well, and the sum changes by "
+        f"{format_interval(alike[2], 1)}. Two layers lie in between.",
         {
             **_depth_conditions(found),
             "three layers raise the sum at every width": all(

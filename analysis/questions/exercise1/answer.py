@@ -79,11 +79,22 @@ def exercise1_accuracy(found: Results) -> Evidence:
     )
 
 
-@finding("exercise1")
-def final_accuracy(found: Results) -> Evidence:
+@finding("exercise1", "learning_rate")
+def final_accuracy(found: Results, rates: Results) -> Evidence:
     rows = found.programs["program"]
     accuracy = rows[rows["metric"] == "test_accuracy"]
+    same = rates.rows[
+        (rates.rows["learning_rate"] == LEARNING_RATE) & (rates.rows["metric"] == "test_accuracy")
+    ]
+    others = same.loc[same["epoch"] == rows["epoch"].max(), "value"]
+    spread = f"{100 * others.min():.1f} to {format_percent(others.max())}" if len(others) else "–"
     return Evidence(
-        f"For the network after its last epoch the program prints {format_percent(accuracy['value'].iloc[-1], 2)}.",
-        {"it is measured once, after the last epoch": accuracy["epoch"].tolist() == [rows["epoch"].max()]},
+        f"For the network after its last epoch the program prints {format_percent(accuracy['value'].iloc[-1], 2)}. "
+        f"From the {count_words(len(others), 'start')} of @sec-q6, networks trained alike have {spread} by then.",
+        {
+            "it is measured once, after the last epoch": accuracy["epoch"].tolist() == [rows["epoch"].max()],
+            "those end within a point of it": bool(
+                len(others) and (others - accuracy["value"].iloc[-1]).abs().max() < 0.01
+            ),
+        },
     )

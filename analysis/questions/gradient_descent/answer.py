@@ -54,9 +54,9 @@ def sketch_of_deviations(axes: Axes, found: Results) -> None:
 def gradient_descent_is_full(found: Results) -> Evidence:
     deviation = found.programs["checks"].set_index("check")["deviation"]
     return Evidence(
-        f"Measured, the program's step is $-\\eta \\nabla R(w)$ up to rounding. By contrast, the gradient of the first "
-        f"{BATCH_SIZE} examples differs from $\\nabla R(w)$ by {format_fixed(deviation['one_batch'], 2)} times its "
-        "length: zero would be the better estimate.",
+        "Measured in double precision, the program's step is $-\\eta \\nabla R(w)$ up to rounding. By contrast, the "
+        f"gradient of the first {BATCH_SIZE} examples differs from $\\nabla R(w)$ by "
+        f"{format_fixed(deviation['one_batch'], 2)} times its length: zero would be the better estimate.",
         {
             "the step is the full gradient's": bool(deviation["optimizer_step"] < EXACT),
             "the batches' gradients average to the full gradient": bool(

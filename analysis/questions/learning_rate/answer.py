@@ -132,7 +132,7 @@ def _verdict(left: float, accuracy: float, rises: float, slow_epoch: float) -> s
         return "stuck"
     if rises > UNSTABLE_SHARE:
         return "unstable"
-    return "slow" if math.isinf(slow_epoch) else "converges"
+    return "slow" if math.isinf(slow_epoch) else "steady"
 
 
 @remembered
@@ -201,7 +201,7 @@ def rates_table(found: Results) -> Table:
         "every start reaches it. A run *diverges* if its train loss ends at more than twice the first, is *stuck* if "
         f"it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more "
         f"than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
-        f"{format_percent(SLOW, 0)} test accuracy; otherwise it *converges*.",
+        f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
         (7, 9, 8, 9, 9, 9, 8, 9, 8, 9, 15),
     )
 
@@ -228,7 +228,7 @@ def speed_and_end(found: Results) -> Picture:
     numbers = run_numbers(found.rows)
     figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.2))
     shown = [rate for rate in SHOWN_RATES if rate in set(rows["learning_rate"])]
-    steady = unanimous(numbers, "slow").union(unanimous(numbers, "converges"))
+    steady = unanimous(numbers, "slow").union(unanimous(numbers, "steady"))
     for rate in shown:
         accuracy = rows[(rows["learning_rate"] == rate) & (rows["metric"] == "test_accuracy")]
         courses.plot(accuracy["epoch"], 100 * accuracy["value"], **SHOWN_RATES[rate])
@@ -375,7 +375,7 @@ _TOO_FEW = ("Too few learning rates converge to compare them.", {"three learning
 @finding("learning_rate", headline=True)
 def learning_rate_window(found: Results) -> Evidence:
     numbers = run_numbers(found.rows)
-    steady = unanimous(numbers, "converges")
+    steady = unanimous(numbers, "steady")
     if len(steady) < 3:
         return Evidence(*_TOO_FEW)
     slowly, largest = steady[:-1], steady[-1]
@@ -415,7 +415,7 @@ def _products(numbers: pd.DataFrame, column: str) -> pd.Series[float]:
 @finding("learning_rate")
 def stable_rates_follow_one_curve(found: Results) -> Evidence:
     numbers = run_numbers(found.rows)
-    steady = unanimous(numbers, "converges")[:-1]
+    steady = unanimous(numbers, "steady")[:-1]
     if len(steady) < 2:
         return Evidence(*_TOO_FEW)
     losses = found.rows[found.rows["metric"] == "train_loss"].pivot(
@@ -442,7 +442,7 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
 @finding("learning_rate")
 def largest_steady_rate_is_late(found: Results) -> Evidence:
     numbers = run_numbers(found.rows)
-    steady = unanimous(numbers, "converges")
+    steady = unanimous(numbers, "steady")
     if len(steady) < 3:
         return Evidence(*_TOO_FEW)
     before, largest = steady[-2], steady[-1]
@@ -455,13 +455,14 @@ def largest_steady_rate_is_late(found: Results) -> Evidence:
     )
     scatter = ends[largest].max() - ends[largest].min()
     return Evidence(
-        f"At {largest:g}, the first steps throw the network off that curve: {format_percent(SLOW, 0)} comes hardly "
+        f"At {largest:g}, the first steps throw the network off that curve: over the starts that both rates have, "
+        f"{format_percent(SLOW, 0)} comes hardly "
         f"sooner than at {before:g}, {format_percent(FAST, 0)} comes "
         f"{format_percent(1 - fast[largest] / fast[before], 0)} sooner. Where it ends is a matter of the start: "
         f"between {format_percent(ends[largest].min())} and {format_percent(ends[largest].max())}, against "
         f"{format_percent(ends[before].mean())} at {before:g} from every one. From the first start alone {largest:g} "
-        "looks like the most accurate rate; over the starts that both rates have, which are compared here, its lead "
-        f"is {format_interval(t_interval(lead), 1, '')} points.",
+        "looks like the most accurate rate; over the shared starts its lead "
+        f"is {format_interval(t_interval(lead), 1, '')} points: the two cannot be told apart.",
         {
             "to the lower accuracy it needs more than nine tenths of the epochs": slow[largest]
             > 0.9 * slow[before],
@@ -495,7 +496,7 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
         f"where it stays at chance, and at {_join_rates(lost)} the train loss stays far above its first value.",
         {
             "starts differ at one rate, between the steady and the unstable": len(mixed) == 1
-            and unanimous(numbers, "converges").max() < mixed[0] < unstable.min(),
+            and unanimous(numbers, "steady").max() < mixed[0] < unstable.min(),
             "the mean ends fall from there on": means[mixed + unstable.to_list()].is_monotonic_decreasing,
             "the worst of the ends is at the largest unstable rate": worst[0] == unstable.max(),
             "the worst of the ends is below half": bool(ends.min() < 0.5),
@@ -523,7 +524,7 @@ def start_beyond_the_edge(found: Results) -> Evidence:
 @finding("learning_rate")
 def sharpness_gives_way(found: Results) -> Evidence:
     relative, verdict = relative_sharpness(found.rows), run_numbers(found.rows)["verdict"]
-    steady = unanimous(run_numbers(found.rows), "converges")
+    steady = unanimous(run_numbers(found.rows), "steady")
     beyond = [column for column in relative if column[0] in steady and relative[column].iloc[0] > 1]
     if not beyond:
         return Evidence(*_TOO_FEW)
@@ -533,7 +534,7 @@ def sharpness_gives_way(found: Results) -> Evidence:
         f"{early.name:.0f}, and ends at {format_percent(end[beyond].min(), 0)} to "
         f"{format_percent(end[beyond].max(), 0)} of that.",
         {
-            "they converge": bool((verdict[beyond] == "converges").all()),
+            "they are steady": bool((verdict[beyond] == "steady").all()),
             "they are at the edge or below it early on": bool((early[beyond] < 1.05).all()),
             "their sharpness falls on": bool((end[beyond] < early[beyond]).all()),
             "it ends below the edge": bool((end[beyond] < 0.9).all()),
@@ -543,7 +544,7 @@ def sharpness_gives_way(found: Results) -> Evidence:
 
 @finding("learning_rate")
 def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
-    relative, steady = relative_sharpness(found.rows), unanimous(run_numbers(found.rows), "converges")
+    relative, steady = relative_sharpness(found.rows), unanimous(run_numbers(found.rows), "steady")
     rates = sorted({rate for rate, _ in relative if rate > steady.max() and rate in UNSTABLE_RATES})
     if not rates:
         return Evidence(*_TOO_FEW)
@@ -572,7 +573,7 @@ def rates_up_to_two_converge(found: Results) -> Evidence:
         f"No run with a rate up to {tried.index[-1][0]:g} is unstable by the criteria of @tbl-learning-rates, and all "
         f"might converge in time. But by then {_join_rates(slow)} {'is' if len(slow) == 1 else 'are'} far from it; the "
         f"least ends at {format_percent(least)} test accuracy.",
-        {"all converge": bool((tried == "converges").all())},
+        {"all are steady": bool((tried == "steady").all())},
     )
 
 

@@ -198,7 +198,7 @@ def gradients_and_accuracies(found: Results) -> Picture:
     for (name, shift), of_start in begun.groupby(["name", "shift"]):
         if name in REFERENCE:
             course = of_start.droplevel(["name", "shift"])
-            look = {**line_style(str(name)), "marker": "", "linestyle": "-" if shift == 0 else (0, (2, 1))}
+            look = {**line_style(str(name)), "marker": "", **({} if shift == 0 else {"linewidth": 0.7})}
             shares.plot(course.index, 100 * course, **look)
     for name in names:
         style = line_style(name)
@@ -211,16 +211,16 @@ def gradients_and_accuracies(found: Results) -> Picture:
     norms.set_yscale("log")
     norms.set_xticks(sorted(errors["shift"].unique()))
     norms.set_xlabel("output biases shifted by s")
-    norms.set_ylabel("gradient at the logits")
+    norms.set_ylabel("size of the gradient")
     figure.legend(
         *norms.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, handlelength=3
     )
     shares.set_xscale("symlog", linthresh=1)
     shares.set_xlim(0, begun.index.get_level_values("update").max())
     shares.set_yscale("log")
-    plain_ticks(shares.yaxis)
+    plain_ticks(shares.yaxis, decades=True)
     shares.set_xlabel("update")
-    shares.set_ylabel("error passed back, %")
+    shares.set_ylabel("passed back, %")
     usual.set_ylabel("test error in %")
     usual.set_title("usual start")
     wrong.set_title(f"wrong start, s = {errors['shift'].max():g}")
@@ -233,8 +233,8 @@ def gradients_and_accuracies(found: Results) -> Picture:
         figure,
         "Two losses over two outputs. Above, left: root mean square over the training examples of the gradient at the "
         "logits before the first update, over the shift $s$. Right: the share of the outputs' error that the quadratic "
-        f"losses pass back in the first epoch at $\\eta = {FIRST_RATE:g}$, from the usual start (solid) and the wrong "
-        "one (dashed), means over the seeds. Below: test error from both starts, every loss at its own best rate for "
+        f"losses pass back in the first epoch at $\\eta = {FIRST_RATE:g}$, from the usual start and the wrong "
+        "one (thin), means over the seeds. Below: test error from both starts, every loss at its own best rate for "
         "that start; a line per seed.",
         "Above: with cross entropy the gradient stays at about one or more, with both quadratic losses it falls by "
         "orders of magnitude; from the usual start, the first update takes what sigmoids pass back almost to zero. "
@@ -329,8 +329,10 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
         "Because it corrects most where the network is most wrong. "
         f"After {trained(found.rows)['epoch'].max():.0f} epochs, each at its best rate, it is ahead of the quadratic "
         f"loss of the same outputs by {format_interval(behind[SOFTMAX].difference, 1, '')} points of test accuracy "
-        f"with softmax, and by {format_interval(behind[SIGMOID].difference, 1, '')} with sigmoids; "
-        "most of that is a lead in speed.",
+        f"with softmax, and by {format_interval(behind[SIGMOID].difference, 1, '')} with sigmoids. Most of that is a "
+        f"lead in speed: after {trained_longer(found.rows)['epoch'].max():.0f} epochs, "
+        f"{format_interval(later[SOFTMAX].difference, 1, '')} and {format_interval(later[SIGMOID].difference, 1, '')} "
+        "points are left.",
         {
             "in longer runs less than a third of it is left": all(
                 later[name].difference.mean < test.difference.mean / 3 for name, test in behind.items()
@@ -509,10 +511,8 @@ def quadratic_comes_closer(found: Results) -> Evidence:
     )
     gained = (accuracy - before).groupby("name").mean()
     return Evidence(
-        f"After {runs['epoch'].max():.0f} epochs the quadratic loss is "
-        f"{format_interval(behind[SOFTMAX].difference, 1, '')} points behind with softmax and "
-        f"{format_interval(behind[SIGMOID].difference, 1, '')} with sigmoids, and in the last {count_words(LATE)} of "
-        "them it still gains more than cross entropy does.",
+        f"In the last {count_words(LATE)} of the {runs['epoch'].max():.0f} epochs of the longer runs the quadratic "
+        "loss still gains more than cross entropy does, so that less would be left in the end.",
         {
             "it is still behind, by more than the interval": all(
                 test.difference.mean > test.difference.half_width for test in behind.values()

@@ -260,7 +260,7 @@ def test_errors_by_batch_size(found: Results) -> Picture:
     return Picture(
         figure,
         f"Test error of {count_words(len(sizes))} batch sizes, each at the rate that is best in the end, against "
-        "epochs, updates and the time of so many epochs in plain PyTorch. Batches of "
+        "epochs, updates and the time of so many epochs in plain PyTorch. At one rate, batches of "
         f"{format_size(LARGE_BATCHES[0])} and more need equally many updates. Dashed: all examples; grey: "
         f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span the "
         f"{count_words(found.rows['seed'].nunique(), 'seed')}.",
@@ -409,9 +409,10 @@ def large_batches_save_no_updates(found: Results, rates: Results) -> Evidence:
     return Evidence(
         f"Up to {format_size(first)}, a larger batch bears a rate at least as large and saves updates: "
         f"{format_percent(EARLY_ACCURACY, 0)} takes {format_fixed(updates.iloc[0], 0)} single examples and "
-        f"{format_fixed(updates[first], 0)} batches of {format_size(first)}. Beyond, {fastest[first]:g} is the fastest "
-        f"of the rates tried, and a larger batch saves none; with all examples, {descent.idxmin():g} takes "
-        f"{format_fixed(descent.min(), 0)} (@sec-q6).",
+        f"{format_fixed(updates[first], 0)} batches of {format_size(first)}. Beyond, {fastest[first]:g} is the "
+        "fastest of the few rates tried, and at that rate a larger batch saves none. A rate in between does: with "
+        f"all examples {descent.idxmin():g} takes {format_fixed(descent.min(), 0)} updates (@sec-q6); it was not "
+        "tried with batches.",
         {
             "up to the first of the large sizes, updates fall": len(smaller) > 1
             and smaller.is_monotonic_decreasing,

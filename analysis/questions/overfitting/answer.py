@@ -294,7 +294,7 @@ def width_turns_further_on(found: Results) -> Evidence:
     return Evidence(
         f"784-300-10 leaves the common course last: its test loss turns at a train loss of {format_range(wide, 3)}. "
         f"That of 20-20 turns already at {format_range(small, 3)}, and at a larger test loss. "
-        "Few weights, then, do not protect from over-fitting.",
+        "So few weights do not protect from over-fitting.",
         {
             "every run of 20-20 turns at a larger train loss": bool(small.min() > wide.max()),
             "its least test loss is larger": _least(networks["20-20"]).min() > _least(networks["300"]).max(),
@@ -319,6 +319,17 @@ def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
         f"finds for 784-300-10, all its epochs there are worth {worth['300']:,.0f} at {rates['300']:g}, or for the "
         f"small networks {worth['20-20']:,.0f} at {rates['20-20']:g}. Every run takes more to its least test loss.",
         {f"{name} turns later than that": bool(worth[name] < turned[name]) for name in worth},
+    )
+
+
+@finding("overfitting")
+def gap_is_wide(found: Results) -> Evidence:
+    rows = by_network(found.rows)["300"]
+    train, test = (100 * (1 - smooth(_curves(rows, f"{part}_accuracy")).iloc[-1]) for part in TRAIN_TEST)
+    return Evidence(
+        f"By the gap 784-300-10 would over-fit far more: it ends with {format_range(test, 1)} % test error and at most "
+        f"{math.ceil(100 * train.max()) / 100:.2f} % train error.",
+        {"the test error is more than ten times the train error": bool((test > 10 * train).all())},
     )
 
 

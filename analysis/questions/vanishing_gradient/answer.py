@@ -181,6 +181,9 @@ def errors_and_updates(found: Results) -> Picture:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     layers.set_xticks(range(1, deepest + 2, 2))
     depths.set_xticks(list(first.columns))
+    best = _at_best_rates(found.rows)
+    best = best[best["depth"] == 1].groupby("activation", sort=False)["learning_rate"].first()
+    rates = join_english(f"{label(str(name))} {rate:g}" for name, rate in best.items())
     updates = relative_updates(found.rows)
     _draw_training(training, updates[~updates["skip"] & (updates["depth"] == 1)])
     return Picture(
@@ -189,7 +192,7 @@ def errors_and_updates(found: Results) -> Picture:
         f"the training examples at the start, with {count_words(deepest, 'hidden layer')}, and what (-@eq-factors) "
         "predicts from the last hidden layer down (pale). Middle: relative update of the first layer at the start, "
         "divided by $\\eta$. Right: 784-300-10 during training, relative update of the first layer over that of the "
-        "second. Means over the seeds.",
+        f"second, at each activation's best rate ({rates}). Means over the seeds.",
         "Left: with sigmoids the error falls by orders of magnitude from the last layer to the first, with tanh and "
         "ReLU less; with skip connections it does not. Middle: the first layer's update falls with depth unless there "
         "are skip connections. Right: the ratio rises from the first epoch on, with sigmoids from far below "
@@ -284,7 +287,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     return Evidence(
         "No: $\\sigma'$ enters the first layer's gradient only once, and the units do not saturate: on average it "
         f"is {format_fixed(slope.iloc[0], 2)} at the usual start, its largest value, and "
-        f"{format_fixed(slope.iloc[-1], 2)} at the end. The first layer is slow at the very start only: relative to "
+        f"{format_fixed(slope.iloc[-1], 2)} at the end. The first layer is slowest at the very start: relative to "
         f"its weights it moves {format_fixed(sigmoid.iloc[0], 2)} times as fast as the second, "
         f"{format_fixed(sigmoid.iloc[1], 2)} times after one epoch, and {format_fixed(sigmoid.iloc[-1], 2)} times at "
         "the end.",
