@@ -211,9 +211,14 @@ def gradients_and_accuracies(found: Results) -> Picture:
     norms.set_yscale("log")
     norms.set_xticks(sorted(errors["shift"].unique()))
     norms.set_xlabel("output biases shifted by s")
-    norms.set_ylabel("size of the gradient")
+    norms.set_ylabel("gradient norm")
     figure.legend(
-        *norms.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, handlelength=3
+        *norms.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=7.5,
+        handlelength=2.2,
+        columnspacing=1.2,
     )
     shares.set_xscale("symlog", linthresh=1)
     shares.set_xlim(0, begun.index.get_level_values("update").max())
