@@ -13,6 +13,7 @@ from analysis.questions.encoding.answer import (
     accuracies,
     neighbour_shares,
     permutation_tests,
+    with_sgd,
 )
 from analysis.results import cached
 from tests.helpers.altered import assert_refuted, constant, times
@@ -23,6 +24,7 @@ CONTRADICTIONS = {
     "ends_are_read_too_seldom": constant(1, "confusion"),
     "saturation_slows_and_the_metric_stays": times(0.5, "test_accuracy", loss="cross_entropy"),
     "half_is_missing_in_training": constant(1, "train_accuracy"),
+    "longer_training_does_not_help": times(1.2, "test_accuracy", epochs=120),
     "linear_output_errs_alike": times(3, "test_accuracy", output="identity", optimizer="sgd"),
     "renumbering_moves_the_single_output": times(
         0.9, "test_accuracy", target="one_hot", labels="2-8-4-9-1-6-7-3-0-5"
@@ -66,5 +68,5 @@ def test_a_new_encoding_takes_its_place_after_the_others() -> None:
 
 
 def test_a_single_seed_tests_nothing() -> None:
-    found = cached("encoding").rows
+    found = with_sgd(cached("encoding").rows)
     assert all(map(math.isnan, permutation_tests(found[found["seed"] == 0]).values()))
