@@ -19,6 +19,8 @@ LONG_RATES = (0.3, 1.0)
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
 # Rates about the one from which on some networks stop learning: how much of the error the quadratic loss passes back.
 WATCHED_RATES = (0.3, 1.0, 1.4, 2.0, 3.0)
+# The first epoch at the best rate of most: what the first updates do to what the losses pass back.
+FIRST_RATE, DENSE = 1.0, 10  # measured after each of that many updates, then every tenth of the epoch
 # The confidently wrong start: how far the output bias of class 0 is raised and all others are lowered, which saturates
 # outputs that compete and outputs that do not. Training starts from the largest shift.
 SHIFTS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
@@ -27,7 +29,8 @@ METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Return every loss at every rate, from the usual and a confidently wrong start; first gradients over the shift."""
+    """Return every loss at every rate, from the usual and a confidently wrong start; first gradients over the shift;
+    longer runs; what the losses pass back at the end and in the first updates."""
     budget = BUDGETS[preset]
     each_epoch = Measure(metrics=METRICS, every=budget.updates(BATCH_SIZE))
 
@@ -76,4 +79,15 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         output=("softmax", "sigmoid"),
         learning_rate=WATCHED_RATES,
     )
-    return trained + probed + long + watched
+    first_updates = Measure(
+        metrics=("error_norm", "train_loss", "test_accuracy"),
+        every=max(1, budget.updates(BATCH_SIZE) // 10),
+        dense_until=DENSE,
+    )
+    begun = tuple(
+        run(loss, output, FIRST_RATE, seed, shift, first_updates)
+        for loss, output in LOSSES
+        for shift in (0.0, SHIFTS[-1])
+        for seed in budget.seeds
+    )
+    return trained + probed + long + watched + begun

@@ -8,12 +8,13 @@ from analysis.question import Budget, Preset
 ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 DEPTHS = (1, 2, 3, 4, 6, 8)  # hidden layers
 WIDTH = 300
-LEARNING_RATES = (0.1, 0.5)
+LEARNING_RATES = (0.02, 0.1, 0.5, 2.0)
 BATCH_SIZE = 128
 # Fewer examples than elsewhere: the gradients are the subject, not the accuracy.
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
 
 METRICS = ("gradient_norm", "weight_norm", "error_norm", "train_loss", "validation_accuracy", "test_accuracy")
+SLOPE = ("mean_slope",)  # of the network that the question asks about: whether it saturates as it is trained
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
@@ -23,7 +24,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for depth in DEPTHS
         for run in BUDGETS[preset].grid(
             BATCH_SIZE,
-            METRICS,
+            METRICS + (SLOPE if depth == 1 else ()),
             hidden=((WIDTH,) * depth,),
             skip=(False, True) if depth > 1 else (False,),
             activation=ACTIVATIONS,
