@@ -32,9 +32,8 @@ BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 # All once more, for longer and with steps that steep directions do not limit.
 ADAM_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 ADAM_EPOCHS: dict[Preset, int] = {"full": 30, "quick": 1}
-# The best single outputs for still longer: whether they come closer.
-LONG_ENCODINGS = (ENCODINGS[2], ENCODINGS[4])
-LONG_RATES = (0.003, 0.01)
+# The best single outputs for still longer, at the rate that is best for them: whether they come closer.
+LONG_ENCODINGS, LONG_RATE = (ENCODINGS[2], ENCODINGS[4]), 0.01
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
 MEASUREMENTS = 6  # of all these along training
 
@@ -66,7 +65,7 @@ def with_adam(preset: Preset) -> tuple[Run, ...]:
     """Return every encoding at every rate of Adam, and single outputs for longer."""
     settings = (
         *((encoding, rate, ADAM_EPOCHS[preset]) for encoding in ENCODINGS for rate in ADAM_RATES),
-        *((encoding, rate, LONG_EPOCHS[preset]) for encoding in LONG_ENCODINGS for rate in LONG_RATES),
+        *((encoding, LONG_RATE, LONG_EPOCHS[preset]) for encoding in LONG_ENCODINGS),
     )
     return tuple(
         replace(
