@@ -8,7 +8,7 @@ from analysis.question import Budget, Preset
 ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 DEPTHS = (1, 2, 3, 4, 6, 8)  # hidden layers
 WIDTH = 300
-LEARNING_RATES = (0.02, 0.1, 0.5, 2.0)
+LEARNING_RATES = (0.1, 0.5)
 BATCH_SIZE = 128
 # Fewer examples than elsewhere: the gradients are the subject, not the accuracy.
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
