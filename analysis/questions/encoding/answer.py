@@ -155,7 +155,7 @@ def confusions_and_accuracies(found: Results) -> Picture:
     """Draw confusions of two encodings with the same loss, and accuracies under every label permutation."""
     counts, values = confusions(with_adam(found.rows)), accuracies(with_sgd(found.rows))
     adam = accuracies(with_adam(found.rows))
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(WIDTH, 2.5), width_ratios=(1, 1, 1.25))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(WIDTH, 2.3), width_ratios=(1, 1, 1.25))
     for axes, name in ((left, SINGLE), (middle, ONE_HOT)):
         chosen = counts[(counts["encoding"] == name) & (counts["permutation"] == 0)]
         image = _draw_confusion(axes, chosen)

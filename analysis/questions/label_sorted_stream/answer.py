@@ -302,7 +302,7 @@ def label_image(found: Results) -> Picture:
 )
 def accuracies_and_losses(found: Results) -> Picture:
     """Draw test accuracy over the learning rate, after few passes and many; train loss and accuracy along many."""
-    figure, (rates, course, within) = plt.subplots(1, 3, figsize=(WIDTH, 2.2))
+    figure, (rates, course, within) = plt.subplots(1, 3, figsize=(WIDTH, 2.05))
     few, slow = few_epochs(found.rows), many_epochs(found.rows)
     ends = last_epochs(few)
     for order in found.rows["order"].unique():

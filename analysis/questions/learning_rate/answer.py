@@ -202,7 +202,7 @@ def rates_table(found: Results) -> Table:
         f"it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more "
         f"than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
         f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (7, 9, 8, 9, 9, 9, 8, 9, 8, 9, 15),
+        (7, 8, 7, 9, 8, 8, 7, 8, 7, 8, 18),
     )
 
 

@@ -157,7 +157,7 @@ def curves(found: Results) -> Picture:
 )
 def turns(found: Results) -> Picture:
     """Draw every run's test loss relative to its least so far against epochs, and test against train loss."""
-    figure, (rises, losses) = plt.subplots(1, 2, figsize=(WIDTH, 2.4))
+    figure, (rises, losses) = plt.subplots(1, 2, figsize=(WIDTH, 2.1))
     frames = {**by_network(found.rows), FEW: few_examples(found.rows)}
     for name, frame in frames.items():
         train, test = (smooth(_curves(frame, f"{part}_loss").drop(index=0)) for part in TRAIN_TEST)
