@@ -299,9 +299,12 @@ def changes_at_each_rate(found: Results) -> Table:
         for examples, case in of_rate.droplevel("learning_rate").iterrows():
             lost = case["train_loss_widest"] > case["train_loss"]
             line |= {
-                f"{examples:,}: {name}": format_interval(case[part], 0, "") for part, name in parts.items()
+                f"{examples:,}: {name}": format_interval(
+                    case[part], 0, "*" if lost and part == "bias2" else ""
+                )
+                for part, name in parts.items()
             }
-            line[f"{examples:,}: least at"] = f"{case['least_sum']:,}{'*' if lost else ''}"
+            line[f"{examples:,}: least at"] = f"{case['least_sum']:,}"
         lines.append(line)
     return Table(
         pd.DataFrame(lines),
@@ -522,10 +525,10 @@ def width_has_an_optimum(found: Results) -> Evidence:
     rises, least = cases["squared_error"], cases["least_sum"]
     return Evidence(
         f"A layer of {WIDE} units has less bias² than one of {NARROW} and, against expectation, less variance. "
-        f"Beyond, the variance rises, and bias² falls or rises with the learning rate. With {few:,} examples this "
-        f"makes an optimum at moderate width: at each of {count_words(len(cases), 'learning rate')}, bias² + "
-        f"variance is least at {least.min()} to {least.max()} units. Three layers instead of one lower the bias² of "
-        "wide networks and raise their variance.",
+        f"Beyond, the variance rises, and whether bias² falls or rises depends on the learning rate. With {few:,} "
+        f"examples this makes an optimum at moderate width: at each of {count_words(len(cases), 'learning rate')}, "
+        f"bias² + variance is least at {least.min()} to {least.max()} units. Three layers instead of one lower the "
+        "bias² of wide networks and raise their variance.",
         {
             f"up to width {WIDE}, bias² is least at the end, whatever the number of examples": all(
                 each.loc[:WIDE, "bias2"].idxmin() == WIDE for each in shallow.values()
@@ -545,7 +548,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
             f"the variance rises beyond {WIDE} at every rate": bool(by_rate(found)["variance_rises"].all()),
             **_depth_conditions(found),
         },
-        f"With {few:,} examples, {least.min()} to {least.max()} units are best; depth trades bias for variance.",
+        f"With {few:,} examples a moderate width is best; depth trades bias for variance.",
     )
 
 
@@ -705,7 +708,7 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
         f"Three layers of {WIDE} units instead of one lower bias² and raise the variance. Their sum is larger by "
         f"{format_interval(both, 0)} if each network has its best rate. At {format_rate(rate)}, the best of the deep "
         "one, for both, bias² is lower and the variance higher as well, and the sum changes by "
-        f"{format_interval(alike[2], 1)}. Two layers lie in between.",
+        f"{format_interval(alike[2], 1)}. Two layers of that width lie in between.",
         {
             **_depth_conditions(found),
             "three layers raise the sum at every width": all(
@@ -826,7 +829,7 @@ def more_examples_lower_both(found: Results) -> Evidence:
         f"{count_words(round(more / few)).capitalize()} times as many examples lower both: the variance of "
         f"784-{USED}-10 by {format_percent(1 - after['variance'] / before['variance'], 0)}, its bias² by "
         f"{format_percent(1 - after['bias2'] / before['bias2'], 0)}. The training is similar, not equal: "
-        f"it makes {updates[more]:,} updates instead of {updates[few]:,}.",
+        f"with {more:,} examples it makes {updates[more]:,} updates instead of {updates[few]:,}.",
         {
             "both fall, at every rate": bool(fallen.all()),
             "the numbers of updates differ by less than a half": updates[more] < 1.5 * updates[few],
@@ -844,8 +847,9 @@ def architecture_by_rule(found: Results) -> Evidence:
         f"None has (@tbl-capacity). The largest lead, of 784-{best}-10 with {share:.1f} times the parameters, is "
         f"{format_interval(lead, 2, '')} points. That was close, so these two networks got more seeds: with "
         f"{count_words(later.n)} the lead is {format_interval(later, 2, '')} on the validation examples, and "
-        f"{format_interval(on_test, 2, '')} on the test examples. The first rule, a margin of {100 * MARGIN:g} points, "
-        "keeps 784-300-10 as well.",
+        f"{format_interval(on_test, 2, '')} on the test examples. The rule of the first drafts, a margin of "
+        f"{100 * MARGIN:g} points, would have changed the network after the first seeds, and after all keeps it as "
+        "well.",
         {
             "no lead is larger than its interval": all(
                 each.mean < each.half_width for each in leads.values()

@@ -389,18 +389,21 @@ def learning_rate_window(found: Results) -> Evidence:
     return Evidence(
         f"Within a factor of about three it matters little, beyond it much. After {numbers['epochs'].max():,.0f} "
         f"epochs the rates from {near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller "
-        f"rates are slow: speed grows nearly in proportion, {faster:.1f} times from {slowly[0]:g} to {slowly[-1]:g}. "
-        f"Larger ones are unstable, from {unstable[0]:g} on with every start. All starts reach "
-        f"{format_percent(SLOW, 0)} from {reach[0]:g} to {reach[-1]:g}.",
+        f"rates take longer: from {slowly[0]:g} to {slowly[-1]:g}, {slowly[-1] / slowly[0]:.0f} times the rate is "
+        f"{faster:.1f} times the speed. From {unstable[0]:g} on, training is steady from no start. All starts reach "
+        f"{format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to {reach[-1]:g}.",
         {
             "the best rates span a factor of three or four": 3 <= near[-1] / near[0] <= 4,
             "the product varies by less than a factor of one and a half": products.max() / products.min()
             < PROPORTIONAL,
             "these rates differ by more than a factor of ten": slowly[-1] > 10 * slowly[0],
             "some rates are unstable from every start": len(unstable) > 0,
+            "no start is steady from there on": bool(
+                (numbers.loc[unstable[0] :, "verdict"] != "steady").all() if len(unstable) else False
+            ),
             "they lie beyond those that converge": bool((unstable > largest).all()),
         },
-        f"Best within a factor of three: smaller rates are slow, from {unstable[0]:g} on unstable."
+        "Best within a factor of three; smaller rates take longer, larger ones get unsteady."
         if len(unstable)
         else "",
     )
@@ -428,9 +431,9 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
     beginning = (losses[smallest].iloc[-1] / losses[reference].loc[pace] - 1).abs().max()
     return Evidence(
         f"When $\\eta$ times epochs is {SETTLED}, the train losses of the rates from {steady[0]:g} to {steady[-1]:g} "
-        f"lie within {format_percent(spread, 0)} from every start (@fig-learning-rates, middle). The smallest rate, "
-        f"{smallest:g}, is on the same curve, at its very beginning: if it stays there, it takes an estimated "
-        f"{round(_products(numbers, 'slow_epoch')[reference] / smallest, -4):,.0f} epochs to "
+        f"lie within {format_percent(spread, 0)} from every start (@fig-learning-rates, middle, has the first). The "
+        f"smallest rate, {smallest:g}, ends on the same curve, at its very beginning: if it stays there, it takes an "
+        f"estimated {round(_products(numbers, 'slow_epoch')[reference] / smallest, -4):,.0f} epochs to "
         f"{format_percent(SLOW, 0)}.",
         {
             "the losses lie on one curve": bool(spread < ONE_CURVE),

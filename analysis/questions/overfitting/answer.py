@@ -139,8 +139,8 @@ def curves(found: Results) -> Picture:
     plotting.train_test_legend(grid[0, 0])
     return Picture(
         figure,
-        f"Train and test loss (above) and error (below) of every run, running medians of {MEDIAN_OF} measurements, on "
-        f"logarithmic axes; pale: at $\\eta = {SOURCE_RATE:g}$.",
+        f"Train and test loss (above) and error (below) of every run on all examples, running medians of {MEDIAN_OF} "
+        f"measurements, on logarithmic axes; pale: at $\\eta = {SOURCE_RATE:g}$.",
         "Six panels of falling curves, a column per network. Train and test curves part late, and the test losses of "
         "300 and 20-20 turn up; the pale ones still coincide.",
     )
@@ -170,7 +170,7 @@ def turns(found: Results) -> Picture:
     rises.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
     rises.set_xlim(left=100)
     rises.set_xlabel("epoch")
-    rises.set_ylabel("rise of the test loss in %")
+    rises.set_ylabel("rise of the loss, %")
     losses.axline((0.1, 0.1), (1, 1), color=FAINT, linewidth=0.8, zorder=0)
     losses.set_yscale("log")
     losses.set_xlim(3, 2e-3)
@@ -184,7 +184,7 @@ def turns(found: Results) -> Picture:
         figure,
         "Over-fitting, a line per run, running medians. Left: how far the test loss lies above its least value so far. "
         "Right: test loss against train loss as training goes on; grey: where both are equal. On all examples at the "
-        "larger rates.",
+        "larger rates, and on few.",
         "Left: lines at zero that climb late, those of few examples soonest and highest, then 300 and 20-20. Right: "
         "every curve falls along the diagonal, leaves it, and those of few examples, 20-20 and 300 turn up.",
     )
@@ -224,8 +224,8 @@ def overfitting_table(found: Results) -> Table:
         frame,
         f"After {count_words(epochs, 'epoch')}, on few examples {few:,.0f}: losses, the epoch of least test loss and "
         "how far it ends above that; test error and how far it ends above its own least; how many of the runs "
-        f"over-fit: those whose test loss ends more than {format_percent(RISEN, 0)} above while the train loss has "
-        "fallen. Running medians; least and largest value of the runs.",
+        f"over-fit: those whose test loss ends more than {format_percent(RISEN, 0)} above its least while the train "
+        "loss has fallen. Running medians; least and largest value of the runs.",
         (12, 5, 14, 14, 16, 12, 12, 10, 9),
     )
 
@@ -267,7 +267,7 @@ def all_overfit_in_the_end(found: Results) -> Evidence:
             "no run at the source's rate over-fits": not slow["overfits"].any(),
             "all have equal epochs": pd.concat([slow, *numbers.values()])["epochs"].nunique() == 1,
         },
-        "Trained far enough, the loss shows it, the error hardly; at the source's rate, neither.",
+        "Trained far enough, the test loss rises, the error hardly; at the source's rate, neither.",
     )
 
 
@@ -277,9 +277,9 @@ def threshold_decides_for_one(found: Results) -> Evidence:
     clear = pd.concat([rises["300"], rises["20-20"]]).min()
     ends = join_english(f"{rise:.1f}" for rise in sorted(rises["10-10"]))
     return Evidence(
-        f"We count a run if it ends more than {format_percent(RISEN, 0)} above. Any threshold below "
-        f"{math.floor(clear)} % gives 784-300-10 and 20-20 the same verdict, but not 10-10, whose runs end {ends} % "
-        "above.",
+        f"A run counts as over-fitting if its test loss ends more than {format_percent(RISEN, 0)} above its least. "
+        f"Any threshold below {math.floor(clear)} % gives 784-300-10 and 20-20 the same verdict, but not 10-10, "
+        f"whose runs end {ends} % above.",
         {
             "the threshold lies below every rise of the two": bool(clear > 100 * RISEN),
             "and among those of the third": bool(rises["10-10"].min() < 100 * RISEN < rises["10-10"].max()),
@@ -292,9 +292,9 @@ def width_turns_further_on(found: Results) -> Evidence:
     networks = by_network(found.rows)
     wide, small = (overfitting(networks[name])["best_train_loss"] for name in ("300", "20-20"))
     return Evidence(
-        f"784-300-10 leaves the common course last: its test loss turns at a train loss of {format_range(wide, 3)}. "
-        f"That of 20-20 turns already at {format_range(small, 3)}, and at a larger test loss. "
-        "So few weights do not protect from over-fitting.",
+        "On all examples, 784-300-10 leaves the common course last: its test loss turns at a train loss of "
+        f"{format_range(wide, 3)}. That of 20-20 turns already at {format_range(small, 3)}, and at a larger test "
+        "loss. Hence having few weights does not protect from over-fitting.",
         {
             "every run of 20-20 turns at a larger train loss": bool(small.min() > wide.max()),
             "its least test loss is larger": _least(networks["20-20"]).min() > _least(networks["300"]).max(),
@@ -317,7 +317,8 @@ def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {SOURCE_RATE:g}$ no network has come so far. If progress is $\\eta$ times epochs, as @sec-q6 "
         f"finds for 784-300-10, all its epochs there are worth {worth['300']:,.0f} at {rates['300']:g}, or for the "
-        f"small networks {worth['20-20']:,.0f} at {rates['20-20']:g}. Every run takes more to its least test loss.",
+        f"small networks {worth['20-20']:,.0f} at {rates['20-20']:g}. At these rates every run takes more to its "
+        "least test loss.",
         {f"{name} turns later than that": bool(worth[name] < turned[name]) for name in worth},
     )
 
@@ -327,8 +328,8 @@ def gap_is_wide(found: Results) -> Evidence:
     rows = by_network(found.rows)["300"]
     train, test = (100 * (1 - smooth(_curves(rows, f"{part}_accuracy")).iloc[-1]) for part in TRAIN_TEST)
     return Evidence(
-        f"By the gap 784-300-10 would over-fit far more: it ends with {format_range(test, 1)} % test error and at most "
-        f"{math.ceil(100 * train.max()) / 100:.2f} % train error.",
+        "The gap between train and test error says more than this rise: 784-300-10 ends with "
+        f"{format_range(test, 1)} % test error and at most {math.ceil(100 * train.max()) / 100:.2f} % train error.",
         {"the test error is more than ten times the train error": bool((test > 10 * train).all())},
     )
 
@@ -339,8 +340,8 @@ def contrast_overfits(found: Results) -> Evidence:
     every = overfitting(by_network(found.rows)["300"])
     return Evidence(
         f"On {FEW_EXAMPLES:,} examples, 784-300-10 over-fits sooner and more: its test loss is least at epoch "
-        f"{runs['best_epoch'].min():,.0f} and ends {format_range(100 * runs['rise'], 0)} % above that. There the test "
-        f"error rises as well, by {format_range(runs['error_rise'], 1)} points.",
+        f"{runs['best_epoch'].min():,.0f} and ends {format_range(100 * runs['rise'], 0)} % above its least. There "
+        f"the test error rises as well, by {format_range(runs['error_rise'], 1)} points.",
         {
             "every run over-fits": bool(runs["overfits"].all()),
             "sooner than on all examples": bool(runs["best_epoch"].max() < every["best_epoch"].min()),

@@ -315,8 +315,9 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
     return Evidence(
         f"Measured, these are {format_fixed(error['sigmoid'], 2)}, as (-@eq-factors) says, and "
         f"{format_fixed(sizes, 1)}. Together they leave {format_fixed(error['sigmoid'] / sizes, 3)} of the second "
-        f"layer's relative update, where {format_fixed(moved[1] / moved[2], 3)} is measured. The larger weights are no "
-        f"vanishing, and the same with tanh, whose errors shrink to {format_fixed(error['tanh'], 2)} only.",
+        f"layer's relative update, where {format_fixed(moved[1] / moved[2], 3)} is measured. That the weights are "
+        f"larger is not vanishing; it is the same with tanh, whose errors shrink to {format_fixed(error['tanh'], 2)} "
+        "only.",
         {
             "the factor of sigmoids is as predicted": abs(error["sigmoid"] / PREDICTED["sigmoid"].value - 1)
             < 0.1,
@@ -408,9 +409,9 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
         "They help where gradients vanish: sigmoids from three layers on, and ReLU with "
         f"{count_words(deepest)}, learn with them and not without (paired t tests, adjusted, at "
         f"{format_percent(SIGNIFICANCE, 0)}). {named[:1].upper()}{named[1:]} gain as well, though that cannot be told "
-        "whichever seed is left out. No other difference can, not even the largest loss, of tanh with "
-        f"{count_words(harmed[1], 'layer')}: {format_interval(replace(loss, mean=-loss.mean), 0, '')} points before "
-        "the adjustment.",
+        "whichever seed is left out. No other difference can be told: neither further gains nor the largest drop, of "
+        f"tanh with {count_words(harmed[1], 'layer')}, {format_interval(replace(loss, mean=-loss.mean), 0, '')} points "
+        "before the adjustment.",
         {
             "every difference that can be told is a gain": all(
                 gains[place].difference.mean > 0 for place in told
