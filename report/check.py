@@ -219,10 +219,8 @@ def _text(path: Path) -> str:
     texts = []
     for page in pypdf.PdfReader(path).pages:
         if (content := page.get_contents()) is not None:
-            words = DecodedStreamObject()
-            words.set_data(
-                DRAWN.sub(b"", content.get_data())
-            )  # without figures' paths, which take long to parse
+            words = DecodedStreamObject()  # without figures' paths, which take long to parse
+            words.set_data(DRAWN.sub(b"", content.get_data()))
             page[NameObject("/Contents")] = words
         texts.append(page.extract_text())
     return "\n".join(texts)

@@ -17,6 +17,7 @@ from analysis.formatting import (
     format_fixed,
     format_interval,
     format_percent,
+    format_range,
     format_rate,
     format_scientific,
     join_english,
@@ -281,7 +282,7 @@ def _sensitivity_conditions(rows: pd.DataFrame) -> dict[str, bool]:
 def adam_is_faster(found: Results) -> Evidence:
     runs = best_runs(found.rows).set_index("optimizer")
     adam, sgd = (
-        [epoch_range(runs.loc[[optimizer], threshold], " or ") for threshold in THRESHOLDS]
+        [epoch_range(runs.loc[[optimizer], threshold]) for threshold in THRESHOLDS]
         for optimizer in ("adam", "sgd")
     )
     first, second = (format_percent(threshold, 0) for threshold in THRESHOLDS)
@@ -292,10 +293,9 @@ def adam_is_faster(found: Results) -> Evidence:
     )
 
 
-def epoch_range(epochs: pd.Series[float], between: str = " to ") -> str:
-    """Return the least and the largest of some epochs, once if they are equal; a dash where one is not reached."""
-    ends = dict.fromkeys(epochs.agg(["min", "max"]))
-    return between.join(f"{epoch:.0f}" for epoch in ends) if all(map(math.isfinite, ends)) else "–"
+def epoch_range(epochs: pd.Series[float]) -> str:
+    """Return the least and the largest of the seeds' epochs; a dash where one does not come so far."""
+    return format_range(epochs, 0) if math.isfinite(epochs.max()) else "–"
 
 
 def _speed_conditions(rows: pd.DataFrame) -> dict[str, bool]:
@@ -348,6 +348,23 @@ def rule_of_thumb_is_not_best(found: Results) -> Evidence:
             "the best rate is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,
             "after the longer budget it still is": later.mean > later.half_width,
+        },
+    )
+
+
+@finding("adam_vs_sgd")
+def long_rates_are_the_largest_tried(found: Results) -> Evidence:
+    tried = found.rows[found.rows["epochs"] == found.rows["epochs"].max()]
+    largest = tried.groupby("optimizer")["learning_rate"].max()
+    late, early = best_rates(tried, ["optimizer"]), best_rates(window(found.rows), ["optimizer"])
+    return Evidence(
+        "In the longer runs both best rates are the largest of the few tried; after the common budget they are the "
+        "best of all, so that larger ones were worse.",
+        {
+            "the best of the longer runs have the largest rates": bool((late == largest[late.index]).all()),
+            "these are the best rates after the common budget as well": bool(
+                (late == early[late.index]).all()
+            ),
         },
     )
 

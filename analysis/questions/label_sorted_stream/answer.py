@@ -628,14 +628,13 @@ def sgd_by_the_same_conditions(found: Results) -> Evidence:
     away = np.maximum(ends["most"] - ends["end"], ends["end"] - ends["least"])
     meets = (losses.diff().iloc[1:] < 0).all() & (away < MARGIN)
     last = meets.index[meets].max()
-    first = meets.index[(~meets & (meets.index < last))].max()
-    from_on = meets.index[meets.index > first].min() if math.isfinite(first) else meets.index[0]
-    beyond = meets.index[meets.index > last]
+    until, beyond = meets.loc[:last], meets.index[meets.index > last]
+    window = until.index[until[::-1].cummin()[::-1]]  # without a gap
     return Evidence(
         f"In its {count_words(round(few['epoch'].max()), 'pass', 'passes')}, SGD meets both conditions at all rates "
-        f"from {format_rate(from_on)} to {format_rate(last)}, and at {format_rate(beyond.min())} no longer.",
+        f"from {format_rate(window.min())} to {format_rate(last)}, and at {format_rate(beyond.min())} no longer.",
         {
-            "there are more than three such rates": int(meets.loc[from_on:last].sum()) > 3,
+            "there are more than three such rates": len(window) > 3,
             "they reach as far as those of the sorted stream": bool(
                 last >= many_passes(found.rows)["accuracy"].idxmax()
             ),

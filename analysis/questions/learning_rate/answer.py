@@ -228,11 +228,11 @@ def speed_and_end(found: Results) -> Picture:
     numbers = run_numbers(found.rows)
     figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.2))
     shown = [rate for rate in SHOWN_RATES if rate in set(rows["learning_rate"])]
-    steady = unanimous(numbers, "slow").union(unanimous(numbers, "steady"))
+    calm = unanimous(numbers, "slow").union(unanimous(numbers, "steady"))
     for rate in shown:
         accuracy = rows[(rows["learning_rate"] == rate) & (rows["metric"] == "test_accuracy")]
         courses.plot(accuracy["epoch"], 100 * accuracy["value"], **SHOWN_RATES[rate])
-    for rate in steady:
+    for rate in calm:
         loss = rows[(rows["learning_rate"] == rate) & (rows["metric"] == "train_loss")]
         style = SHOWN_RATES.get(rate, {"color": QUIET, "linewidth": 0.6, "zorder": 1})
         scaled.plot(rate * loss["epoch"], loss["value"], **style)
@@ -267,8 +267,8 @@ def speed_and_end(found: Results) -> Picture:
     return Picture(
         figure,
         f"Left: test accuracy over epochs at {count_words(len(shown))} of the learning rates, from the first start. "
-        f"Middle: the same start's train loss over $\\eta$ times epochs at the rates from {steady[0]:g} to "
-        f"{steady[-1]:g}; thin: those without a line in the left panel. Right: test error after "
+        "Middle: the same start's train loss over $\\eta$ times epochs at the rates at which every start is slow or "
+        "steady (@tbl-learning-rates); thin: those without a line in the left panel. Right: test error after "
         f"{numbers['epochs'].max():,.0f} epochs, a ring per run.",
         "Left: curves that rise the earlier, the larger the rate, and at the largest go up and down. Middle: lines "
         "that end on one curve, which that of the largest rate meets last. Right: rings that fall with the rate, then "
@@ -369,18 +369,17 @@ def sketch_of_courses(axes: Axes, found: Results) -> None:
 
 # Findings
 
-_TOO_FEW = ("Too few learning rates converge to compare them.", {"three learning rates converge": False})
+_TOO_FEW = ("Too few learning rates are steady to compare them.", {"three learning rates are steady": False})
 
 
 @finding("learning_rate", headline=True)
 def learning_rate_window(found: Results) -> Evidence:
     numbers = run_numbers(found.rows)
-    steady = unanimous(numbers, "steady")
-    if len(steady) < 3:
+    steady, unstable = unanimous(numbers, "steady"), unanimous(numbers, "unstable")
+    if len(steady) < 3 or not len(unstable):
         return Evidence(*_TOO_FEW)
     slowly, largest = steady[:-1], steady[-1]
     products = _products(numbers, "slow_epoch")[slowly]
-    unstable = unanimous(numbers, "unstable")
     by_rate = numbers.groupby("learning_rate")
     ends = by_rate["test_accuracy"].mean()
     near = ends.index[ends > ends.max() - NEAR]
@@ -397,15 +396,12 @@ def learning_rate_window(found: Results) -> Evidence:
             "the product varies by less than a factor of one and a half": products.max() / products.min()
             < PROPORTIONAL,
             "these rates differ by more than a factor of ten": slowly[-1] > 10 * slowly[0],
-            "some rates are unstable from every start": len(unstable) > 0,
             "no start is steady from there on": bool(
-                (numbers.loc[unstable[0] :, "verdict"] != "steady").all() if len(unstable) else False
+                (numbers.loc[unstable[0] :, "verdict"] != "steady").all()
             ),
-            "they lie beyond those that converge": bool((unstable > largest).all()),
+            "the unstable ones lie beyond the steady ones": bool((unstable > largest).all()),
         },
-        "Best within a factor of three; smaller rates take longer, larger ones get unsteady."
-        if len(unstable)
-        else "",
+        "Best within a factor of three; smaller rates take longer, larger ones get unsteady.",
     )
 
 

@@ -90,14 +90,14 @@ def first_updates(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what the first updates at one rate do, from the usual and the wrong start.
 
     Returns:
-        Index: name, shift, seed, update; columns share, as of `passed_back` (1 for cross entropy), and test_accuracy.
+        Index: name, shift, seed, update; columns test_accuracy, and share as of `passed_back` (quadratic losses).
     """
     begun = _with_errors(rows, "gradient_norm")
     begun = begun[begun["key"].isin(begun.loc[begun["metric"] == "test_accuracy", "key"])]
     table = begun.pivot(index=["name", "shift", "seed", "update"], columns="metric", values="value")
     share = table["error_norm"] / (2 * table["train_loss"]) ** 0.5
     quadratic = table.index.get_level_values("name").isin(list(REFERENCE))
-    return table[["test_accuracy"]].assign(share=share.where(quadratic, 1.0))
+    return table[["test_accuracy"]].assign(share=share.where(quadratic))
 
 
 def _with_errors(rows: pd.DataFrame, *unmeasured: str) -> pd.DataFrame:

@@ -377,10 +377,10 @@ def small_batches_are_faster(found: Results, rates: Results) -> Evidence:
     spread = 100 * (means.max() - means.min())
     return Evidence(
         f"The smaller the batch, the fewer epochs: to {format_percent(EARLY_ACCURACY, 0)} test accuracy, batches of "
-        f"up to {max(SMALL_BATCHES)} take no more than {format_fixed(small, 1)}. All examples take "
-        f"{format_fixed(gd.min(), 0)}, at the best of the many rates of @sec-q6, on all training examples. The end "
-        f"depends little on the size: trained until they no longer improve, batches of up to {format_size(largest)} "
-        f"reach {100 * means.min():.1f} to {format_percent(means.max())}.",
+        f"up to {max(SMALL_BATCHES)} take no more than {format_fixed(small, 1)}. Gradient descent on all "
+        f"{TRAIN_EXAMPLES:,} examples takes {format_fixed(gd.min(), 0)} at the best of the many rates of @sec-q6. "
+        "The end depends little on the size: trained until they no longer improve, batches of up to "
+        f"{format_size(largest)} reach {100 * means.min():.1f} to {format_percent(means.max())}.",
         {
             "the larger the batch, the more epochs": early.is_monotonic_increasing
             and math.isfinite(early[np.inf]),

@@ -401,17 +401,21 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
     others = [place for place in told if place not in sure]
     without = [skip_gains(rows[rows["seed"] != seed]) for seed in found.seeds] if len(found.seeds) > 2 else []
     named = join_english(f"{label(name)}s with {count_words(depth, 'layer')}" for name, depth in others)
+    further = (
+        f"{named[:1].upper()}{named[1:]} gain as well, though that cannot be told whichever seed is left out. "
+        if others
+        else ""
+    )
     harmed = min(
         (place for place in gains if place[0] == "tanh"), key=lambda place: gains[place].difference.mean
     )
     loss = gains[harmed].difference
     return Evidence(
-        "They help where gradients vanish: sigmoids from three layers on, and ReLU with "
-        f"{count_words(deepest)}, learn with them and not without (paired t tests, adjusted, at "
-        f"{format_percent(SIGNIFICANCE, 0)}). {named[:1].upper()}{named[1:]} gain as well, though that cannot be told "
-        "whichever seed is left out. No other difference can be told: neither further gains nor the largest drop, of "
-        f"tanh with {count_words(harmed[1], 'layer')}, {format_interval(replace(loss, mean=-loss.mean), 0, '')} points "
-        "before the adjustment.",
+        f"They help where gradients vanish: sigmoids from three layers on, and ReLU with {count_words(deepest)}, "
+        f"learn with them and not without (paired t tests, adjusted, at {format_percent(SIGNIFICANCE, 0)}). "
+        f"{further}No other difference can be told: neither further gains nor the largest drop, of tanh with "
+        f"{count_words(harmed[1], 'layer')}, {format_interval(replace(loss, mean=-loss.mean), 0, '')} points before "
+        "the adjustment.",
         {
             "every difference that can be told is a gain": all(
                 gains[place].difference.mean > 0 for place in told
