@@ -61,6 +61,8 @@ class Evaluator:
             values["confusion"] = confusion
             per_class = confusion.reshape(-1, CLASSES, CLASSES).sum(2)
             values["class_accuracy"] = confusion[:, :: CLASSES + 1] / per_class
+        if "misread_loss" in metrics:
+            values["misread_loss"] = backend.as_torch().misread_loss(stack.test)
         if {"gradient_norm", "gradient_cosine"} & metrics:
             full = backend.as_torch().gradient(stack.train)
             values["gradient_norm"] = torch.stack([layer.flatten(1).norm(dim=1) for layer in full], 1)

@@ -33,6 +33,7 @@ METRICS = {
     "validation_accuracy": "share of the run's validation examples classified correctly",
     "test_loss": "mean loss over the 10,000 test examples",
     "test_accuracy": "share of the test examples classified correctly",
+    "misread_loss": "mean loss over the test examples classified wrongly",
     "class_accuracy": "test accuracy of one class; index: the class",
     "confusion": "number of test examples; index: 10 · true class + predicted class",
     "gradient_norm": "Euclidean norm of the training loss's gradient, one layer; index: layer 1 … L",

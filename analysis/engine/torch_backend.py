@@ -169,6 +169,16 @@ class TorchBackend:
             confusion.scatter_add_(1, pairs, confusion.new_ones(1, 1).expand_as(pairs))
         return mean_and_confusion(loss, confusion, len(split))
 
+    def misread_loss(self, split: Split) -> Tensor:
+        """Return the mean loss of a split's wrongly classified examples, (R,): NaN where there are none."""
+        loss, misread = torch.zeros(2, len(self.stack.runs), dtype=self._sums, device=self.stack.device)
+        for chunk in self.chunks(split):
+            logits, _ = self.forward(self.weights, chunk)
+            wrong = self._predictions(logits) != chunk.labels
+            loss += self.losses(logits, chunk.labels).where(wrong, 0).sum(1)
+            misread += wrong.sum(1)
+        return loss / misread
+
     def chunks(self, split: Split) -> Iterable[Chunk]:
         """Return a split in chunks."""
         if split.indices is not None:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from analysis.engine.run import TRAIN_EXAMPLES, Activation, Measure, Run
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.campaign.keys import Job, Program
+from analysis.engine.run import INPUTS, TRAIN_EXAMPLES, Activation, Measure, Run
 from analysis.question import Budget, Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
 
 ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 CONSTANTS = (0.0, 0.01, 0.1, 1.0)
@@ -15,20 +25,76 @@ ONE_UNIT_RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # how far one unit can get is
 BATCH_SIZE = 128
 # Nothing is chosen here, so nothing is held out. The full batch gets more epochs, as its epochs are one update.
 BUDGETS = {"full": Budget((0, 1, 2), 15, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 1_000)}
-FULL_BATCH_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 3}
-FULL_BATCH_EVERY: dict[Preset, int] = {"full": 10, "quick": 1}  # as measuring takes longer than its updates
+FULL_BATCH_EPOCHS: dict[Preset, int] = {"full": 1_000, "quick": 3}
+FULL_BATCH_EVERY: dict[Preset, int] = {"full": 20, "quick": 1}  # as measuring takes longer than its updates
 
 METRICS = ("train_loss", "test_accuracy", "unit_distance", "gradient_norm", "mean_slope")
 
 
-def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Return constant initializations and, for comparison, random ones, and networks of a single hidden unit.
+# What 300 equal units compute and one unit with other rates: the starts (tanh from 0 moves no weight), and the epochs.
+EQUIVALENT_STARTS: tuple[tuple[Activation, float], ...] = (
+    ("sigmoid", 0.0),
+    ("sigmoid", 0.01),
+    ("tanh", 0.01),
+    ("relu", 0.01),
+)
+EQUIVALENT_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 3}
+
+
+def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
+    """Train 300 equal units and the one unit that they amount to, by gradient descent in plain PyTorch and float64.
+
+    The one unit starts with 300 times the outgoing weights. Its rates are η/300 for the incoming weights and bias,
+    300 η for the outgoing weights, η for the output bias.
+
+    Returns:
+        One row per start, network and epoch: activation, constant, units, epoch, train_loss.
+    """
+    import torch
+    from torch import nn
+
+    activations = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
+    # Double precision on the CPU, whatever the device: the claim is equality, and MPS has no float64.
+    inputs, labels = data.train_images.cpu().double(), data.train_labels.cpu()
+    rows = []
+    for activation, constant in EQUIVALENT_STARTS:
+        for units in (HIDDEN[0], 1):
+            first, second = nn.Linear(INPUTS, units).double(), nn.Linear(units, 10).double()
+            network = nn.Sequential(first, activations[activation](), second)
+            stands_for = HIDDEN[0] // units  # how many equal units each of these is
+            for tensor in network.parameters():
+                nn.init.constant_(tensor, constant)
+            nn.init.constant_(second.weight, stands_for * constant)
+            optimizer = torch.optim.SGD(
+                [
+                    {"params": list(first.parameters()), "lr": LEARNING_RATE / stands_for},
+                    {"params": [second.weight], "lr": LEARNING_RATE * stands_for},
+                    {"params": [second.bias], "lr": LEARNING_RATE},
+                ]
+            )
+            for epoch in range(epochs + 1):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(network(inputs), labels)
+                rows.append((activation, constant, units, epoch, loss.item()))
+                loss.backward()
+                optimizer.step()
+    return pd.DataFrame(rows, columns=["activation", "constant", "units", "epoch", "train_loss"])
+
+
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """Return constant initializations and, to compare, random ones, networks of a single hidden unit, and `one_unit`.
 
     A constant initialization does not depend on the seed, which decides the order of the examples only: full-batch
     descent from it needs one run.
     """
     budget = BUDGETS[preset]
-    runs = []
+    runs: list[Job] = [
+        Program(
+            name="constant_init.one_unit",
+            function=one_unit,
+            arguments=(("epochs", EQUIVALENT_EPOCHS[preset]),),
+        )
+    ]
     for batch_size in (None, BATCH_SIZE):
         epochs = budget.epochs if batch_size else FULL_BATCH_EPOCHS[preset]
         every = budget.updates(batch_size) if batch_size else FULL_BATCH_EVERY[preset]

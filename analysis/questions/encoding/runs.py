@@ -31,9 +31,10 @@ BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 # All once more, for longer and with steps that steep directions do not limit.
 ADAM_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
+RENUMBERED_WITH_ADAM = ENCODINGS[1:3]  # which differ by nothing but the encoding
 ADAM_EPOCHS: dict[Preset, int] = {"full": 30, "quick": 1}
-# The best single outputs for still longer, at the rate that is best for them: whether they come closer.
-LONG_ENCODINGS, LONG_RATE = (ENCODINGS[2], ENCODINGS[4]), 0.01
+# The best encodings for still longer, at the rates that are best for them: whether the single outputs come closer.
+LONG_RATES = {ENCODINGS[0]: 0.003, ENCODINGS[1]: 0.003, ENCODINGS[2]: 0.01, ENCODINGS[4]: 0.01}
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
 MEASUREMENTS = 6  # of all these along training
 
@@ -62,10 +63,18 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
 
 
 def with_adam(preset: Preset) -> tuple[Run, ...]:
-    """Return every encoding at every rate of Adam, and single outputs for longer."""
+    """Return encodings under label permutations at every rate of Adam, and the best for longer."""
     settings = (
-        *((encoding, rate, ADAM_EPOCHS[preset]) for encoding in ENCODINGS for rate in ADAM_RATES),
-        *((encoding, LONG_RATE, LONG_EPOCHS[preset]) for encoding in LONG_ENCODINGS),
+        *(
+            (encoding, labels, rate, ADAM_EPOCHS[preset])
+            for encoding in ENCODINGS
+            for labels in (LABEL_PERMUTATIONS if encoding in RENUMBERED_WITH_ADAM else LABEL_PERMUTATIONS[:1])
+            for rate in ADAM_RATES
+        ),
+        *(
+            (encoding, LABEL_PERMUTATIONS[0], rate, LONG_EPOCHS[preset])
+            for encoding, rate in LONG_RATES.items()
+        ),
     )
     return tuple(
         replace(
@@ -79,8 +88,9 @@ def with_adam(preset: Preset) -> tuple[Run, ...]:
                 (*METRICS, "train_accuracy"),
             ),
             optimizer="adam",
+            labels=labels,
         )
-        for encoding, rate, epochs in settings
+        for encoding, labels, rate, epochs in settings
         for seed in BUDGETS[preset].seeds
     )
 

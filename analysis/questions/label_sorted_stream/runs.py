@@ -23,11 +23,10 @@ BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
 # with gradient descent is measured after every pass, other rates after every tenth.
 SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 COMPARED = (1e-6, 3e-6, 1e-4)
+ALSO_DESCENDED = (1e-5, 3e-5)  # compared as well, by what is measured after every tenth pass
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
-# SGD until it improves no more, to compare with the many passes: runs of `minibatch`, which has them as well.
+# SGD for as many passes, to compare with.
 LONG_SGD_RATES = (0.03, 0.1)
-LONG_SGD = {"full": Budget((0, 1, 2), 60), "quick": Budget((0,), 2, 1_000)}
-LONG_SGD_MEASUREMENTS = 20
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -47,10 +46,42 @@ def labels(data: Data, device: torch.device) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("position").reset_index()
 
 
+def example_gradients(data: Data, device: torch.device) -> pd.DataFrame:
+    """Measure the sizes of single examples' gradients at the starts that runs have, over all training examples.
+
+    Of a network with one hidden layer, the gradient of an example's loss has the squared length
+    ‖δ_1‖² (‖x‖² + 1) + ‖δ_2‖² (‖a_1‖² + 1).
+
+    Returns:
+        One row per seed: seed; gradient, ‖∇R‖; variance, the mean of ‖∇ℓ - ∇R‖²; largest, the largest ‖∇ℓ‖.
+    """
+    import torch
+
+    from analysis.engine.network import reference_model
+
+    inputs, labels = data.train_images.cpu(), data.train_labels.cpu()
+    targets = torch.nn.functional.one_hot(labels, 10)
+    rows = []
+    for seed in SLOW["full"].seeds:
+        network = reference_model(Run(learning_rate=1, epochs=1, measures=(), seed=seed))
+        loss = torch.nn.functional.cross_entropy(network(inputs), labels)
+        gradient = torch.cat([each.flatten() for each in torch.autograd.grad(loss, network.parameters())])
+        with torch.no_grad():
+            first, _, second = network
+            hidden = torch.sigmoid(first(inputs))
+            error = second(hidden).softmax(1) - targets
+            error_below = (error @ second.weight) * hidden * (1 - hidden)
+            squares = error.square().sum(1) * (hidden.square().sum(1) + 1)
+            squares += error_below.square().sum(1) * (inputs.square().sum(1) + 1)
+        norm = float(gradient.norm())
+        rows.append((seed, norm, float(squares.mean()) - norm**2, float(squares.max().sqrt())))
+    return pd.DataFrame(rows, columns=["seed", "gradient", "variance", "largest"])
+
+
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return both orders at every rate, measured ten times an epoch; the sorted one for many epochs, beside gradient
-    descent and longer runs of SGD; both orders within a few epochs over all examples; the labels."""
-    budget, slow, within, long = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset], LONG_SGD[preset]
+    descent and SGD; both orders within a few epochs over all examples; the labels; what the proofs bound."""
+    budget, slow, within = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset]
     window_measures = (
         Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),
         Measure(metrics=("train_loss",), every=budget.updates(1)),
@@ -94,26 +125,25 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             ),
             seed=seed,
         )
-        for batch_size, rates in ((1, SLOW_RATES), (None, COMPARED))
+        for batch_size, rates in ((1, SLOW_RATES), (None, (*COMPARED, *ALSO_DESCENDED)))
         for rate in rates
         for seed in slow.seeds
-    )
-    sgd_measure = Measure(
-        metrics=("train_loss", "validation_accuracy", "test_loss", "test_accuracy"),
-        every=long.updates(1) * max(1, long.epochs // LONG_SGD_MEASUREMENTS),
     )
     long_sgd = tuple(
         Run(
             learning_rate=rate,
             batch_size=1,
-            train_examples=long.train_examples,
+            train_examples=slow.train_examples,
             validation_examples=VALIDATION_EXAMPLES,
-            epochs=long.epochs,
-            measures=(sgd_measure,),
+            epochs=slow.epochs,
+            measures=(
+                Measure(metrics=("train_loss", "test_accuracy"), every=10 * slow.updates(1)),
+                *phases,
+            ),
             seed=seed,
         )
         for rate in LONG_SGD_RATES
-        for seed in long.seeds
+        for seed in slow.seeds
     )
     within_measures = (
         Measure(metrics=("class_accuracy", "test_accuracy"), every=within.train_examples // 120),
@@ -139,4 +169,5 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *long_sgd,
         *passes,
         Program(name="label_sorted_stream.labels", function=labels),
+        Program(name="label_sorted_stream.example_gradients", function=example_gradients),
     )
