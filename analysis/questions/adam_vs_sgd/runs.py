@@ -10,7 +10,11 @@ LEARNING_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0,
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 
-# The same until neither method improves any more.
+# Until neither method improves any more, at the rates of which some may lead far then.
+LONG_RATES: dict[Optimizer, tuple[float, ...]] = {
+    "sgd": (3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0),
+    "adam": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1),
+}
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
 
 METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
@@ -18,8 +22,10 @@ METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
     """Return both optimizers at the same rates, from the same initializations, on the same batches, for two budgets."""
-    return tuple(
+    window = BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=OPTIMIZERS, learning_rate=LEARNING_RATES)
+    long = [
         run
-        for budget in (BUDGETS[preset], LONG_BUDGETS[preset])
-        for run in budget.grid(BATCH_SIZE, METRICS, optimizer=OPTIMIZERS, learning_rate=LEARNING_RATES)
-    )
+        for optimizer, rates in LONG_RATES.items()
+        for run in LONG_BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=(optimizer,), learning_rate=rates)
+    ]
+    return (*window, *long)

@@ -190,5 +190,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             *((hidden, (("rates", LARGER_RATES),)) for hidden in HIDDEN),
             *((hidden, (("optimizer", "sgd"), ("rates", SGD_RATES))) for hidden in SGD_HIDDEN),
         )
+        if len(hidden) == 1 or examples == max(SUBSETS[preset])
     )
     return (*runs, *choice, *programs, Program(name="capacity.parameters", function=parameters, version=3))
