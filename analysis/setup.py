@@ -21,12 +21,14 @@ class Aspect:
         phrase: How the words stand in a text.
         silent: What goes without saying.
         number: By which values are sorted; None keeps the runs' order.
+        enumerate: Puts several values into words.
     """
 
     of: Callable[[Run], str]
     phrase: str = "{}"
     silent: str | None = None
     number: Callable[[Run], float] | None = None
+    enumerate: Callable[[Sequence[str]], str] = lambda values: _listed(values)
 
     def words(self, runs: Sequence[Run]) -> list[str]:
         """Return what these runs have of it, each once."""
@@ -35,11 +37,11 @@ class Aspect:
 
 
 ASPECTS = (
-    Aspect(lambda run: _network(run)),
+    Aspect(lambda run: _network(run), enumerate=lambda names: _networks(names)),
     Aspect(lambda run: label(run.activation), "{} units"),
     Aspect(lambda run: "with" if run.skip else "without", "{} skip connections", "without"),
     Aspect(lambda run: _initialization(run), "start {}", "uniform"),
-    Aspect(lambda run: f"{label(run.loss)} of {label(run.output)} outputs"),
+    Aspect(lambda run: f"{label(run.loss)} of {label(run.output)}", "{} outputs"),
     Aspect(lambda run: label(run.optimizer) if run.batch_size else "gradient descent"),
     Aspect(lambda run: f"{run.decay:g}", "decay of $\\eta$ {}", "0", lambda run: run.decay),
     Aspect(
@@ -62,7 +64,7 @@ ASPECTS = (
 
 Grid: TypeAlias = dict[str, tuple[Hashable, ...]]  # all combinations of these values, by name
 
-LISTED = 6  # at most so many values of a program's argument are listed
+LISTED = 8  # at most so many numbers are listed; of more, the first and the last are told
 
 
 def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
@@ -71,10 +73,20 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     lines = []
     if runs:
         shared = [aspect for aspect in ASPECTS if len(aspect.words(runs)) == 1]
-        if common := _phrases(shared, runs):
-            lines.append(("All runs", ", ".join(common)))
         varied = [aspect for aspect in ASPECTS if aspect not in shared]
-        lines += [_block(varied, members) for members in _blocks(varied, runs)]
+        blocks = _blocks(varied, runs)
+        seeds = [_seeds(members) for members in blocks]
+        alike = len(set(seeds)) == 1
+        common = ", ".join(_phrases(shared, runs) + seeds[:1] * alike)
+        told = [
+            "; ".join(_varied(varied, each) + [own] * (not alike))
+            for each, own in zip(blocks, seeds, strict=True)
+        ]
+        counts = [format_count(len(each), "run") for each in blocks]
+        if len(blocks) == 1:
+            lines.append((counts[0], "; ".join(filter(None, (common, *told)))))
+        else:
+            lines += [("All runs", common), *zip(counts, told, strict=True)]
     programs: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
         if isinstance(job, Program):
@@ -113,13 +125,16 @@ def _blocks(varied: Sequence[Aspect], runs: Sequence[Run]) -> list[list[Run]]:
     ]
 
 
-def _block(varied: Sequence[Aspect], runs: Sequence[Run]) -> tuple[str, str]:
-    """Return how many runs a grid has, and what they are."""
+def _seeds(runs: Sequence[Run]) -> str:
+    return count_words(len({run.seed for run in runs}), "seed")
+
+
+def _varied(varied: Sequence[Aspect], runs: Sequence[Run]) -> list[str]:
+    """Return what the runs of a grid have of what varies between grids."""
     phrases = _phrases(varied, runs)
     if (numberings := len({run.labels for run in runs})) > 1:
         phrases.append(count_words(numberings, "numbering") + " of the digits")
-    phrases.append(count_words(len({run.seed for run in runs}), "seed"))
-    return format_count(len(runs), "run"), "; ".join(phrases)
+    return phrases
 
 
 def _phrases(aspects: Sequence[Aspect], runs: Sequence[Run]) -> list[str]:
@@ -129,18 +144,32 @@ def _phrases(aspects: Sequence[Aspect], runs: Sequence[Run]) -> list[str]:
         phrase.removesuffix("s") if values == ["1"] else phrase
         for aspect, values in words
         if values != [aspect.silent]
-        for phrase in (aspect.phrase.format(_listed(values)),)
+        for phrase in (aspect.phrase.format(aspect.enumerate(values)),)
     ]
 
 
 def _listed(values: Sequence[str]) -> str:
     """Enumerate values; what precedes a number is said once: constant 0, 0.1, 1."""
+    if len(values) > LISTED and not any(value[:1].isalpha() for value in values):
+        return f"{len(values)} values from {values[0]} to {values[-1]}"
     said, before = [], ""
     for value in values:
         prefix, _, number = value.rpartition(" ")
         said.append(number if prefix and prefix == before and number[0].isdigit() else value)
         before = prefix
     return ", ".join(said)
+
+
+def _networks(names: Sequence[str]) -> str:
+    """Enumerate networks; those of more than two widths are told by them: 784-$h$-10 with $h$ = 2, 4, 8."""
+    widths: dict[str, list[str]] = {}
+    for name in names:
+        first, *hidden, last = name.split("-")
+        form = "-".join((first, *("$h$" for _ in hidden), last)) if len(set(hidden)) == 1 else name
+        widths.setdefault(form, []).append(hidden[0])
+    if any(len(values) > 2 for values in widths.values()) and not any("×" in name for name in names):
+        return "; ".join(f"{form} with $h$ = {', '.join(values)}" for form, values in widths.items())
+    return ", ".join(names)
 
 
 def _network(run: Run) -> str:

@@ -31,11 +31,10 @@ def test_what_runs_share_stands_apart_from_what_varies() -> None:
     ]
     assert describe_setup(runs) == [
         (
-            "All runs",
+            "6 runs",
             "784-300-10, sigmoid units, cross entropy of softmax outputs, SGD, batches of 128, "
-            "50,000 training examples, 10,000 for validation, 15 epochs",
-        ),
-        ("6 runs", "$\\eta$ = 0.1, 1; three seeds"),
+            "50,000 training examples, 10,000 for validation, 15 epochs, three seeds; $\\eta$ = 0.1, 1",
+        )
     ]
 
 
@@ -53,9 +52,20 @@ def test_runs_are_told_by_the_grids_that_they_form() -> None:
 def test_values_with_the_same_words_before_a_number_share_them() -> None:
     runs = [run(init="constant", init_scale=scale) for scale in (0.0, 0.1)] + [run(hidden=(9,) * 5)]
     assert describe_setup(runs)[1:] == [
-        ("2 runs", "784-300-10; start constant 0, 0.1; one seed"),
-        ("1 run", "784-9×5-10; one seed"),
+        ("2 runs", "784-300-10; start constant 0, 0.1"),
+        ("1 run", "784-9×5-10"),
     ]
+
+
+def test_many_numbers_are_told_by_the_first_and_the_last() -> None:
+    runs = [run(learning_rate=rate) for rate in range(1, 10)]
+    assert describe_setup(runs)[0][1].endswith("$\\eta$ = 9 values from 1 to 9")
+
+
+def test_networks_of_several_widths_are_told_by_their_widths() -> None:
+    runs = [run(hidden=hidden) for hidden in ((4,), (8,), (16,), (8, 8))]
+    text = "784-$h$-10 with $h$ = 4, 8, 16; 784-$h$-$h$-10 with $h$ = 8"
+    assert describe_setup(runs)[0][1].endswith(f"one seed; {text}")
 
 
 @given(st.sets(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 3)), min_size=1))
@@ -74,6 +84,6 @@ def test_programs_stand_with_the_values_of_their_arguments() -> None:
 
 
 def test_a_single_run_is_told_whole() -> None:
-    (line, size) = describe_setup([run()])
-    assert line[1].endswith("gradient descent, 60,000 training examples, 2 epochs, $\\eta$ = 0.5")
-    assert size == ("1 run", "one seed")
+    ((count, text),) = describe_setup([run()])
+    assert count == "1 run"
+    assert text.endswith("gradient descent, 60,000 training examples, 2 epochs, $\\eta$ = 0.5, one seed")
