@@ -61,6 +61,18 @@ def test_confusion_and_class_accuracy(small, back_end):
     assert final.query("metric == 'class_accuracy'").value.tolist() == pytest.approx(shares)
 
 
+@pytest.mark.parametrize("kind", LOSSES)
+def test_misread_loss(small, back_end, kind):
+    run, rows = measured(replace(RUN, epochs=3, **LOSSES[kind]), small, "misread_loss")
+    for update, (net, *_) in enumerate(reference(run, small)):
+        logits = net(small.test_images.double())
+        outputs = logits if run.output == "identity" else logits.sigmoid()
+        single = (9 * outputs[:, 0]).round().clamp(0, 9)
+        misread = (single if logits.shape[1] == 1 else logits.argmax(1)) != small.test_labels
+        expected = loss_of(run, logits[misread], small.test_labels[misread]).item()
+        assert rows[rows["update"] == update].value.item() == pytest.approx(expected, rel=1e-10)
+
+
 @pytest.mark.parametrize("batch_size", [None, 32])
 @pytest.mark.parametrize("hidden", [(20,), (8, 8)])
 def test_gradient_norm_and_cosine(small, hidden, batch_size):
