@@ -34,7 +34,7 @@ CHOICE_RATE, CHOICE_MARGIN = 0.005, 0.005
 CHOICE_SEEDS: dict[Preset, tuple[int, ...]] = {"full": tuple(range(10, 20)), "quick": (10, 11)}
 # Whether the variance of wide networks rises with their width or with Adam's steps, which move every weight alike:
 # the same with SGD.
-SGD_HIDDEN = ((128,), (300,), (512,), (1024,), (2048,))
+SGD_HIDDEN = ((128,), (300,), (512,), (1024,))  # with the fewest examples, where the rise is steepest
 SGD_RATES = (0.1, 0.3, 1.0, 2.0)
 # Training sets that do not share an example: number, examples in each, epochs.
 SUBSETS: dict[Preset, dict[int, tuple[int, int]]] = {
@@ -171,25 +171,28 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for hidden in CANDIDATES
         for seed in CHOICE_SEEDS[preset]
     )
+    decompositions = [
+        (examples, hidden, further)
+        for examples in SUBSETS[preset]
+        for hidden in HIDDEN
+        if len(hidden) == 1 or examples == max(SUBSETS[preset])
+        for further in ((), (("rates", LARGER_RATES),))
+    ]
+    with_sgd = (("optimizer", "sgd"), ("rates", SGD_RATES))
+    decompositions += [(min(SUBSETS[preset]), hidden, with_sgd) for hidden in SGD_HIDDEN]
     programs = tuple(
         Program(
             name="capacity.decomposition",
             function=decomposition,
             arguments=(
-                ("epochs", epochs),
+                ("epochs", SUBSETS[preset][examples][1]),
                 ("examples", examples),
                 ("hidden", hidden),
                 *further,
-                ("subsets", subsets),
+                ("subsets", SUBSETS[preset][examples][0]),
             ),
             version=2,
         )
-        for examples, (subsets, epochs) in SUBSETS[preset].items()
-        for hidden, further in (
-            *((hidden, ()) for hidden in HIDDEN),
-            *((hidden, (("rates", LARGER_RATES),)) for hidden in HIDDEN),
-            *((hidden, (("optimizer", "sgd"), ("rates", SGD_RATES))) for hidden in SGD_HIDDEN),
-        )
-        if len(hidden) == 1 or examples == max(SUBSETS[preset])
+        for examples, hidden, further in decompositions
     )
     return (*runs, *choice, *programs, Program(name="capacity.parameters", function=parameters, version=3))
