@@ -171,13 +171,12 @@ class TorchBackend:
 
     def misread_loss(self, split: Split) -> Tensor:
         """Return the mean loss of a split's wrongly classified examples, (R,): NaN where there are none."""
-        loss, misread = torch.zeros(2, len(self.stack.runs), dtype=self._sums, device=self.stack.device)
+        sums = torch.zeros(2, len(self.stack.runs), dtype=self._sums, device=self.stack.device)
         for chunk in self.chunks(split):
             logits, _ = self.forward(self.weights, chunk)
             wrong = self._predictions(logits) != chunk.labels
-            loss += self.losses(logits, chunk.labels).where(wrong, 0).sum(1)
-            misread += wrong.sum(1)
-        return loss / misread
+            sums += torch.stack([self.losses(logits, chunk.labels).where(wrong, 0).sum(1), wrong.sum(1)])
+        return sums[0] / sums[1]
 
     def chunks(self, split: Split) -> Iterable[Chunk]:
         """Return a split in chunks."""

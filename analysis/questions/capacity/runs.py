@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -171,7 +171,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for hidden in CANDIDATES
         for seed in CHOICE_SEEDS[preset]
     )
-    decompositions = [
+    decompositions: list[tuple[int, tuple[int, ...], tuple[tuple[str, Any], ...]]] = [
         (examples, hidden, further)
         for examples in SUBSETS[preset]
         for hidden in HIDDEN
