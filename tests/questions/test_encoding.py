@@ -13,7 +13,7 @@ from analysis.questions.encoding.answer import (
     accuracies,
     neighbour_shares,
     permutation_tests,
-    with_sgd,
+    with_adam,
 )
 from analysis.results import cached
 from tests.helpers.altered import assert_refuted, constant, times
@@ -21,14 +21,13 @@ from tests.helpers.altered import assert_refuted, constant, times
 CONTRADICTIONS = {
     "one_hot_beats_a_single_output": times(1.8, "test_accuracy", target="scaled_label"),
     "errors_fall_on_neighbours": constant(1, "confusion"),
-    "ends_are_read_too_seldom": constant(1, "confusion"),
-    "saturation_slows_and_the_metric_stays": times(0.5, "test_accuracy", loss="cross_entropy"),
-    "half_is_missing_in_training": constant(1, "train_accuracy"),
-    "longer_training_does_not_help": times(1.2, "test_accuracy", epochs=120),
-    "linear_output_errs_alike": times(3, "test_accuracy", output="identity", optimizer="sgd"),
     "renumbering_moves_the_single_output": times(
         0.9, "test_accuracy", target="one_hot", labels="2-8-4-9-1-6-7-3-0-5"
     ),
+    "saturation_slows_and_the_metric_stays": times(0.5, "test_accuracy", loss="cross_entropy"),
+    "ends_are_read_too_seldom": constant(1, "confusion"),
+    "linear_output_hardly_trains": constant(1, "train_accuracy", output="identity"),
+    "line_generalises_worse": times(1.2, "test_accuracy", epochs=120),
 }
 
 
@@ -68,5 +67,5 @@ def test_a_new_encoding_takes_its_place_after_the_others() -> None:
 
 
 def test_a_single_seed_tests_nothing() -> None:
-    found = with_sgd(cached("encoding").rows)
+    found = with_adam(cached("encoding").rows)
     assert all(map(math.isnan, permutation_tests(found[found["seed"] == 0]).values()))

@@ -16,13 +16,11 @@ from tests.helpers.altered import Alter, assert_refuted, constant, times
 
 CONTRADICTIONS: dict[str, Alter] = {
     "cross_entropy_trains_better": times(0.5, "test_accuracy", loss="cross_entropy"),
-    "cross_entropy_leaves_a_wrong_start": constant(0.9, "test_accuracy"),
-    "sigmoids_leave_the_wrong_start": constant(0.1, "test_accuracy"),
-    "wrong_start_is_left_in_the_end": constant(0.85, "test_accuracy"),
     "quadratic_gradient_vanishes_when_wrong": times(1e4, "error_norm", loss="quadratic"),
-    "larger_rates_saturate_the_quadratic_loss": constant(0.9, "test_accuracy"),
+    "softmax_stays_at_the_wrong_start": constant(0.9, "test_accuracy"),
+    "wrong_start_is_left_in_the_end": constant(0.85, "test_accuracy"),
     "first_update_saturates_sigmoids": constant(0.5, "error_norm"),
-    "quadratic_comes_closer": times(1.1, "test_accuracy", loss="quadratic"),
+    "larger_rates_stop_the_quadratic_loss": constant(0.9, "test_accuracy"),
     "small_batches_leave_no_lead": times(0.9, "test_accuracy"),
 }
 UNDECIDED = {"composition_of_cross_entropy"}  # no results are behind it
@@ -65,7 +63,6 @@ def test_a_loss_stands_at_its_best_rate_by_validation() -> None:
         "name": "quadratic_sigmoid",
         "seed": 0,
         "learning_rate": 0.3,
-        "first_accuracy": 0.91,
         "test_accuracy": 0.93,
         "epochs_90": 1,
         "epochs_95": math.inf,
