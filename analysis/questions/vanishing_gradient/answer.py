@@ -404,9 +404,10 @@ def second_layer_slows_down(found: Results) -> Evidence:
     gradients = descent_means(found.rows)["gradient_norm"].loc[rate]
     kept = gradients.loc[SETTLED] / gradients.iloc[0]
     return Evidence(
-        f"At $\\eta = {rate:g}$, {count_words(SETTLED, 'update')} raise it to {format_fixed(ratio[rate][SETTLED], 2)}: "
-        f"not as the first layer speeds up, whose gradient keeps {format_percent(kept[1], 0)} of its size, but as the "
-        f"second slows down, whose gradient keeps {format_percent(kept[2], 0)}.",
+        f"At $\\eta = {rate:g}$, {count_words(SETTLED, 'update')} raise the product to "
+        f"{format_fixed(ratio[rate][SETTLED], 2)}: not as the first layer speeds up, whose gradient "
+        f"keeps {format_percent(kept[1], 0)} of its size, but as the second slows down, "
+        f"whose gradient keeps {format_percent(kept[2], 0)}.",
         {
             "the first layer's gradient stays about the same": bool(0.8 < kept[1] < 1.1),
             "the second layer's falls below a quarter": bool(kept[2] < 0.25),
