@@ -7,14 +7,18 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.questions.constant_init.answer import label_entropy, named_settings, slopes
+from analysis.questions.constant_init.answer import final_table, label_entropy, named_settings, slopes
+from analysis.results import cached
 from tests.helpers.altered import assert_follows_results, assert_refuted, constant, measured
 
 CONTRADICTIONS = {
     "units_stay_identical": constant(1, "unit_distance"),
     "zero_moves_the_bias_only": constant(1, "gradient_norm"),
-    "small_steps_learn_nothing": constant(1.5, "train_loss"),
     "ones_are_saturated": constant(0.2, "mean_slope"),
+    "large_relus_die": constant(1, "mean_slope"),
+    "one_unit_learns_the_same": lambda rows: (
+        rows.assign(train_loss=rows["units"]) if "units" in rows else rows
+    ),
 }
 REVERSALS = {"nothing_is_learnt_from_zero": constant(0.1, "test_accuracy")}
 
@@ -29,25 +33,21 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
     assert_follows_results("constant_init", name, REVERSALS[name])
 
 
-def test_one_unit_stands_at_the_rate_of_its_least_train_loss() -> None:
-    common = {
-        "init": "uniform_fan_in",
-        "init_scale": 1.0,
-        "activation": "relu",
-        "batch_size": 128.0,
-        "seed": 0,
-    }
+def test_other_widths_and_rates_are_not_compared() -> None:
+    common = {"init": "uniform_fan_in", "init_scale": 1.0, "activation": "relu", "batch_size": 128.0}
     rows = pd.concat(
-        [
-            measured("train_loss", {0.0: 2.3, 1.0: loss}, hidden=hidden, learning_rate=rate, **common)
-            for hidden, rate, loss in (("1", 0.1, 1.9), ("1", 0.3, 1.6), ("1", 1.0, 2.0), ("300", 0.1, 0.2))
-        ]
+        measured("train_loss", {1.0: 2.0}, hidden=hidden, learning_rate=rate, **common)
+        for hidden, rate in (("1", 0.1), ("300", 0.1 / 300), ("300", 0.1))
     )
     named = named_settings(rows)
-    assert named.groupby("initialization")["learning_rate"].unique().map(list).to_dict() == {
-        "one_unit": [0.3],
-        "random": [0.1],
-    }
+    assert named[["hidden", "learning_rate"]].to_numpy().tolist() == [["300", 0.1]]
+    assert named["initialization"].tolist() == ["random"]
+
+
+def test_a_slope_that_would_round_to_zero_is_given_a_bound() -> None:
+    shown = final_table.contents(cached)["tbl-constant-start"].frame.set_index(["Method", "Start"])
+    assert shown.loc[("SGD", "0.1"), "sigmoid slope"] == "<0.01 → <0.01"
+    assert shown.loc[("SGD", "0"), "ReLU slope"] == "0 → 0"
 
 
 def test_slopes_are_those_before_and_after_training() -> None:

@@ -8,15 +8,21 @@ import pytest
 
 from analysis.questions.vanishing_gradient.answer import (
     accuracies_table,
+    descent_means,
     errors_and_updates,
+    first_layer_updates,
+    first_over_second,
     layer_factors,
 )
+from analysis.questions.vanishing_gradient.runs import DESCENT_RATES
 from analysis.results import Results, cached
 from tests.helpers.altered import assert_follows_results, assert_refuted, constant, times
 
 CONTRADICTIONS = {
     "shallow_gradient_does_not_vanish": times(1e-3, "gradient_norm", index=1),
+    "saturated_units_pass_the_error_on": constant(0.25, "mean_slope"),
     "sizes_slow_the_first_layer": times(10, "weight_norm", index=1),
+    "second_layer_slows_down": constant(1, "gradient_norm"),
     "factors_are_as_predicted": times(10, "error_norm", index=1),
     "depth_makes_the_gradient_vanish": constant(1, "gradient_norm"),
     "skip_keeps_the_gradient": times(0.01, "gradient_norm", skip=True),
@@ -42,6 +48,23 @@ def test_the_factor_per_layer_is_a_geometric_mean() -> None:
     factors = layer_factors(doubling)
     assert [factor.mean for factor in factors.values()] == pytest.approx([0.5, 0.5, 0.5])
     assert [factor.half_width for factor in factors.values()] == pytest.approx([0, 0, 0], abs=1e-12)
+
+
+def test_the_account_of_relative_updates_closes() -> None:
+    rows = cached("vanishing_gradient").rows
+    means = descent_means(rows)
+    relative = {layer: means["gradient_norm", layer] / means["weight_norm", layer] for layer in (1, 2)}
+    pd.testing.assert_series_equal(
+        first_over_second(rows)["update"], relative[1] / relative[2], check_names=False
+    )
+
+
+def test_gradient_descent_does_not_enter_the_comparison_of_depths() -> None:
+    rows = cached("vanishing_gradient").rows
+    pd.testing.assert_frame_equal(
+        first_layer_updates(rows), first_layer_updates(rows[rows["batch_size"].notna()])
+    )
+    assert set(descent_means(rows).index.unique("learning_rate")) == set(DESCENT_RATES)
 
 
 def test_an_activation_that_is_new_to_the_runs_is_tabulated_and_drawn() -> None:
