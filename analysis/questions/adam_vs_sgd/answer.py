@@ -318,7 +318,7 @@ def _usable_decades(runs: pd.DataFrame) -> dict[str, float]:
 
 
 def _sensitivity_conditions(rows: pd.DataFrame) -> dict[str, bool]:
-    conditions = {}
+    conditions: dict[str, bool] = {}
     for runs in by_budget(rows):
         means, width = mean_accuracies(runs), _usable_decades(runs)
         after = f"after {count_words(runs['epochs'].max(), 'epoch')}"
