@@ -13,7 +13,6 @@ CONTRADICTIONS = {
     "adam_is_less_sensitive": swap("optimizer", "adam", "sgd"),
     "adam_is_faster": swap("optimizer", "adam", "sgd"),
     "plateau": lambda rows: rows.assign(value=rows["epoch"] / 100),
-    "long_rates_are_the_largest_tried": constant(0.5, "validation_accuracy"),
     "rule_of_thumb_is_not_best": times(1.05, "test_accuracy", optimizer="adam", learning_rate=3e-4),
 }
 REVERSALS = {

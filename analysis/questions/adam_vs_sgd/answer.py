@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -38,49 +39,65 @@ from analysis.statistics import (
 )
 
 THRESHOLDS = (0.95, 0.97)  # of test accuracy: the first epoch that reaches it is counted
+LOSSES = (0.1, 0.01)  # of training: likewise
 MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
 USABLE = 0.9  # test accuracy of a usable rate
 LATE = 10  # epochs over which accuracies on the plateau are averaged
-PLATEAU = 0.001  # on it, mean test accuracies of consecutive LATE epochs differ by less
+PLATEAU = (
+    0.001  # as in the exercise on minibatches: mean validation accuracy changes by less in the last quarter
+)
 SIGNIFICANCE = 0.05  # of p-values
 RULE_OF_THUMB = 3e-4  # said to be Adam's best learning rate
 SAID_FACTOR = 10  # "an order of magnitude"
 
 
-def window(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the runs at all rates."""
-    return rows[rows["epochs"] == rows["epochs"].min()]
+@remembered
+def by_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the runs at all rates, and those of the longer runs, which go on to a plateau."""
+    epochs = rows["epochs"]
+    return rows[epochs == epochs.min()], rows[epochs == epochs.max()]
 
 
+@remembered
 def long_runs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the runs that go on to a plateau, each optimizer at its best rate by then."""
-    return at_best_rates(rows[rows["epochs"] == rows["epochs"].max()], ["optimizer"])
+    """Return the rows of the longer runs, each optimizer at its best rate by then."""
+    return at_best_rates(by_budget(rows)[1], ["optimizer"])
 
 
-def late_accuracies(rows: pd.DataFrame, ends: int) -> pd.DataFrame:
-    """Return test accuracies of the long runs, means of the LATE epochs before the last `ends` ones: a row per seed."""
+def late_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return test accuracies of `long_runs`, means of the LATE last epochs: a row per seed, a column per optimizer."""
     chosen = long_runs(rows)
-    last = chosen["epoch"].max() - ends
-    late = chosen[(chosen["metric"] == "test_accuracy") & chosen["epoch"].between(last - LATE, last, "right")]
+    late = chosen[(chosen["metric"] == "test_accuracy") & (chosen["epoch"] > chosen["epoch"].max() - LATE)]
     return late.groupby(["seed", "optimizer"])["value"].mean().unstack()
 
 
 def late_lead(rows: pd.DataFrame) -> Interval:
     """Return Adam's lead on the plateau, over seeds."""
-    late = late_accuracies(rows, 0)
+    late = late_accuracies(rows)
     return paired_t(late["adam"], late["sgd"]).difference
 
 
+def late_gains(rows: pd.DataFrame) -> pd.Series[float]:
+    """Return how much mean validation accuracy changes in the last quarter of `long_runs`; index: optimizer."""
+    chosen = long_runs(rows)
+    before = chosen[chosen["epoch"] <= 0.75 * chosen["epochs"]]
+    ends, starts = (
+        final_values(each, "validation_accuracy", ["optimizer", "seed"]).groupby("optimizer").mean()
+        for each in (chosen, before)
+    )
+    return ends - starts
+
+
 @remembered
-def accuracies(rows: pd.DataFrame) -> pd.Series[float]:
-    """Return final test accuracies; index: optimizer, learning_rate, seed."""
-    return final_values(window(rows), "test_accuracy", ["optimizer", "learning_rate", "seed"])
+def accuracies(runs: pd.DataFrame) -> pd.Series[float]:
+    """Return final test accuracies of one budget's runs; index: optimizer, learning_rate, seed."""
+    return final_values(runs, "test_accuracy", ["optimizer", "learning_rate", "seed"])
 
 
-def mean_accuracies(rows: pd.DataFrame) -> dict[str, pd.Series[float]]:
-    """Return an optimizer's final test accuracies, means over seeds, by learning rate."""
-    means = accuracies(rows).groupby(["optimizer", "learning_rate"]).mean()
-    return {str(optimizer): means[optimizer] for optimizer in rows["optimizer"].unique()}
+def mean_accuracies(runs: pd.DataFrame) -> dict[str, pd.Series[float]]:
+    """Return an optimizer's final test accuracies in one budget, means over seeds, by learning rate."""
+    means = accuracies(runs).groupby(["optimizer", "learning_rate"]).mean()
+    return {str(optimizer): means[optimizer] for optimizer in runs["optimizer"].unique()}
 
 
 def near_best(means: pd.Series[float]) -> pd.Series[float]:
@@ -102,31 +119,37 @@ def rate_range(rates: pd.Index[float]) -> str:
 
 
 @remembered
-def best_runs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per run, each optimizer at its best rate.
+def best_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per run of one budget, each optimizer at its best rate.
 
     Returns:
-        Columns optimizer, seed, learning_rate, test_accuracy (at the end), and a column for each of THRESHOLDS: the
-        first epoch that reaches it.
+        Columns optimizer, seed, learning_rate, test_accuracy (at the end), and a column for each of THRESHOLDS and of
+        LOSSES: the first epoch that reaches it.
     """
-    return runs_at_best(window(rows), ["optimizer"], THRESHOLDS)
+    best = runs_at_best(runs, ["optimizer"], THRESHOLDS)
+    loss = at_best_rates(runs, ["optimizer"]).query("metric == 'train_loss'")
+    for level in LOSSES:
+        reached = loss["epoch"].where(loss["value"] <= level, np.inf)
+        first = reached.groupby([loss["optimizer"], loss["seed"]]).min()
+        best = best.join(first.rename(level), on=["optimizer", "seed"])
+    return best
 
 
 def mean_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean first epoch that reaches each of THRESHOLDS, a row per optimizer."""
-    return best_runs(rows).groupby("optimizer")[list(THRESHOLDS)].mean()
+    return best_runs(by_budget(rows)[0]).groupby("optimizer")[list(THRESHOLDS)].mean()
 
 
 def by_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return final test accuracies at the best rates: a row per seed, a column per optimizer."""
-    return best_runs(rows).pivot(index="seed", columns="optimizer", values="test_accuracy")
+    """Return final test accuracies at the best rates of the first budget: a row per seed, a column per optimizer."""
+    return best_runs(by_budget(rows)[0]).pivot(index="seed", columns="optimizer", values="test_accuracy")
 
 
 @remembered
 def paired_tests(rows: pd.DataFrame) -> dict[str, PairedTest]:
     """Test Adam's lead over SGD, each at its best rate ("sgd"), and its best rate's over RULE_OF_THUMB ("rule")."""
     best = by_seed(rows)
-    rule = accuracies(rows)["adam", RULE_OF_THUMB]
+    rule = accuracies(by_budget(rows)[0])["adam", RULE_OF_THUMB]
     return paired_tests_holm({"sgd": (best["adam"], best["sgd"]), "rule": (best["adam"], rule)})
 
 
@@ -147,17 +170,19 @@ def test_errors(found: Results) -> Picture:
     """Draw final test error over the learning rate, and test error over epochs at the best rates."""
     rows = found.rows
     figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 1.75), width_ratios=(1.4, 1))
-    for optimizer in rows["optimizer"].unique():
-        style = line_style(optimizer)
-        final = accuracies(rows)[optimizer].groupby("learning_rate").agg(t_interval)
-        rates.errorbar(
-            final.index,
-            [_error(interval.mean) for interval in final],
-            [100 * interval.half_width if interval.n > 1 else 0 for interval in final],
-            markersize=MARKER,
-            capsize=2,
-            **style,
-        )
+    for runs, line in zip(by_budget(rows), ("-", ":"), strict=True):
+        for optimizer in rows["optimizer"].unique():
+            final = accuracies(runs)[optimizer].groupby("learning_rate").agg(t_interval)
+            rates.errorbar(
+                final.index,
+                [_error(interval.mean) for interval in final],
+                [100 * interval.half_width if interval.n > 1 else 0 for interval in final],
+                markersize=MARKER,
+                capsize=2,
+                label=f"{label(optimizer)}, {count_words(runs['epochs'].max(), 'epoch')}",
+                **line_style(optimizer) | {"linestyle": line},
+            )
+    rates.legend(fontsize=6.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
     rates.set_xscale("log")
     rates.set_xlabel("learning rate η")
     rates.set_ylabel("test error in %")
@@ -177,8 +202,8 @@ def test_errors(found: Results) -> Picture:
         "SGD and Adam. Left: final test error over the learning rate, with 95 % t intervals over "
         f"{count_words(rows['seed'].nunique(), 'seed')}. Right: test error along {long['epochs'].max():.0f} epochs, "
         "both at their best rates there; bands span the seeds.",
-        "Left: two valleys on logarithmic axes, the one of Adam about three decades to the left and wider. Right: "
-        "Adam's error falls earlier, then the two curves run level.",
+        "Left: two valleys on logarithmic axes, the one of Adam about three decades to the left and wider; with more "
+        "epochs both reach further to the left. Right: Adam's error falls earlier, then the two curves run level.",
     )
 
 
@@ -189,31 +214,38 @@ def _error(accuracy: Any) -> Any:
 
 @exhibit("tbl-adam", "adam_vs_sgd")
 def optimizers_table(found: Results) -> Table:
-    """Tabulate the optimizers at their best rates, and their windows of usable rates."""
-    best = best_runs(found.rows)
+    """Tabulate the optimizers at their best rates, and their windows of usable rates, for either budget."""
+    short, long = by_budget(found.rows)
+    late = late_accuracies(found.rows)
     lines = []
-    for optimizer, means in mean_accuracies(found.rows).items():
-        runs = best[best["optimizer"] == optimizer]
-        lines.append(
-            {
-                "Optimizer": label(optimizer),
-                "Best $\\eta$": f"{runs['learning_rate'].iloc[0]:g}",
-                "Within 1 point": rate_range(near_best(means).index),
-                "Above 90 %": rate_range(means[means > USABLE].index),
-                "To 95 %": epoch_range(runs[THRESHOLDS[0]]),
-                "To 97 %": epoch_range(runs[THRESHOLDS[1]]),
-                f"After {count_words(found.rows['epochs'].min(), 'epoch')}": format_interval(
-                    t_interval(runs["test_accuracy"])
-                ),
-                "On the plateau": format_interval(t_interval(late_accuracies(found.rows, 0)[optimizer])),
-            }
-        )
+    for budget in (short, long):
+        best = best_runs(budget)
+        for optimizer, means in mean_accuracies(budget).items():
+            runs = best[best["optimizer"] == optimizer]
+            lines.append(
+                {
+                    "Optimizer": label(optimizer),
+                    "Epochs": f"{budget['epochs'].max()}",
+                    "Within 1 point": rate_range(near_best(means).index),
+                    "Above 90 %": rate_range(means[means > USABLE].index),
+                    "Best $\\eta$": f"{runs['learning_rate'].iloc[0]:g}",
+                    **{
+                        f"To {format_percent(threshold, 0)}": epoch_range(runs[threshold])
+                        for threshold in THRESHOLDS
+                    },
+                    **{f"To loss {level:g}": epoch_range(runs[level]) for level in LOSSES},
+                    "Test acc.": format_interval(
+                        t_interval(late[optimizer] if budget is long else runs["test_accuracy"])
+                    ),
+                }
+            )
     return Table(
         pd.DataFrame(lines),
         "Rates with a mean test accuracy within one point of the best, and above 90 %. At the best rate: the first "
-        "epoch of at least 95 and 97 % test accuracy, least and largest of the seeds, and test accuracy at the end; "
-        f"on the plateau, its mean over the last {count_words(LATE, 'epoch')} of the longer runs. 95 % t intervals.",
-        (10, 7, 16, 15, 10, 10, 16, 16),
+        "epoch with at least that test accuracy or at most that train loss, least and largest of the seeds, and test "
+        f"accuracy at the end, of the longer runs its mean over the last {count_words(LATE, 'epoch')}. "
+        "95 % t intervals.",
+        (9, 6, 14, 14, 6, 8, 8, 8, 8, 14),
     )
 
 
@@ -222,7 +254,7 @@ def optimizers_table(found: Results) -> Table:
     alt="Test accuracy over the learning rate: Adam's is high over more rates than that of SGD.",
 )
 def sketch_of_rates(axes: Axes, found: Results) -> None:
-    for name, means in mean_accuracies(found.rows).items():
+    for name, means in mean_accuracies(by_budget(found.rows)[0]).items():
         axes.plot(means.index, means, color=line_style(name)["color"])
     axes.set_xscale("log")
     write_in(axes, 0.03, 0.6, "Adam", line_style("adam")["color"])
@@ -235,13 +267,16 @@ def sketch_of_rates(axes: Axes, found: Results) -> None:
 @finding("adam_vs_sgd", headline=True)
 def adam_is_ahead(found: Results) -> Evidence:
     test, plateau_lead = paired_tests(found.rows)["sgd"], late_lead(found.rows)
-    width = _usable_decades(mean_accuracies(found.rows))
+    (early, late), (short, long) = (
+        [function(each) for each in by_budget(found.rows)]
+        for function in (_usable_decades, lambda each: each["epochs"].max())
+    )
     return Evidence(
         f"Adam is less sensitive to the learning rate: the rates that lead to more than {format_percent(USABLE, 0)} "
-        f"test accuracy span {width['adam']:.1f} decades, those of SGD {width['sgd']:.1f}. It is also faster. Each at "
-        f"its best rate, it leads by {format_fixed(100 * test.difference.mean, 2)} points after "
-        f"{found.rows['epochs'].min():.0f} epochs; on the plateau it leads by {format_interval(plateau_lead, 2, '')}, "
-        "if at all.",
+        f"test accuracy span {early['adam']:.1f} decades after {short} epochs and {late['adam']:.1f} after {long}, "
+        f"those of SGD {early['sgd']:.1f} and {late['sgd']:.1f}. It is also faster. Each at its best rate, it leads by "
+        f"{format_fixed(100 * test.difference.mean, 2)} points after {short} epochs; on the plateau it leads by "
+        f"{format_interval(plateau_lead, 2, '')}, if at all.",
         {
             "Adam is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,
@@ -255,40 +290,57 @@ def adam_is_ahead(found: Results) -> Evidence:
 
 @finding("adam_vs_sgd")
 def adam_is_less_sensitive(found: Results) -> Evidence:
-    means = mean_accuracies(found.rows)
-    near = {optimizer: len(near_best(each)) for optimizer, each in means.items()}
+    budgets = by_budget(found.rows)
+    early, late = (
+        {optimizer: len(near_best(each)) for optimizer, each in mean_accuracies(runs).items()}
+        for runs in budgets
+    )
+    short, long = (runs["epochs"].max() for runs in budgets)
+    first, last = (_usable_rates(runs)["sgd"].min() for runs in budgets)
     return Evidence(
-        f"Of the {len(means['adam'])} rates, {count_words(near['adam'])} of Adam and {count_words(near['sgd'])} of SGD "
-        "end within one point of their best.",
-        _sensitivity_conditions(found.rows),
+        f"After {short} epochs, {count_words(early['adam'])} rates of Adam and {count_words(early['sgd'])} of SGD end "
+        f"within one point of their best, after {long} epochs {count_words(late['adam'])} and "
+        f"{count_words(late['sgd'])} (@tbl-adam). In that time SGD comes to pass {format_percent(USABLE, 0)} at rates "
+        f"down to {format_rate(last)} instead of {format_rate(first)}, but Adam's rates still span more.",
+        {
+            **_sensitivity_conditions(found.rows),
+            "with more epochs, smaller rates of SGD are usable": last < first,
+        },
     )
 
 
-def _usable_decades(means: dict[str, pd.Series[float]]) -> dict[str, float]:
-    return {optimizer: decades(each.index[each > USABLE]) for optimizer, each in means.items()}
+def _usable_rates(runs: pd.DataFrame) -> dict[str, pd.Index[float]]:
+    return {optimizer: each.index[each > USABLE] for optimizer, each in mean_accuracies(runs).items()}
+
+
+def _usable_decades(runs: pd.DataFrame) -> dict[str, float]:
+    return {optimizer: decades(rates) for optimizer, rates in _usable_rates(runs).items()}
 
 
 def _sensitivity_conditions(rows: pd.DataFrame) -> dict[str, bool]:
-    means = mean_accuracies(rows)
-    width = _usable_decades(means)
-    return {
-        "more rates of Adam lie within one point of its best": len(near_best(means["adam"]))
-        > len(near_best(means["sgd"])),
-        "Adam's usable rates span more decades": width["adam"] > width["sgd"],
-    }
+    conditions: dict[str, bool] = {}
+    for runs in by_budget(rows):
+        means, width = mean_accuracies(runs), _usable_decades(runs)
+        after = f"after {count_words(runs['epochs'].max(), 'epoch')}"
+        conditions |= {
+            f"{after}, more rates of Adam lie within one point of its best": len(near_best(means["adam"]))
+            > len(near_best(means["sgd"])),
+            f"{after}, Adam's usable rates span more decades": width["adam"] > width["sgd"],
+        }
+    return conditions
 
 
 @finding("adam_vs_sgd")
 def adam_is_faster(found: Results) -> Evidence:
-    runs = best_runs(found.rows).set_index("optimizer")
+    runs = best_runs(by_budget(found.rows)[1]).set_index("optimizer")
+    accuracy, loss = THRESHOLDS[-1], LOSSES[-1]
     adam, sgd = (
-        [epoch_range(runs.loc[[optimizer], threshold]) for threshold in THRESHOLDS]
+        [epoch_range(runs.loc[[optimizer], level]) for level in (accuracy, loss)]
         for optimizer in ("adam", "sgd")
     )
-    first, second = (format_percent(threshold, 0) for threshold in THRESHOLDS)
     return Evidence(
-        f"At the best rates and with every seed, Adam takes fewer epochs: {adam[0]} to {first} test accuracy, where "
-        f"SGD takes {sgd[0]}. To {second} it takes {adam[1]}, and SGD {sgd[1]}.",
+        f"At the best rates and with every seed, Adam takes fewer epochs: {adam[0]} to {format_percent(accuracy, 0)} "
+        f"test accuracy, where SGD takes {sgd[0]}. To a train loss of {loss:g} it takes {adam[1]}, and SGD {sgd[1]}.",
         _speed_conditions(found.rows),
     )
 
@@ -299,33 +351,37 @@ def epoch_range(epochs: pd.Series[float]) -> str:
 
 
 def _speed_conditions(rows: pd.DataFrame) -> dict[str, bool]:
-    by_seed = best_runs(rows).pivot(index="seed", columns="optimizer", values=list(THRESHOLDS))
+    levels = {threshold: f"{format_percent(threshold, 0)} test accuracy" for threshold in THRESHOLDS} | {
+        level: f"a train loss of {level:g}" for level in LOSSES
+    }
+    by_seed = best_runs(by_budget(rows)[1]).pivot(index="seed", columns="optimizer", values=list(levels))
     return {
-        f"Adam is the first to have {format_percent(threshold, 0)} test accuracy, with every seed": bool(
-            (by_seed[threshold]["adam"] < by_seed[threshold]["sgd"]).all()
+        f"Adam is the first to have {name}, with every seed": bool(
+            (by_seed[level]["adam"] < by_seed[level]["sgd"]).all()
         )
-        for threshold in THRESHOLDS
+        for level, name in levels.items()
     }
 
 
 @finding("adam_vs_sgd")
 def plateau(found: Results) -> Evidence:
-    before, late = late_accuracies(found.rows, LATE), late_accuracies(found.rows, 0)
-    difference = late_lead(found.rows)
-    ahead = int((late["adam"] > late["sgd"]).sum())
-    told = abs(difference.mean) > difference.half_width
+    difference, gains = late_lead(found.rows), late_gains(found.rows)
+    long = by_budget(found.rows)[1]
+    best = best_rates(long, ["optimizer"])
+    tried = long.groupby("optimizer")["learning_rate"]
+    within = "excludes" if abs(difference.mean) > difference.half_width else "contains"
     return Evidence(
-        f"Trained on to {format_count(round(long_runs(found.rows)['epoch'].max()), 'epoch')}, both are on a plateau. "
-        f"Adam is ahead with {'each' if ahead == len(late) else count_words(ahead)} of the "
-        f"{count_words(len(late), 'seed')}, but by "
-        f"{format_interval(difference, 2, '')} points on average: "
-        f"{'little' if told else 'no lead that can be told from the noise'}.",
+        f"After {format_count(long['epochs'].max(), 'epoch')} both are on a plateau, as @sec-minibatch defines it: in "
+        f"the last quarter mean validation accuracy changes by {100 * gains.abs().min():.2f} and "
+        f"{100 * gains.abs().max():.2f} points. There Adam leads by {format_interval(difference, 2, '')} points, an "
+        f"interval that {within} 0.",
         {
-            "neither gains a tenth of a point from the epochs before": bool(
-                (late.mean() - before.mean()).abs().max() < PLATEAU
-            ),
+            "neither changes by a tenth of a point in the last quarter": bool(gains.abs().max() < PLATEAU),
             "the lead is smaller than after the common budget": difference.mean
             < paired_tests(found.rows)["sgd"].difference.mean,
+            "both best rates lie between others that were trained as long": bool(
+                ((tried.min() < best) & (best < tried.max())).all()
+            ),
         },
     )
 
@@ -333,16 +389,15 @@ def plateau(found: Results) -> Evidence:
 @finding("adam_vs_sgd")
 def rule_of_thumb_is_not_best(found: Results) -> Evidence:
     test = paired_tests(found.rows)["rule"]
-    best = best_rates(window(found.rows), ["optimizer"])["adam"]
-    longest = found.rows[
-        (found.rows["epochs"] == found.rows["epochs"].max()) & (found.rows["optimizer"] == "adam")
-    ]
+    short, long = by_budget(found.rows)
+    best = best_rates(short, ["optimizer"])["adam"]
+    longest = long[long["optimizer"] == "adam"]
     late = final_values(longest, "test_accuracy", ["learning_rate", "seed"])
     later = paired_t(late[best], late[RULE_OF_THUMB]).difference
     return Evidence(
         f"Adam's best rate is not {format_rate(RULE_OF_THUMB)}, as a rule of thumb says: it ends "
         f"{format_interval(test.difference, 2, '')} points behind {best:g} after "
-        f"{window(found.rows)['epoch'].max():.0f} epochs. After {longest['epoch'].max():.0f} it is "
+        f"{short['epochs'].max()} epochs. After {long['epochs'].max()} it is "
         f"{format_interval(later, 2, '')} behind.",
         {
             "the best rate is more accurate": test.difference.mean > 0,
@@ -352,29 +407,10 @@ def rule_of_thumb_is_not_best(found: Results) -> Evidence:
     )
 
 
-@finding("adam_vs_sgd")
-def long_rates_are_the_largest_tried(found: Results) -> Evidence:
-    tried = found.rows[found.rows["epochs"] == found.rows["epochs"].max()]
-    largest = tried.groupby("optimizer")["learning_rate"].max()
-    late, early = best_rates(tried, ["optimizer"]), best_rates(window(found.rows), ["optimizer"])
-    return Evidence(
-        "In the longer runs both best rates are the largest of the few tried; after the common budget they are the "
-        "best of all, so that larger ones were worse.",
-        {
-            "the best of the longer runs have the largest rates": bool((late == largest[late.index]).all()),
-            "these are the best rates after the common budget as well": bool(
-                (late == early[late.index]).all()
-            ),
-        },
-    )
-
-
 def _rule_of_thumb(rows: pd.DataFrame, test: PairedTest) -> tuple[str, str]:
     """How accurate Adam is at the rule of thumb, and how far behind its best rate."""
-    accuracy, best = (
-        mean_accuracies(rows)["adam"][RULE_OF_THUMB],
-        best_rates(window(rows), ["optimizer"])["adam"],
-    )
+    runs = by_budget(rows)[0]
+    accuracy, best = mean_accuracies(runs)["adam"][RULE_OF_THUMB], best_rates(runs, ["optimizer"])["adam"]
     return format_percent(accuracy, 2), f"{format_interval(test.difference, 2, '')} points behind {best:g}"
 
 
