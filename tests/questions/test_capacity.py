@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import pytest
 
-from analysis.questions.capacity.answer import by_rate, change, decompositions
+from analysis.questions.capacity.answer import (
+    TO_WIDE,
+    TO_WIDEST,
+    TURNS,
+    change,
+    choice,
+    least_sum,
+    lost_fit,
+    verdict,
+)
+from analysis.questions.capacity.runs import CANDIDATES, CHOICE_RATE, CHOICE_SEEDS, LEARNING_RATES
 from analysis.results import Results
-from tests.helpers.altered import Alter, assert_follows_results, assert_refuted, constant, swap, times
+from analysis.statistics import Interval
+from tests.helpers.altered import Alter, assert_follows_results, assert_refuted, swap, times
 
 
 def miscounted(rows: pd.DataFrame) -> pd.DataFrame:
@@ -16,15 +29,13 @@ def miscounted(rows: pd.DataFrame) -> pd.DataFrame:
 
 CONTRADICTIONS: dict[str, Alter] = {
     "width_has_an_optimum": swap("metric", "bias2", "variance"),
-    "optimum_with_few_examples": swap("hidden", "300", "2048"),
-    "optimum_depends_on_the_rate": swap("learning_rate", 0.005, 0.02),
-    "variance_turns_at_every_rate": times(0.5, "variance", hidden="1024", learning_rate=0.001),
+    "variance_turns": times(0.5, "variance", hidden="2048"),
     "bias_rises_with_the_train_loss": times(100.0, "train_loss", hidden="2048"),
+    "optimum_depends_on_the_rate": swap("examples", 1_000, 5_000),
     "depth_trades_bias_for_variance": swap("metric", "bias2", "variance"),
-    "narrow_layers_vary_more": swap("hidden", "4", "4-4-4"),
+    "narrow_layers_fit_worse": swap("hidden", "4", "4-4-4"),
     "depth_differs_from_width": swap("hidden", "512", "300-300-300"),
-    "best_rates_on_the_edge": constant(0.5, "validation_accuracy"),
-    "more_examples_lower_both": swap("examples", 1_000, 5_000),
+    "depth_gains_no_accuracy": times(0.5, "validation_accuracy", hidden="300"),
     "architecture_by_rule": times(0.5, "validation_accuracy", hidden="300"),
     "parameters_counted": miscounted,
 }
@@ -41,65 +52,87 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
     assert_follows_results("capacity", name, REVERSALS[name])
 
 
-def two_networks() -> Results:
-    """Two networks, the variance of one twice that of the other, the same whatever set is left out."""
+def results(rows: pd.DataFrame, programs: dict[str, pd.DataFrame]) -> Results:
+    return Results("capacity", "full", rows, programs, ())
+
+
+def over_width(variances: Sequence[Sequence[float]], losses: Sequence[Sequence[float]]) -> Results:
+    """Networks of 4, 300 and 2,048 units with a bias² of 1; their variances and train losses, for every rate a list."""
     lines = [
-        (hidden, rate, metric, subset, value)
-        for hidden, factor in (("4", 1.0), ("8", 2.0))
-        for rate in (0.1, 0.2)
-        for metric, value in (("variance", factor), ("bias2", 1.0), ("squared_error", factor + 1.0))
+        (width, rate, metric, subset, value)
+        for rate, of_rate, losses_of_rate in zip(LEARNING_RATES, variances, losses, strict=True)
+        for width, variance, loss in zip(("4", "300", "2048"), of_rate, losses_of_rate, strict=True)
         for subset in (-1, 0, 1, 2)
-    ] + [
-        (hidden, rate, "validation_accuracy", subset, validation)
-        for hidden in ("4", "8")
-        for rate, validation in ((0.1, 0.9), (0.2, 0.8))
-        for subset in (0, 1, 2)
-    ]
-    rows = pd.DataFrame(lines, columns=["hidden", "learning_rate", "metric", "subset", "value"])
-    return Results("capacity", "full", pd.DataFrame(), {"decomposition": rows.assign(examples=1_000)}, ())
-
-
-def test_each_network_stands_at_its_best_rate_with_intervals_over_the_training_sets() -> None:
-    parts = decompositions(two_networks()).set_index("hidden")
-    assert parts["learning_rate"].tolist() == [0.1, 0.1]
-    assert parts["variance"].tolist() == [1.0, 2.0]
-    assert parts["variance_half"].tolist() == pytest.approx([0, 0])
-
-
-def test_a_change_is_relative_to_the_first_network_with_what_training_sets_share_left_out() -> None:
-    found = two_networks()
-    rows = found.programs["decomposition"]
-    rows["value"] *= rows["subset"].map({-1: 1.0, 0: 0.9, 1: 1.1, 2: 1.0})  # alike for both networks
-    doubled = change(found, 1_000, "variance", "4", "8")
-    assert doubled.mean == pytest.approx(1.0)
-    assert doubled.half_width == pytest.approx(0, abs=1e-12)
-    assert change(found, 1_000, "bias2", "4", "8").mean == pytest.approx(0)
-
-
-def over_width(variances: dict[int, list[float]]) -> Results:
-    """Networks of one hidden layer at several rates: their variance at widths 4, 300, 512 and 1,024, bias² of 1."""
-    lines = [
-        (str(width), float(rate), metric, subset, value)
-        for rate, of_rate in variances.items()
-        for width, variance in zip((4, 300, 512, 1024), of_rate, strict=True)
-        for subset in (-1, 0, 1)
         for metric, value in (
             ("variance", variance),
             ("bias2", 1.0),
             ("squared_error", 1.0 + variance),
-            *((("train_loss", 1 / width + subset),) if subset >= 0 else ()),
+            *((("train_loss", loss + subset),) if subset >= 0 else ()),
         )
     ]
     rows = pd.DataFrame(lines, columns=["hidden", "learning_rate", "metric", "subset", "value"])
-    return Results("capacity", "full", pd.DataFrame(), {"decomposition": rows.assign(examples=1_000)}, ())
+    return results(pd.DataFrame(), {"decomposition": rows.assign(examples=1_000)})
 
 
-def test_at_each_rate_the_widest_network_is_compared_with_the_network_of_assignment_1() -> None:
-    cases = by_rate(over_width({1: [4, 1, 2, 3], 2: [4, 2, 3, 1]})).loc[1_000]
-    assert [each.mean for each in cases["variance"]] == pytest.approx([2.0, -0.5])
-    assert [each.mean for each in cases["bias2"]] == pytest.approx([0, 0])
-    assert cases["variance_rises"].tolist() == [True, False]
-    assert cases["least_variance"].tolist() == [300, 1024]
-    assert cases["least_sum"].tolist() == [300, 1024]
-    assert cases["train_loss"].tolist() == pytest.approx([1 / 300 + 0.5] * 2)
-    assert cases["train_loss_widest"].tolist() == pytest.approx([1 / 1024 + 0.5] * 2)
+def test_networks_are_compared_at_one_rate() -> None:
+    found = over_width(4 * [[4, 1, 2]] + [[1, 4, 2]], 4 * [[3, 2, 1]] + [[3, 1, 2]])
+    of_variance = [
+        [each.mean for each in step.changes(found, 1_000, "variance").values()]
+        for step in (TO_WIDE, TO_WIDEST)
+    ]
+    assert of_variance == [4 * [-0.75] + [3.0], 4 * [1.0] + [-0.5]]
+    assert least_sum(found, 1_000).tolist() == 4 * [300] + [4]
+    assert lost_fit(found, TO_WIDEST, 1_000).tolist() == 4 * [False] + [True]
+
+
+def test_a_change_is_relative_to_the_first_network_with_what_training_sets_share_left_out() -> None:
+    found = over_width(5 * [[1, 2, 2]], 5 * [[1, 1, 1]])
+    rows = found.programs["decomposition"]
+    rows["value"] *= rows["subset"].map({-1: 1.0, 0: 0.9, 1: 1.1, 2: 1.0})  # alike for all networks
+    doubled = change(found, 1_000, "variance", CHOICE_RATE, "4", "300")
+    assert doubled.mean == pytest.approx(1.0)
+    assert doubled.half_width == pytest.approx(0, abs=1e-12)
+    assert change(found, 1_000, "bias2", CHOICE_RATE, "4", "300").mean == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("expected", "means", "said"),
+    [
+        ("rises", [3, 3, 0.5], "confirmed"),  # all but one at most
+        ("rises", [3, 0.5, 0.5], "open"),
+        ("rises", [3, 3, -3], TURNS),
+        ("falls", [3, 3, 3], "refuted"),
+        ("stays", [0.5, 0.5, 0.5], "open"),  # no interval shows that nothing changes
+        ("stays", [0.5, 0.5, 3], "refuted"),
+        ("–", [-3, -3, 0.5], "falls"),
+    ],
+)
+def test_intervals_decide_what_becomes_of_an_expectation(
+    expected: str, means: list[float], said: str
+) -> None:
+    assert verdict(expected, [Interval(mean, 1.0, 5) for mean in means]) == said
+
+
+@pytest.mark.parametrize(
+    ("lower", "spread", "chosen"),
+    [(0.004, 0.0, "64"), (0.006, 0.0, "96"), (0.004, 0.004, "96")],  # within, beyond, and not for sure
+)
+def test_the_smallest_candidate_is_chosen_that_is_surely_within_the_margin(
+    lower: float, spread: float, chosen: str
+) -> None:
+    lines = [
+        (
+            str(width),
+            seed,
+            f"{part}_accuracy",
+            0.98 - (lower + spread * (-1) ** seed if width == 64 else 0.001 / width),
+        )
+        for (width,) in CANDIDATES
+        for seed in CHOICE_SEEDS["full"]
+        for part in ("train", "validation", "test")
+    ]
+    rows = pd.DataFrame(lines, columns=["hidden", "seed", "metric", "value"])
+    rows = rows.assign(learning_rate=CHOICE_RATE, update=1, key=rows["hidden"] + rows["seed"].astype(str))
+    found = choice(results(rows, {}))
+    assert found.best == "1024"
+    assert found.chosen == chosen

@@ -1,329 +1,283 @@
-"""Q3, depth and width: train and test error over capacity, bias² and variance, and the network of assignment 2."""
+"""Q3, depth and width: bias² and variance over capacity at one learning rate each, and the network of assignment 2."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MultipleLocator
 
 from analysis.engine.run import num_parameters_of
 from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
-from analysis.formatting import (
-    count_words,
-    format_interval,
-    format_percent,
-    format_rate,
-    join_english,
+from analysis.formatting import count_words, format_interval, format_rate, join_english
+from analysis.plotting import GREEN, MARKER, PINK, QUIET, TRAIN_TEST, WIDTH, plain_ticks, write_in
+from analysis.questions.capacity.runs import (
+    BUDGETS,
+    CANDIDATES,
+    CHOICE_MARGIN,
+    CHOICE_RATE,
+    CHOICE_SEEDS,
+    LEARNING_RATES,
+    SUBSETS,
 )
-from analysis.plotting import (
-    GREEN,
-    MARKER,
-    PINK,
-    QUIET,
-    TEST,
-    TRAIN_TEST,
-    WIDTH,
-    label_ends,
-    plain_ticks,
-    write_in,
-)
-from analysis.question import Budget
-from analysis.questions.capacity.runs import BATCH_SIZE, BUDGETS, CONTENDERS, CONTEST_RATE, SUBSETS
 from analysis.results import Results, remembered
 from analysis.statistics import Interval, final_values, jackknife_half_width, paired_t, t_interval
 
-MARGIN = 0.003  # validation accuracy: the rule of the first runs
 NAMED = ("10-10", "20-20", "300")  # the networks whose β the text names
-CONTEST = tuple("-".join(map(str, hidden)) for hidden in CONTENDERS)
 USED = "300"  # the network of assignment 1, and of assignment 2
-WIDE, NARROW = 300, 4  # the layers whose depth is varied in the text; wider ones are compared with WIDE
-DEPTHS = (1, 2, 3)
-LARGE = 128  # the table has the networks of layers with at least so many units
-DRAWN_FROM = 64  # the least width whose change to WIDE is drawn
+NARROW, WIDE, WIDEST = "4", "300", "2048"  # the layers between which changes are measured
+TWO_DEEP, DEEP, DEEP_NARROW = "300-300", "300-300-300", "4-4-4"
+SAME_SIZE = "512"  # has nearly as many parameters as DEEP
 COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "squared_error": {"color": QUIET, "marker": "o", "label": "bias² + variance"},
     "bias2": {"color": GREEN, "marker": "s", "linestyle": (0, (5, 1.5)), "label": "bias²"},
     "variance": {"color": PINK, "marker": "^", "linestyle": (0, (1.5, 1)), "label": "variance"},
 }
-COMPONENTS = tuple(COMPONENT_STYLES)
-LEAST_ERROR = 0.02  # in %: where an error of 0 is drawn on a logarithmic axis
-MARKERS = ("o", "^", "s")  # by number of hidden layers, from one on
+TURNS = "turns with η"
+COMPONENT_NAMES = {"bias2": "bias²", "variance": "variance", "squared_error": "sum"}
 
 
 @remembered
-def final_accuracies(found: Results) -> pd.DataFrame:
-    """Return the end of every run, each network at the better of its rates for its number of training examples.
-
-    Returns:
-        Columns examples, hidden, depth, beta, learning_rate, replicate (seed, or disjoint training set),
-        train_accuracy, validation_accuracy, test_accuracy. Order: as the experiment lists the networks.
-    """
-    planned = found.rows["seed"].isin(BUDGETS[found.preset].seeds)
-    ends = found.rows[planned & (found.rows["update"] == found.rows["update"].max())]
-    all_examples = BUDGETS[found.preset].train_examples
-    everything = ends.assign(examples=all_examples, replicate=ends["seed"])
-    parts = _on_subsets(found).rename(columns={"subset": "replicate"})
-    parts = parts[(parts["replicate"] >= 0) & (parts["examples"] != all_examples)]
-    columns = ["examples", "hidden", "learning_rate", "replicate", "metric"]
-    together = pd.concat([parts[[*columns, "value"]], everything[[*columns, "value"]]])
-    wide = together.set_index(columns)["value"].unstack("metric").reset_index()
-    means = wide.groupby(["examples", "hidden", "learning_rate"])["validation_accuracy"].mean()
-    best = means.groupby(["examples", "hidden"]).idxmax().map(lambda index: index[-1]).rename("learning_rate")
-    chosen = wide.merge(best.reset_index(), on=["examples", "hidden", "learning_rate"])
-    return _with_sizes(
-        chosen[[*columns[:-1], "train_accuracy", "validation_accuracy", "test_accuracy"]]
-    ).sort_values(["examples", "depth", "beta", "replicate"], ignore_index=True)
+def on_subsets(found: Results) -> pd.DataFrame:
+    """Return the decomposition's rows with their number of examples, which results leave out where there is but one."""
+    (size, *_) = SUBSETS[found.preset]
+    rows = found.programs["decomposition"]
+    return rows.assign(examples=rows.get("examples", size))
 
 
 @remembered
-def leave_one_out(found: Results) -> pd.DataFrame:
-    """Return bias² and variance, each network at its best rate for its number of training examples.
+def estimates(found: Results) -> pd.DataFrame:
+    """Return bias², variance and their sum, and the same without each of the disjoint training sets.
 
     Returns:
-        Columns examples, hidden, learning_rate, metric (COMPONENTS), subset: the disjoint training set that is left
-        out, -1 for the estimate from all of them; value.
+        Index: examples, metric, learning_rate, subset (the training set left out, -1 for none); a column per network.
     """
-    rows = _on_subsets(found)
-    by = ["examples", "hidden"]
-    validation = rows[(rows["metric"] == "validation_accuracy") & (rows["subset"] >= 0)]
-    means = validation.groupby([*by, "learning_rate"])["value"].mean()
-    best = means.groupby(by).idxmax().map(lambda index: index[-1]).rename("learning_rate")
-    chosen = rows[rows["metric"].isin(COMPONENTS)].merge(best.reset_index(), on=[*by, "learning_rate"])
-    return chosen[[*by, "learning_rate", "metric", "subset", "value"]]
+    rows = on_subsets(found)
+    chosen = rows[rows["metric"].isin(COMPONENT_NAMES)]
+    index = ["examples", "metric", "learning_rate", "subset", "hidden"]
+    return chosen.set_index(index)["value"].unstack("hidden").sort_index()
 
 
 @remembered
-def decompositions(found: Results) -> pd.DataFrame:
-    """Return bias² and variance, each network at its best rate for its number of training examples.
-
-    Returns:
-        Columns examples, hidden, depth, beta, learning_rate, and for each of COMPONENTS its estimate and, as
-        bias2_half and so on, the half width of its 95 % jackknife interval over the disjoint training sets.
-    """
-    rows = leave_one_out(found)
-    index = ["examples", "hidden", "learning_rate", "metric"]
-    estimates = rows[rows["subset"] < 0].set_index(index)["value"]
-    halves = rows[rows["subset"] >= 0].groupby(index)["value"].agg(jackknife_half_width)
-    wide = estimates.unstack("metric").join(halves.unstack("metric").add_suffix("_half"))
-    return _with_sizes(wide.reset_index()).sort_values(["examples", "depth", "beta"], ignore_index=True)
+def train_losses(found: Results) -> pd.DataFrame:
+    """Return mean train losses over the training sets; index: examples, learning_rate; a column per network."""
+    rows = on_subsets(found)
+    losses = rows[rows["metric"] == "train_loss"]
+    return losses.groupby(["examples", "learning_rate", "hidden"])["value"].mean().unstack("hidden")
 
 
-def change(
-    found: Results, examples: int, metric: str, first: str, second: str, rate: float | None = None
-) -> Interval:
-    """Return by what share a component changes from a network to another, both from the same training sets.
-
-    Args:
-        rate: The learning rate of both; if there is none, each has its best one.
-    """
-    rows = leave_one_out(found) if rate is None else _on_subsets(found)
-    chosen = rows[(rows["examples"] == examples) & (rows["metric"] == metric)]
-    if rate is not None:
-        chosen = chosen[chosen["learning_rate"] == rate]
-    return _change(chosen.pivot(index="subset", columns="hidden", values="value"), first, second)
+def sizes(found: Results) -> list[int]:
+    """Return the sizes of the small training sets."""
+    return sorted(SUBSETS[found.preset])
 
 
-def _change(table: pd.DataFrame, first: str | int, second: str | int) -> Interval:
-    """Return by what share one column of estimates exceeds another; index: the training set left out, or -1."""
+def change(found: Results, examples: int, metric: str, rate: float, first: str, second: str) -> Interval:
+    """Return by what share a component changes from a network to another, both from the same training sets."""
+    table = estimates(found).loc[(examples, metric, rate)]
     shares = table[second] / table[first] - 1
     left_out = shares[shares.index >= 0]
     return Interval(float(shares[-1]), jackknife_half_width(left_out), len(left_out))
 
 
-def _rises_with_every_step(values: pd.Series[float]) -> bool:
-    """Return whether values over width rise from WIDE on."""
-    return bool((values.loc[WIDE:].diff().dropna() > 0).all())
+@dataclass(frozen=True)
+class Step:
+    """A step from a network to a larger one, and what was expected of it.
+
+    Attributes:
+        words: Of the table.
+        first, second: The networks.
+        bias2, variance, squared_error: rises, falls, stays, or a dash where nothing was expected.
+        deep: Whether the step is one of depth, which only the larger training sets have.
+    """
+
+    words: str
+    first: str
+    second: str
+    bias2: str
+    variance: str
+    squared_error: str
+    deep: bool = False
+
+    def examples(self, found: Results) -> list[int]:
+        return sizes(found)[-1:] if self.deep else sizes(found)
+
+    def changes(self, found: Results, examples: int, metric: str) -> dict[float, Interval]:
+        """Return the change of a component by learning rate."""
+        return {
+            rate: change(found, examples, metric, rate, self.first, self.second) for rate in LEARNING_RATES
+        }
+
+    def verdict(self, found: Results, examples: int, metric: str) -> str:
+        return verdict(getattr(self, metric), list(self.changes(found, examples, metric).values()))
+
+
+TO_WIDE = Step("4 to 300 units", NARROW, WIDE, "falls", "rises", "falls")
+TO_WIDEST = Step("300 to 2,048 units", WIDE, WIDEST, "falls", "rises", "rises")
+TO_DEEP = Step("1 to 3 layers of 300", WIDE, DEEP, "falls", "rises", "–", deep=True)
+TO_DEEP_NARROW = Step("1 to 3 layers of 4", NARROW, DEEP_NARROW, "rises", "stays", "rises", deep=True)
+STEPS = (TO_WIDE, TO_WIDEST, TO_DEEP, TO_DEEP_NARROW)
+
+
+def verdict(expected: str, changes: Sequence[Interval]) -> str:
+    """Return what intervals at several rates say of an expectation, or where there is none, of the direction."""
+    up = sum(each.mean > each.half_width for each in changes)
+    down = sum(each.mean < -each.half_width for each in changes)
+    if expected == "stays":  # which no interval can confirm
+        return "refuted" if up or down else "open"
+    most = len(changes) - 1
+    direction = "rises" if up >= most and not down else "falls" if down >= most and not up else "open"
+    if direction == "open":
+        return TURNS if up and down else "open"
+    if expected == "–":
+        return direction
+    return "confirmed" if direction == expected else "refuted"
+
+
+def least_sum(found: Results, examples: int) -> pd.Series[int]:
+    """Return the width of one hidden layer at which bias² + variance is least, by learning rate."""
+    table = estimates(found).loc[(examples, "squared_error")].xs(-1, level="subset").loc[list(LEARNING_RATES)]
+    return table[[name for name in table if name.isdigit()]].idxmin(axis="columns").astype(int)
+
+
+def lost_fit(found: Results, step: Step, examples: int) -> pd.Series[bool]:
+    """Return whether the larger network ends with the larger train loss, by learning rate."""
+    losses = train_losses(found).loc[examples].loc[list(LEARNING_RATES)]
+    return losses[step.second] > losses[step.first]
 
 
 @remembered
-def by_rate(found: Results) -> pd.DataFrame:
-    """Return what becomes of networks of one hidden layer from WIDE to the widest, at every rate by itself.
+def errors(found: Results) -> pd.DataFrame:
+    """Return errors in percent of one hidden layer at the end of the grid's runs at CHOICE_RATE.
 
     Returns:
-        Index: examples, learning_rate. Columns: train_loss and train_loss_widest; bias2, variance and squared_error:
-        the Interval of their change; bias2_rises and so on: whether they rise with every step of the width; and
-        least_variance and least_sum, the widths at which those are least.
+        Columns: width, seed, train, test.
     """
-    rows = _on_subsets(found)
-    rows = rows[~rows["hidden"].str.contains("-")].assign(width=lambda each: each["hidden"].astype(int))
-    lines = {}
-    for (examples, rate), of_rate in rows.groupby(["examples", "learning_rate"]):
-        losses = of_rate[of_rate["metric"] == "train_loss"].groupby("width")["value"].mean()
-        widest = losses.index[-1]
-        tables = {
-            metric: of_rate[of_rate["metric"] == metric].pivot(
-                index="subset", columns="width", values="value"
-            )
-            for metric in COMPONENTS
-        }
-        variance = tables["variance"].loc[-1]
-        lines[examples, rate] = {
-            "train_loss": losses[WIDE],
-            "train_loss_widest": losses[widest],
-            **{metric: _change(table, WIDE, widest) for metric, table in tables.items()},
-            **{f"{metric}_rises": _rises_with_every_step(tables[metric].loc[-1]) for metric in COMPONENTS},
-            "least_variance": variance.idxmin(),
-            "least_sum": tables["squared_error"].loc[-1].idxmin(),
-        }
-    frame = pd.DataFrame.from_dict(lines, orient="index")
-    return frame.rename_axis(index=["examples", "learning_rate"])
+    rows = found.rows[
+        (found.rows["learning_rate"] == CHOICE_RATE)
+        & found.rows["seed"].isin(BUDGETS[found.preset].seeds)
+        & found.rows["hidden"].str.isdigit()
+    ]
+    accuracies = {
+        part: final_values(rows, f"{part}_accuracy", ["hidden", "seed"]) for part in ("train", "test")
+    }
+    shares = (100 * (1 - pd.DataFrame(accuracies))).reset_index()
+    return shares.assign(width=shares["hidden"].astype(int))
 
 
-def _on_subsets(found: Results) -> pd.DataFrame:
-    """Return the program's rows with their number of examples, which results leave out where there is but one."""
-    (size, *_) = SUBSETS[found.preset]
-    rows = found.programs["decomposition"]
-    return rows if "examples" in rows else rows.assign(examples=size)
-
-
-def _with_sizes(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add depth (number of hidden layers) and β."""
-    return frame.assign(depth=frame["hidden"].str.count("-") + 1, beta=frame["hidden"].map(num_parameters_of))
-
-
-def architectures(found: Results) -> pd.DataFrame:
-    """Return β and mean validation accuracy of the networks trained on all examples, by increasing β.
+@remembered
+def candidates(found: Results) -> pd.DataFrame:
+    """Return accuracies at the end of the runs by which the network is chosen.
 
     Returns:
-        Index hidden; beta, validation_accuracy.
+        Index: hidden, by increasing width, and seed; columns: train, validation, test.
     """
-    runs = final_accuracies(found)
-    everything = runs[runs["examples"] == runs["examples"].max()]
-    return everything.groupby("hidden")[["beta", "validation_accuracy"]].mean().sort_values("beta")
+    rows = found.rows[
+        (found.rows["learning_rate"] == CHOICE_RATE) & found.rows["seed"].isin(CHOICE_SEEDS[found.preset])
+    ]
+    accuracies = {
+        part: final_values(rows, f"{part}_accuracy", ["hidden", "seed"])
+        for part in ("train", "validation", "test")
+    }
+    names = ["-".join(map(str, hidden)) for hidden in CANDIDATES]
+    return pd.DataFrame(accuracies).loc[names]
 
 
-def one_hidden_layer(parts: pd.DataFrame, examples: int) -> pd.DataFrame:
-    """Return the decompositions of networks of one hidden layer; index: its width."""
-    chosen = parts[(parts["examples"] == examples) & (parts["depth"] == 1)]
-    return chosen.set_index(chosen["hidden"].astype(int)).sort_index()
+@dataclass(frozen=True)
+class Choice:
+    """What the rule says: the most accurate candidate, by how much the others lie below it, and the chosen one."""
+
+    best: str
+    behind: dict[str, Interval]
+    chosen: str
 
 
-def accuracies_over_width(runs: pd.DataFrame, examples: int) -> pd.DataFrame:
-    """Return test accuracies of networks of one hidden layer; index: replicate, columns: its width."""
-    chosen = runs[(runs["examples"] == examples) & (runs["depth"] == 1)]
-    wide = chosen.assign(width=chosen["hidden"].astype(int))
-    return wide.pivot(index="replicate", columns="width", values="test_accuracy").sort_index(axis="columns")
+@remembered
+def choice(found: Results) -> Choice:
+    """Return the smallest candidate that lies at most CHOICE_MARGIN below the best, with all of its interval."""
+    table = candidates(found)["validation"].unstack("hidden")
+    table = table[list(candidates(found).index.unique("hidden"))]
+    best = str(table.mean().idxmax())
+    behind = {name: paired_t(table[best], table[name]).difference for name in table if name != best}
+    near = [
+        name for name in table if name == best or behind[name].mean + behind[name].half_width <= CHOICE_MARGIN
+    ]
+    return Choice(best, behind, near[0])
 
 
 # Exhibits
 
 
-@exhibit("tbl-capacity", "capacity")
-def networks_table(found: Results) -> Table:
-    """Tabulate accuracies on all examples, and bias² and variance at the largest number of the others."""
-    runs, parts = final_accuracies(found), decompositions(found)
-    everything = runs[runs["examples"] == runs["examples"].max()].groupby("hidden")
-    examples = parts["examples"].max()
-    by_network = parts[parts["examples"] == examples].set_index("hidden")
-    lines = []
-    for hidden, of_network in everything:
-        line = by_network.loc[hidden]
-        if _width(str(hidden)) >= LARGE:
-            lines.append(
-                {
-                    "Network": f"784-{hidden}-10",
-                    "β": of_network["beta"].iloc[0],
-                    "Validation acc.": format_interval(t_interval(of_network["validation_accuracy"]), 2, ""),
-                    "Test acc.": format_interval(t_interval(of_network["test_accuracy"]), 2, ""),
-                    **{
-                        name: f"{line[metric]:.3f} ± {line[f'{metric}_half']:.3f}"
-                        for metric, name in (
-                            ("bias2", "bias²"),
-                            ("variance", "Variance"),
-                            ("squared_error", "Sum"),
-                        )
-                    },
-                }
-            )
-    frame = pd.DataFrame(lines).sort_values("β")
-    return Table(
-        frame.assign(β=frame["β"].map("{:,}".format)),
-        f"Networks with layers of {LARGE} units or more, each at its best rate: accuracies in percent after training "
-        f"on {runs['examples'].max():,} examples, with 95 % t intervals over "
-        f"{count_words(len(BUDGETS[found.preset].seeds), 'seed')}; bias², variance and their sum with {examples:,} "
-        "examples, with 95 % jackknife intervals (the disjoint training sets left out one at a time).",
-        (20, 9, 14, 14, 17, 17, 17),
-    )
-
-
-@exhibit("tbl-capacity-expected", "capacity")
-def expectations_table(found: Results) -> Table:
-    """Tabulate what was expected of width and depth beside what was found, each network at its best rate."""
-    sizes, widest = _sizes(decompositions(found)), _widest(found)
-    layers = f"{count_words(1)} to {count_words(DEPTHS[-1])} layers of"
-    changes = [
-        *(
-            (f"width {first:,} to {second:,}", str(first), str(second), examples, "falls", "rises")
-            for first, second in ((NARROW, WIDE), (WIDE, widest))
-            for examples in sizes
-        ),
-        (f"{layers} {WIDE}", str(WIDE), _deep(WIDE), sizes[-1], "falls", "rises"),
-        (f"{layers} {NARROW}", str(NARROW), _deep(NARROW), sizes[-1], "rises", "stays"),
-    ]
-    lines = [
-        {
-            "Change": words,
-            "Examples": f"{examples:,}",
-            "bias² expected": bias,
-            "bias² found": format_interval(change(found, examples, "bias2", first, second), 0),
-            "Variance expected": variance,
-            "Variance found": format_interval(change(found, examples, "variance", first, second), 0),
-            "Sum found": format_interval(change(found, examples, "squared_error", first, second), 0),
-        }
-        for words, first, second, examples, bias, variance in changes
-    ]
-    return Table(
-        pd.DataFrame(lines),
-        "What was expected of width and depth, and by how much bias², variance and their sum change, with 95 % "
-        "jackknife intervals; each network at its best rate.",
-        (22, 10, 10, 14, 11, 15, 14),
-    )
-
-
 @exhibit("tbl-capacity-rates", "capacity")
-def changes_at_each_rate(found: Results) -> Table:
-    """Tabulate what becomes of bias² and variance beyond WIDE at every rate, and where the train loss grows."""
-    cases, widest = by_rate(found), _widest(found)
-    parts = {"bias2": "bias²", "variance": "variance", "squared_error": "sum"}
+def expectations_table(found: Results) -> Table:
+    """Tabulate what was expected of every step, and what happens at each rate."""
     lines = []
-    for rate, of_rate in cases.groupby("learning_rate"):
-        line = {"$\\eta$": format_rate(rate)}
-        for examples, case in of_rate.droplevel("learning_rate").iterrows():
-            lost = case["train_loss_widest"] > case["train_loss"]
-            line |= {
-                f"{examples:,}: {name}": format_interval(
-                    case[part], 0, "*" if lost and part == "bias2" else ""
+    for step in STEPS:
+        for examples in step.examples(found):
+            lost = lost_fit(found, step, examples)
+            for metric, name in COMPONENT_NAMES.items():
+                changes = step.changes(found, examples, metric)
+                first = metric == next(iter(COMPONENT_NAMES))
+                cells = [
+                    format_interval(each, 0, "*" if first and lost[rate] else "")
+                    for rate, each in changes.items()
+                ]
+                lines.append(
+                    [
+                        step.words if first else "",
+                        f"{examples:,}" if first else "",
+                        name,
+                        getattr(step, metric),
+                        *cells,
+                        step.verdict(found, examples, metric),
+                    ]
                 )
-                for part, name in parts.items()
-            }
-            line[f"{examples:,}: least at"] = f"{case['least_sum']:,}"
-        lines.append(line)
     return Table(
-        pd.DataFrame(lines),
-        f"From {WIDE} to {widest:,} units in one hidden layer, at one rate for both: by what percentage bias², "
-        "variance and their sum change, with 95 % jackknife intervals, and the width of all in @fig-capacity with "
-        "the least sum, by number of training examples. Asterisk: the wider network ends with the larger train "
-        "loss.",
-        (9, 12, 13, 12, 10, 12, 12, 12, 10),
+        pd.DataFrame(
+            lines,
+            columns=["Step", "Examples", "Of", "Expected", *map(format_rate, LEARNING_RATES), "Verdict"],
+        ),
+        "Expected and found: changes of bias², variance and their sum in percent at each learning rate, "
+        "with 95 % jackknife intervals over the disjoint training sets, which both networks share. Asterisk: the "
+        "larger network ends with the larger train loss. Verdict: *confirmed* or *refuted* if the intervals say so at "
+        f"all rates but one at most, and at none the opposite; *{TURNS}* if some lie above 0 and some below; “stays” "
+        "is refuted by any interval without 0.",
+        (17, 8, 8, 8, 11, 11, 9, 10, 10, 10),
     )
 
 
-def _width(hidden: str) -> int:
-    """Return the units of a network's first hidden layer."""
-    return int(hidden.split("-", maxsplit=1)[0])
-
-
-def _widest(found: Results) -> int:
-    return max(map(_width, found.rows["hidden"].unique()))
+@exhibit("tbl-capacity", "capacity")
+def candidates_table(found: Results) -> Table:
+    """Tabulate the accuracies of the candidates on all examples, and how far they lie below the best."""
+    table, chosen = candidates(found), choice(found)
+    lines = []
+    for hidden, of_network in table.groupby(level="hidden", sort=False):
+        name = str(hidden)
+        accuracy = {
+            f"{part.capitalize()} acc.": format_interval(t_interval(of_network[part]), 2, "")
+            for part in ("train", "validation", "test")
+        }
+        behind = format_interval(chosen.behind[name], 2, "") if name in chosen.behind else "–"
+        lines.append(
+            {
+                "Network": f"784-{name}-10",
+                "β": f"{num_parameters_of(name):,}",
+                **accuracy,
+                "Validation, below the best": behind,
+            }
+        )
+    return Table(
+        pd.DataFrame(lines),
+        f"The candidates after training on {BUDGETS[found.preset].train_examples:,} examples with $\\eta$ = "
+        f"{format_rate(CHOICE_RATE)}: accuracies in percent, and how many points the validation accuracy lies below "
+        f"the highest; 95 % t intervals over {count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}, of the last "
+        "column paired by seed.",
+        (14, 10, 15, 15, 15, 15),
+    )
 
 
 @exhibit(
@@ -338,175 +292,68 @@ def _widest(found: Results) -> int:
         "&pin=hidden:300-300-300"
     ),
 )
-def errors_and_components(found: Results) -> Picture:
-    """Draw errors over β, and for either number of examples bias², variance and their sum over the width."""
-    runs, parts = final_accuracies(found), decompositions(found)
-    figure, (errors, *panels) = plt.subplots(1, 3, figsize=(WIDTH, 1.95))
-    _draw_errors(errors, runs)
-    for axes, examples in zip(panels, _sizes(parts), strict=True):
-        shallow = one_hidden_layer(parts, examples)
+def components_and_errors(found: Results) -> Picture:
+    """Draw bias², variance and their sum over the width for the small training sets, and errors for all examples."""
+    figure, (*panels, last) = plt.subplots(1, 1 + len(sizes(found)), figsize=(WIDTH, 2.3))
+    for axes, examples in zip(panels, sizes(found), strict=True):
         for name, style in COMPONENT_STYLES.items():
-            line = {**style, "label": None, "markersize": MARKER}
-            axes.errorbar(shallow.index, shallow[name], shallow[f"{name}_half"], elinewidth=0.8, **line)
-        axes.set_yscale("log")
-        plain_ticks(axes.yaxis)
-        _width_axis(axes, (2, 16, 128, _widest(found)))
+            parts = over_width(found, examples, name)
+            axes.errorbar(
+                parts.index,
+                [each.mean for each in parts],
+                [each.half_width for each in parts],
+                elinewidth=0.8,
+                **{**style, "label": None, "markersize": MARKER},
+            )
+        axes.sharey(panels[0])
+        axes.tick_params(labelleft=axes is panels[0])
         axes.set_title(f"{examples:,} examples")
     panels[0].set_ylabel("squared error")
-    _share_y(panels)
-    _legend(figure, errors=True)
-    return Picture(
-        figure,
-        "Error, bias² and variance, each network at the best of "
-        f"{count_words(found.rows['learning_rate'].nunique(), 'learning rate')}. Left: test error over the number of "
-        "parameters β, with one hidden layer (lines; labels: number of training examples), and train error with "
-        f"{runs['examples'].max():,} of them (0 is drawn at the lower edge); triangles and squares: two and three "
-        "hidden layers. Middle and right: with one hidden layer, trained on small sets. Intervals of level 95 %.",
-        "Three panels. Test error falls with the number of parameters and flattens, the sooner the fewer examples; "
-        "train error falls to zero. Bias² and variance fall with width and turn up slightly at the largest widths.",
-    )
-
-
-@exhibit(
-    "fig-capacity-changes",
-    "capacity",
-    explore="metric=test_loss&run=hidden:300,learning_rate:0.005&pin=hidden:2048&pin=hidden:300-300-300",
-)
-def changes_of_components(found: Results) -> Picture:
-    """Draw by how much the components change with the width, for either number of examples, and with the depth."""
-    parts = decompositions(found)
-    figure, (*panels, depth) = plt.subplots(1, 3, figsize=(WIDTH, 1.95))
-    for axes, examples in zip(panels, _sizes(parts), strict=True):
-        widths = one_hidden_layer(parts, examples).loc[DRAWN_FROM:].index
-        changes = {
-            name: {width: change(found, examples, name, str(WIDE), str(width)) for width in widths}
-            for name in COMPONENTS
-        }
-        _draw_changes(axes, changes)
-        _width_axis(axes, (DRAWN_FROM, WIDE, _widest(found)))
-        axes.set_title(f"{examples:,} examples")
-    panels[0].set_ylabel(f"change from\n{WIDE} units in %")
-    _share_y(panels)
-    _draw_depth(depth, found)
-    _legend(figure)
-    return Picture(
-        figure,
-        f"Changes of bias², variance and their sum. Left and middle: from a hidden layer of {WIDE} units to one of "
-        "another width. Right: from one hidden layer to two (open) and three of the same width. Each network at its "
-        "best rate; 95 % jackknife intervals of the change, over training sets that both networks share.",
-        "Three panels. Beyond the middle widths the variance rises by more than its intervals, with fewer examples "
-        "also bias². Further layers raise the variance at every width, and lower bias² but where layers are narrow.",
-    )
-
-
-def _sizes(parts: pd.DataFrame) -> list[int]:
-    """Return the sizes of the small training sets."""
-    return sorted(parts["examples"].unique())
-
-
-def _width_axis(axes: Axes, ticks: Sequence[int]) -> None:
-    axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{width:,}" for width in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel("width")
-
-
-def _share_y(panels: Sequence[Axes]) -> None:
-    """Give panels the limits that all of them need."""
-    first, *others = panels
-    for axes in others:
-        axes.sharey(first)
-        axes.tick_params(labelleft=False)
-    first.autoscale(axis="y")
-
-
-def _legend(figure: Figure, errors: bool = False) -> None:
-    """Name the lines below the panels."""
+    shallow = errors(found)
+    for part, style in TRAIN_TEST.items():
+        means = shallow.groupby("width")[part].mean()
+        last.plot(means.index, means, **style)
+        last.plot(shallow["width"], shallow[part], ".", color=style["color"], markersize=2.5)
+    last.set_ylabel("error in %")
+    last.set_title(f"{BUDGETS[found.preset].train_examples:,} examples")
+    for axes in (*panels, last):
+        axes.set_xscale("log")
+        axes.set_xticks((2, 16, 128, 2048), ["2", "16", "128", "2,048"])
+        axes.minorticks_off()
+        axes.set_xlabel("width")
+        axes.set_yscale("log")
+        plain_ticks(axes.yaxis, decades=axes is last)
     handles = [
-        *(Line2D([], [], label=f"{name} error", **style) for name, style in TRAIN_TEST.items() if errors),
         *(Line2D([], [], markersize=MARKER, **style) for style in COMPONENT_STYLES.values()),
+        *(Line2D([], [], label=f"{name} error", **style) for name, style in TRAIN_TEST.items()),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=2)
+    return Picture(
+        figure,
+        f"One hidden layer, $\\eta$ = {format_rate(CHOICE_RATE)}. Left and middle: bias², variance and their sum, "
+        "trained on small sets, with 95 % jackknife intervals. Right: train and test error after training on all "
+        "examples that validation leaves; points: seeds.",
+        "Three panels. Bias² falls with width and flattens; the variance falls and rises again. Test error falls with "
+        "width and flattens at some hundred units; train error falls to nearly zero.",
+    )
 
 
-def _draw_errors(axes: Axes, runs: pd.DataFrame) -> None:
-    """Draw test error over β, and with most examples train error; what lies below LEAST_ERROR is drawn there."""
-    ends, most = [], runs["examples"].max()
-    for (examples, depth), of_depth in runs.groupby(["examples", "depth"]):
-        if depth > 1 and examples < most:
-            continue
-        for part, style in TRAIN_TEST.items():
-            if part == "train" and examples < most:
-                continue
-            errors = (1 - of_depth[f"{part}_accuracy"]).groupby(of_depth["beta"]).agg(t_interval)
-            mean = np.array([100 * each.mean for each in errors]).clip(min=LEAST_ERROR)
-            half = [100 * each.half_width if each.n > 1 else 0 for each in errors]
-            look = {"color": style["color"], "markersize": MARKER, "elinewidth": 0.8}
-            if depth == 1:
-                look |= {"marker": ".", "linestyle": style.get("linestyle", "-")}
-                ends += [(errors.index[-1], mean[-1], f"{examples:,}", TEST)] if part == "test" else []
-            else:
-                look |= {"marker": MARKERS[(depth - 1) % len(MARKERS)], "linestyle": "", "alpha": 0.8}
-            axes.errorbar(errors.index, mean, np.array([np.minimum(half, mean - LEAST_ERROR), half]), **look)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_ylim(bottom=LEAST_ERROR)
-    axes.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
-    axes.set_xlabel("number of parameters β")
-    axes.set_ylabel("error in %")
-    label_ends(axes, ends)
-
-
-def _draw_changes(axes: Axes, changes: dict[str, dict[int, Interval]], **look: Any) -> None:
-    """Draw changes of the components, with their intervals, beside each other over the width."""
-    for place, (name, by_width) in enumerate(changes.items()):
-        axes.errorbar(
-            [width * 1.06 ** (place - 1) for width in by_width],
-            [100 * each.mean for each in by_width.values()],
-            [100 * each.half_width for each in by_width.values()],
-            elinewidth=0.9,
-            capsize=1.5,
-            **{**COMPONENT_STYLES[name], "label": None, "markersize": MARKER, **look},
-        )
-    axes.axhline(0, color=QUIET, linewidth=0.6)
-
-
-def _draw_depth(axes: Axes, found: Results) -> None:
-    """Draw by how much the components change with further layers, over their width."""
-    parts = decompositions(found)
-    examples = parts["examples"].max()
-    widths = depth_widths(found)
-    for depth, look in (
-        (DEPTHS[1], {"markerfacecolor": "white", "linewidth": 0.7}),
-        (DEPTHS[-1], {}),
-    ):
-        changes = {
-            name: {width: change(found, examples, name, str(width), _deep(width, depth)) for width in widths}
-            for name in COMPONENTS
-        }
-        _draw_changes(axes, changes, **look)
-    _width_axis(axes, widths)
-    axes.yaxis.set_major_locator(MultipleLocator(50))
-    axes.set_ylabel("change from\none layer in %")
-    axes.set_title(f"{examples:,} examples")
-
-
-def depth_widths(found: Results) -> list[int]:
-    """Return the widths of which there are networks of every depth."""
-    names = set(decompositions(found)["hidden"])
-    return sorted(int(name) for name in names if name.isdigit() and _deep(int(name)) in names)
-
-
-def _deep(width: int, depth: int = DEPTHS[-1]) -> str:
-    return "-".join([str(width)] * depth)
+def over_width(found: Results, examples: int, metric: str) -> pd.Series[Any]:
+    """Return a component at CHOICE_RATE with its jackknife Interval; index: the width of one hidden layer."""
+    table = estimates(found).loc[(examples, metric, CHOICE_RATE)]
+    intervals = {
+        int(name): Interval(values[-1], jackknife_half_width(values[values.index >= 0]), len(values) - 1)
+        for name, values in table.items()
+        if str(name).isdigit()
+    }
+    return pd.Series(intervals).sort_index()
 
 
 @sketch("capacity", alt="Over width, bias falls; variance falls too and then rises a little.")
 def sketch_of_parts(axes: Axes, found: Results) -> None:
-    parts = decompositions(found)
-    means = one_hidden_layer(parts, parts["examples"].max())
     for name, colour in (("bias2", GREEN), ("variance", PINK)):
-        axes.plot(means.index, means[name], color=colour)
+        parts = over_width(found, sizes(found)[0], name)
+        axes.plot(parts.index, [each.mean for each in parts], color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
     write_in(axes, 0.05, 0.1, "variance", PINK)
@@ -518,367 +365,242 @@ def sketch_of_parts(axes: Axes, found: Results) -> None:
 
 @finding("capacity", headline=True)
 def width_has_an_optimum(found: Results) -> Evidence:
-    parts = decompositions(found)
-    sizes = sorted(parts["examples"].unique())
-    few = sizes[0]
-    shallow = {size: one_hidden_layer(parts, size) for size in sizes}
-    cases = by_rate(found).loc[few]
-    rises, least = cases["squared_error"], cases["least_sum"]
+    few, *_ = sizes(found)
+    least = least_sum(found, few)
     return Evidence(
-        f"A layer of {WIDE} units has less bias² than one of {NARROW} and, against expectation, less variance. "
-        f"Beyond, the variance rises, and whether bias² falls or rises depends on the learning rate. With {few:,} "
-        f"examples this makes an optimum at moderate width: at each of {count_words(len(cases), 'learning rate')}, "
-        f"bias² + variance is least at {least.min()} to {least.max()} units. Three layers instead of one lower the "
-        "bias² of wide networks and raise their variance.",
+        f"From {NARROW} to {WIDE} units, a wider layer has less bias², as expected, and, against expectation, less "
+        f"variance at most learning rates. Beyond {WIDE} units the variance rises, as expected; whether bias² still "
+        f"falls depends on the rate. With {few:,} examples, bias² + variance is therefore least at a moderate width, "
+        f"at each rate: {least.min()} to {least.max()} units. Three layers of {WIDE} units have less bias² than one "
+        "and more variance, wherever the deep network learns.",
         {
-            f"up to width {WIDE}, bias² is least at the end, whatever the number of examples": all(
-                each.loc[:WIDE, "bias2"].idxmin() == WIDE for each in shallow.values()
-            ),
-            f"the variance at width {WIDE} is below half of its largest": all(
-                bool(each.loc[WIDE, "variance"] < each["variance"].max() / 2) for each in shallow.values()
-            ),
-            f"with few examples the sum rises beyond {WIDE}, by more than the interval, at every rate": all(
-                rise.mean > rise.half_width for rise in rises
-            ),
-            f"beyond {WIDE}, bias² changes by less than a tenth": all(
-                abs(change(found, size, "bias2", str(WIDE), str(width)).mean) < 0.1
-                for size, each in shallow.items()
-                for width in each.index
-                if width > WIDE
-            ),
-            f"the variance rises beyond {WIDE} at every rate": bool(by_rate(found)["variance_rises"].all()),
+            **{
+                f"{step.words}, {size:,} examples: {COMPONENT_NAMES[metric]} {wanted}": step.verdict(
+                    found, size, metric
+                )
+                == wanted
+                for step, metric, wanted in (
+                    (TO_WIDE, "bias2", "confirmed"),
+                    (TO_WIDEST, "bias2", TURNS),
+                    (TO_WIDEST, "variance", "confirmed"),
+                )
+                for size in sizes(found)
+            },
+            "the variance falls up to the width of assignment 1 in more than half of the cases": 2
+            * sum(_falls(each) for each in _cases(found, TO_WIDE, "variance"))
+            > len(_cases(found, TO_WIDE, "variance")),
+            "with few examples the sum falls, and then rises, at every rate": all(
+                _falls(each) for each in TO_WIDE.changes(found, few, "squared_error").values()
+            )
+            and all(_rises(each) for each in TO_WIDEST.changes(found, few, "squared_error").values()),
             **_depth_conditions(found),
         },
-        f"With {few:,} examples a moderate width is best; depth trades bias for variance.",
+        "Width lowers bias², and variance only up to a point; depth trades bias² for variance.",
     )
 
 
+def _rises(change: Interval) -> bool:
+    return change.mean > change.half_width
+
+
+def _falls(change: Interval) -> bool:
+    return change.mean < -change.half_width
+
+
+def _cases(found: Results, step: Step, metric: str, lost: bool | None = None) -> list[Interval]:
+    """Return a component's changes at all rates and sizes of training sets, or at those with the (un)lost fit."""
+    return [
+        each
+        for size in step.examples(found)
+        for rate, each in step.changes(found, size, metric).items()
+        if lost is None or lost == lost_fit(found, step, size)[rate]
+    ]
+
+
 @finding("capacity")
-def variance_turns_at_every_rate(found: Results) -> Evidence:
-    cases = by_rate(found)
-    least = cases["least_variance"]
-    clear = sum(each.mean > each.half_width for each in cases["variance"])
-    widths = one_hidden_layer(decompositions(found), cases.index[0][0]).index
+def variance_turns(found: Results) -> Evidence:
+    few, *_ = sizes(found)
+    to_wide, beyond = _cases(found, TO_WIDE, "variance"), _cases(found, TO_WIDEST, "variance")
+    rising = [rate for rate, each in TO_WIDE.changes(found, few, "variance").items() if _rises(each)]
+    narrow = estimates(found).loc[(few, "variance")].xs(-1, level="subset")[NARROW].loc[list(LEARNING_RATES)]
+    losses = train_losses(found).loc[few, NARROW]
+    falling, turned = (
+        count_words(number) for number in (sum(map(_falls, to_wide)), sum(map(_rises, beyond)))
+    )
     return Evidence(
-        "The variance falls, though not at every step (@fig-capacity), and then turns. At each rate by itself, and "
-        f"with either number of examples, it is least at {least.min()} to {least.max()} units, and rises with every "
-        f"step from {WIDE} to {widths[-1]:,}.",
+        f"Up to {WIDE} units the variance falls in {falling} of {count_words(len(to_wide))} cases "
+        f"(@tbl-capacity-rates). It rises with {few:,} examples at {join_english(map(format_rate, rising))}, where "
+        f"{NARROW} units learn too little to vary (train loss {losses[rising].min():.1f} or more). From {WIDE} to "
+        f"{int(WIDEST):,} units it rises in {turned} of {count_words(len(beyond))}.",
         {
-            "the least variance lies neither at the narrowest nor at the widest": bool(
-                least.between(widths[1], WIDE).all()
+            "it falls in at least three quarters of the cases": 4 * sum(map(_falls, to_wide))
+            >= 3 * len(to_wide),
+            "it rises at the smallest rates": rising == sorted(narrow.index)[: len(rising)]
+            and len(rising) > 0,
+            "at which the narrow layer varies less than half as much as at any other": bool(
+                2 * narrow[rising].max() < narrow.drop(rising).min()
             ),
-            "it rises with every step, at every rate": bool(cases["variance_rises"].all()),
-            "all but one of the rises are larger than their intervals": clear >= len(cases) - 1,
+            "beyond, it rises in all cases but one": sum(map(_rises, beyond)) >= len(beyond) - 1,
         },
     )
 
 
 @finding("capacity")
 def bias_rises_with_the_train_loss(found: Results) -> Evidence:
-    cases = by_rate(found)
-    lost = cases["train_loss_widest"] > cases["train_loss"]
-    few, more = (cases.index.unique("examples")[place] for place in (0, -1))
-    rates = cases.index.unique("learning_rate")
-    losing = sorted(set(cases.index[lost].get_level_values("learning_rate")))
-    shared = rates[rates.get_indexer([losing[0]])[0] - 1] if losing else rates[0]  # the largest of the others
-    at = {size: cases.loc[(size, shared), "bias2"] for size in (few, more)}
-    best = change(found, few, "bias2", str(WIDE), str(_widest(found)))
-    others = cases.loc[~lost, "bias2"]
-    rising = [each for each in others if each.mean > each.half_width]
-    most = max((each.mean for each in others), default=0.0)
-    return Evidence(
-        f"With {few:,} examples bias² rises as well. This points to the optimizer, not to capacity "
-        f"(@tbl-capacity-rates). At the two largest rates, {join_english(map(format_rate, losing))}, the "
-        "wider network also ends with the larger train loss, and there bias² rises most. At "
-        f"{format_rate(shared)}, the best rate of the wider network, bias² does not rise: it changes by "
-        f"{format_interval(at[few], 1)} with {few:,} examples and by {format_interval(at[more], 1)} with {more:,}.",
-        {
-            "with few examples bias² rises at the best rates": best.mean > best.half_width,
-            "there are two rates at which the train loss rises": len(losing) == 2,
-            "the rates at which the train loss rises are the same for each number of examples, and the largest": set(
-                losing
-            )
-            == set(rates[len(rates) - len(losing) :])
-            and bool(lost.groupby("learning_rate").agg(lambda of_rate: of_rate.all() == of_rate.any()).all()),
-            "at those, bias² rises by more than the interval": len(losing) > 0
-            and all(each.mean > each.half_width for each in cases.loc[lost, "bias2"]),
-            "at the others in one case at most": len(rising) <= 1,
-            "at the others by less than at any of those": all(
-                most < each.mean for each in cases.loc[lost, "bias2"]
-            ),
-            "the largest of the others is the best rate of the widest network": all(
-                _best_rate(found, size, _widest(found)) == shared for size in (few, more)
-            ),
-            "with few examples it does not change there, within the interval": abs(at[few].mean)
-            < at[few].half_width,
-            "with more examples it falls at the largest of the others": at[more].mean < -at[more].half_width,
-        },
+    few, more = sizes(found)
+    lost, kept = (_cases(found, TO_WIDEST, "bias2", lost=each) for each in (True, False))
+    rates = [rate for rate, each in lost_fit(found, TO_WIDEST, few).items() if each]
+    of_few = [each.mean for rate, each in TO_WIDEST.changes(found, few, "bias2").items() if rate not in rates]
+    low, high = (
+        f"{100 * each:.0f}".replace("-", "−") for each in (min(of_few, default=0.0), max(of_few, default=0.0))
     )
-
-
-@finding("capacity")
-def optimum_with_few_examples(found: Results) -> Evidence:
-    few = decompositions(found)["examples"].min()
-    rises, lost = _rises(found, few), _lost_accuracy(found, few)
-    widest = _widest(found)
-    cases = by_rate(found).loc[few]
     return Evidence(
-        f"With {few:,} examples, bias² + variance is larger at {widest:,} units than at {WIDE}, and test accuracy "
-        f"lower by {format_interval(lost[widest], 1, '')} points. That there is an optimum does not depend on the "
-        f"rate: at each of the {count_words(len(cases))}, the sum rises with every step beyond {WIDE}. Where it lies "
-        "does (@tbl-capacity-rates).",
+        f"Beyond {WIDE} units, bias² rises where the wider network ends with the larger train loss, at "
+        f"{join_english(map(format_rate, rates))} (asterisks). At the other rates it falls with {more:,} examples, and "
+        f"changes by {low} to {high} % with {few:,}. So its rise points to the optimizer, not to capacity.",
         {
-            "beyond the next width, sum and accuracy change by more than their intervals": all(
-                change.mean > change.half_width
-                for of_width in (rises, lost)
-                for change in list(of_width.values())[1:]
+            "it rises by more than the interval where the fit is lost": bool(lost) and all(map(_rises, lost)),
+            "the rates are the same for both sizes": [
+                rate for rate, each in lost_fit(found, TO_WIDEST, more).items() if each
+            ]
+            == rates,
+            "elsewhere it rises by less than in any of those cases": max(
+                (each.mean for each in kept), default=0.0
+            )
+            < min((each.mean for each in lost), default=0.0),
+            "with more examples it falls there, by more than the interval": all(
+                _falls(each)
+                for rate, each in TO_WIDEST.changes(found, more, "bias2").items()
+                if rate not in rates
             ),
-            "at every rate the sum rises with every step": bool(cases["squared_error_rises"].all()),
         },
     )
 
 
 @finding("capacity")
 def optimum_depends_on_the_rate(found: Results) -> Evidence:
-    more, most = decompositions(found)["examples"].max(), final_accuracies(found)["examples"].max()
-    rises = _rises(found, more)
-    widest = _widest(found)
-    lost = {size: _lost_accuracy(found, size)[widest] for size in (more, most)}
-    cases = by_rate(found).loc[more]
-    falls = {rate: each for rate, each in cases["squared_error"].items() if each.mean < -each.half_width}
-    rate, fall = next(iter(falls.items()), (cases.index[0], cases["squared_error"].iloc[0]))
-    least = by_rate(found)["least_sum"].unstack("examples")
-    moved = int((least[more] > least.iloc[:, 0]).sum())
+    few, more = sizes(found)
+    wider = least_sum(found, more) > least_sum(found, few)
+    lost = lost_fit(found, TO_WIDEST, more)
+    sums = TO_WIDEST.changes(found, more, "squared_error")
+    falling = [rate for rate, each in sums.items() if _falls(each)]
+    rate = falling[0] if falling else CHOICE_RATE
     return Evidence(
-        f"With {more:,} examples the sum rises less. That may come from "
-        f"the rates: the best one is {format_rate(_best_rate(found, more, WIDE))} for {WIDE} units and "
-        f"{format_rate(_best_rate(found, more, widest))} for {widest:,}. At {format_rate(rate)} for both, the sum even "
-        f"falls, by {format_interval(replace(fall, mean=-fall.mean), 1)}. With {most:,}, accuracy differs within the "
-        f"noise ({format_interval(replace(lost[most], mean=-lost[most].mean), 1, '')} points). That the best width "
-        f"grows with the examples holds at {count_words(moved)} of the {count_words(len(cases), 'rate')} only.",
+        f"With {more:,} examples the least sum moves to wider layers, as expected, at the "
+        f"{count_words(int(wider.sum()))} rates without an asterisk only. At $\\eta$ = {format_rate(rate)}, "
+        f"{int(WIDEST):,} units are best, with a sum "
+        f"{format_interval(replace(sums[rate], mean=-sums[rate].mean), 0)} below that of {WIDE}.",
         {
-            "with more examples accuracy is lower at the widest, by more than the interval": lost[more].mean
-            > lost[more].half_width,
-            "with most it is not": abs(lost[most].mean) < lost[most].half_width,
-            "the sum is larger at the widest, by more than the interval": rises[widest].mean
-            > rises[widest].half_width,
-            "it falls by more than the interval at one rate": len(falls) == 1,
-            "to the widest network": bool(cases.loc[rate, "least_sum"] == widest),
-            "the best width grows at some rates and not at all": 0 < moved < len(cases),
-            "the widest network has a smaller best rate": _best_rate(found, more, widest)
-            < _best_rate(found, more, WIDE),
+            "the optimum moves at the rates at which the fit is not lost": bool((wider == ~lost).all()),
+            "the sum falls to the widest at one rate": len(falling) == 1,
+            "where it is least": least_sum(found, more)[rate] == int(WIDEST),
         },
     )
-
-
-def _rises(found: Results, examples: int) -> dict[int, Interval]:
-    """Return by what share the sum of networks wider than WIDE exceeds that of WIDE, at their best rates."""
-    widths = one_hidden_layer(decompositions(found), examples).index
-    return {
-        width: change(found, examples, "squared_error", str(WIDE), str(width))
-        for width in widths
-        if width > WIDE
-    }
-
-
-def _lost_accuracy(found: Results, examples: int) -> dict[int, Interval]:
-    """Return by how much test accuracies of networks wider than WIDE lie below that of WIDE, at their best rates."""
-    table = accuracies_over_width(final_accuracies(found), examples)
-    return {width: paired_t(table[WIDE], table[width]).difference for width in table if width > WIDE}
-
-
-def _best_rate(found: Results, examples: int, width: int) -> float:
-    return float(one_hidden_layer(decompositions(found), examples).loc[width, "learning_rate"])
 
 
 @finding("capacity")
 def depth_trades_bias_for_variance(found: Results) -> Evidence:
-    parts = decompositions(found)
-    examples = parts["examples"].max()
+    *_, examples = sizes(found)
     bias, variance, both = (
-        change(found, examples, name, str(WIDE), _deep(WIDE))
-        for name in ("bias2", "variance", "squared_error")
+        TO_DEEP.changes(found, examples, metric)[CHOICE_RATE] for metric in COMPONENT_NAMES
     )
-    best = parts[parts["examples"] == examples].set_index("hidden")["learning_rate"]
-    rate = float(best[_deep(WIDE)])
-    alike = [
-        change(found, examples, name, str(WIDE), _deep(WIDE), rate)
-        for name in ("bias2", "variance", "squared_error")
-    ]
+    fits = [rate for rate, each in lost_fit(found, TO_DEEP, examples).items() if not each]
+    two = {rate: change(found, examples, "squared_error", rate, WIDE, TWO_DEEP) for rate in fits}
     return Evidence(
-        f"Three layers of {WIDE} units instead of one lower bias² and raise the variance. Their sum is larger by "
-        f"{format_interval(both, 0)} if each network has its best rate. At {format_rate(rate)}, the best of the deep "
-        "one, for both, bias² is lower and the variance higher as well, and the sum changes by "
-        f"{format_interval(alike[2], 1)}. Two layers of that width lie in between.",
+        f"At $\\eta$ = {format_rate(CHOICE_RATE)}, three layers of {WIDE} units instead of one lower bias² by "
+        f"{format_interval(replace(bias, mean=-bias.mean), 0)} and raise the variance by "
+        f"{format_interval(variance, 0)}; their sum cannot be told apart. At the smaller rates the signs are the same; "
+        "at the larger ones (asterisks) the deep network learns badly or nothing. Two layers lower the sum by "
+        f"{format_interval(replace(two[CHOICE_RATE], mean=-two[CHOICE_RATE].mean), 0)}.",
         {
             **_depth_conditions(found),
-            "three layers raise the sum at every width": all(
-                each.mean > each.half_width
-                for width in depth_widths(found)
-                for each in (change(found, examples, "squared_error", str(width), _deep(width)),)
-            ),
-            "one layer has a larger best rate": bool(best[str(WIDE)] > rate),
-            "at that of the deep network the signs are the same": -alike[0].mean > alike[0].half_width
-            and alike[1].mean > alike[1].half_width,
-            "and the sum does not change, within the interval": abs(alike[2].mean) < alike[2].half_width,
-            "two layers lie in between": all(
-                min(0.0, three.mean) <= two.mean <= max(0.0, three.mean)
-                for name, three in (("bias2", bias), ("variance", variance))
-                for two in (change(found, examples, name, str(WIDE), _deep(WIDE, DEPTHS[1])),)
-            ),
+            "the sum changes by less than the interval": abs(both.mean) < both.half_width,
+            "two layers lower the sum where three fit": all(map(_falls, two.values())),
         },
     )
 
 
+def _depth_conditions(found: Results) -> dict[str, bool]:
+    *_, examples = sizes(found)
+    lost = lost_fit(found, TO_DEEP, examples)
+    rates = sorted(lost.index)
+    bias, variance = (TO_DEEP.changes(found, examples, metric) for metric in ("bias2", "variance"))
+    return {
+        "three layers fit better up to the rate of the figure": [rate for rate in rates if not lost[rate]]
+        == [rate for rate in rates if rate <= CHOICE_RATE],
+        "there they lower bias²": all(_falls(bias[rate]) for rate in rates if not lost[rate]),
+        "there they raise the variance": all(_rises(variance[rate]) for rate in rates if not lost[rate]),
+    }
+
+
 @finding("capacity")
-def narrow_layers_vary_more(found: Results) -> Evidence:
-    examples = decompositions(found)["examples"].max()
-    middle = depth_widths(found)[1]
-    bias, narrow = (
-        change(found, examples, name, str(NARROW), _deep(NARROW)) for name in ("bias2", "variance")
-    )
-    medium = change(found, examples, "variance", str(middle), _deep(middle))
-    more = num_parameters_of(_deep(middle)) / num_parameters_of(str(middle)) - 1
+def narrow_layers_fit_worse(found: Results) -> Evidence:
+    *_, examples = sizes(found)
+    variance = TO_DEEP_NARROW.changes(found, examples, "variance")
     return Evidence(
-        f"Three layers of {NARROW} units raise both. With {middle} units a layer, {format_percent(more, 0)} more "
-        f"parameters raise the variance by {format_interval(medium, 0)}.",
+        f"Three layers of {NARROW} units raise bias², as expected. That the variance stays is refuted: it falls at "
+        f"{join_english(format_rate(rate) for rate, each in variance.items() if _falls(each))} and rises at "
+        f"{join_english(format_rate(rate) for rate, each in variance.items() if _rises(each))}.",
         {
-            f"layers of {NARROW} units raise bias²": bias.mean > bias.half_width,
-            "they raise the variance": narrow.mean > narrow.half_width,
-            f"layers of {middle} units more than double it": medium.mean - medium.half_width > 1,
-            "with less than a tenth more parameters": more < 0.1,
+            "bias² rises at every rate": all(map(_rises, _cases(found, TO_DEEP_NARROW, "bias2"))),
+            "the variance falls at a rate": any(map(_falls, variance.values())),
+            "it rises at another": any(map(_rises, variance.values())),
         },
     )
 
 
 @finding("capacity")
 def depth_differs_from_width(found: Results) -> Evidence:
-    parts = decompositions(found)
-    examples, deep = parts["examples"].max(), _deep(WIDE)
-    size = num_parameters_of(deep)
-    shallow = min(
-        (name for name in parts["hidden"] if name.isdigit()),
-        key=lambda name: abs(num_parameters_of(name) - size),
+    *_, examples = sizes(found)
+    bias, variance = (
+        change(found, examples, metric, CHOICE_RATE, SAME_SIZE, DEEP) for metric in ("bias2", "variance")
     )
-    bias, variance = (change(found, examples, name, shallow, deep) for name in ("bias2", "variance"))
     return Evidence(
-        f"Nor does β tell what depth does: 784-{shallow}-10 has nearly as many parameters as 784-{deep}-10, and "
-        f"the deep network has {format_interval(replace(bias, mean=-bias.mean), 0)} less bias² and "
+        f"Nor does β tell what depth does: 784-{SAME_SIZE}-10 has nearly as many parameters as 784-{DEEP}-10, "
+        f"which has {format_interval(replace(bias, mean=-bias.mean), 0)} less bias² and "
         f"{format_interval(variance, 0)} more variance.",
         {
             "their numbers of parameters differ by less than a tenth": abs(
-                num_parameters_of(shallow) / size - 1
+                num_parameters_of(SAME_SIZE) / num_parameters_of(DEEP) - 1
             )
             < 0.1,
-            "the deep one has less bias²": -bias.mean > bias.half_width,
-            "the deep one has more variance": variance.mean > variance.half_width,
-        },
-    )
-
-
-def _depth_conditions(found: Results) -> dict[str, bool]:
-    examples = decompositions(found)["examples"].max()
-    bias, variance = (change(found, examples, name, str(WIDE), _deep(WIDE)) for name in ("bias2", "variance"))
-    return {
-        f"three layers of {WIDE} units lower bias², by more than the interval": -bias.mean > bias.half_width,
-        "they raise the variance, by more than the interval": variance.mean > variance.half_width,
-    }
-
-
-@finding("capacity")
-def best_rates_on_the_edge(found: Results) -> Evidence:
-    parts = decompositions(found)
-    rates = sorted(found.rows["learning_rate"].unique())
-    on_edge = parts[parts["learning_rate"] == rates[-1]]
-    slow = parts[parts["learning_rate"] <= rates[1]]
-    units = join_english(slow["hidden"]) if len(slow) else "none"
-    everywhere = (
-        _on_subsets(found).query("subset < 0").set_index(["examples", "hidden", "learning_rate", "metric"])
-    )
-    at_largest = everywhere["value"].xs(rates[-1], level="learning_rate").unstack("metric")
-    least = slow.set_index(["examples", "hidden"])
-    beside = at_largest.loc[least.index]
-    return Evidence(
-        f"For {len(on_edge)} of the {len(parts)} estimates the best rate is the largest tried. The dip of the variance "
-        f"at {units} units with {slow['examples'].min():,.0f} examples is due to the small rate that is best there, "
-        "at which training has come less far.",
-        {
-            "some are the largest": len(on_edge) > 0,
-            "some are small, with the fewest examples only": set(slow["examples"])
-            == {parts["examples"].min()},
-            "these have less variance and more bias than at the largest rate": bool(
-                (least["variance"] < beside["variance"]).all() and (least["bias2"] > beside["bias2"]).all()
-            ),
+            "the deep one has less bias²": _falls(bias),
+            "the deep one has more variance": _rises(variance),
         },
     )
 
 
 @finding("capacity")
-def more_examples_lower_both(found: Results) -> Evidence:
-    parts = decompositions(found)
-    of_300 = parts[parts["hidden"] == USED].set_index("examples").sort_index()
-    (few, before), (more, after) = ((size, of_300.loc[size]) for size in (of_300.index[0], of_300.index[-1]))
-    rows = _on_subsets(found)
-    chosen = rows[(rows["hidden"] == USED) & (rows["subset"] < 0)]
-    at_rates = chosen.set_index(["examples", "metric", "learning_rate"])["value"].unstack("examples")
-    fallen = at_rates[more] < at_rates[few]
-    epochs = {size: SUBSETS[found.preset][size][1] for size in (few, more)}
-    updates = {
-        size: epochs[size] * Budget((), epochs[size], size).updates(BATCH_SIZE) for size in (few, more)
-    }
+def depth_gains_no_accuracy(found: Results) -> Evidence:
+    rows = found.rows[
+        (found.rows["learning_rate"] == CHOICE_RATE) & found.rows["seed"].isin(BUDGETS[found.preset].seeds)
+    ]
+    accuracy = final_values(rows, "validation_accuracy", ["hidden", "seed"]).unstack("hidden")
+    gains = [paired_t(accuracy[deep], accuracy[WIDE]).difference for deep in (TWO_DEEP, DEEP)]
     return Evidence(
-        f"{count_words(round(more / few)).capitalize()} times as many examples lower both: the variance of "
-        f"784-{USED}-10 by {format_percent(1 - after['variance'] / before['variance'], 0)}, its bias² by "
-        f"{format_percent(1 - after['bias2'] / before['bias2'], 0)}. The training is similar, not equal: "
-        f"with {more:,} examples it makes {updates[more]:,} updates instead of {updates[few]:,}.",
+        f"All have one hidden layer, as two and three of {WIDE} units gained nothing measurable "
+        f"({' and '.join(format_interval(each, 2, '') for each in gains)} points of validation accuracy).",
         {
-            "both fall, at every rate": bool(fallen.all()),
-            "the numbers of updates differ by less than a half": updates[more] < 1.5 * updates[few],
+            "no gain is larger than its interval": not any(map(_rises, gains)),
+            "every gain is below the margin": all(each.mean < CHOICE_MARGIN for each in gains),
         },
     )
 
 
 @finding("capacity")
 def architecture_by_rule(found: Results) -> Evidence:
-    networks, leads = architectures(found), _leads(found, "validation_accuracy")
-    best = max(leads, key=lambda name: leads[name].mean)
-    lead, later, on_test = leads[best], *(_contest(found, part) for part in ("validation", "test"))
-    share = networks.loc[best, "beta"] / networks.loc[USED, "beta"]
+    picked = choice(found)
+    share = num_parameters_of(USED) / num_parameters_of(picked.chosen)
+    used = picked.behind.get(USED, Interval(0.0, 0.0, 1))
     return Evidence(
-        f"None has (@tbl-capacity). The largest lead, of 784-{best}-10 with {share:.1f} times the parameters, is "
-        f"{format_interval(lead, 2, '')} points. That was close, so these two networks got more seeds: with "
-        f"{count_words(later.n)} the lead is {format_interval(later, 2, '')} on the validation examples, and "
-        f"{format_interval(on_test, 2, '')} on the test examples. The rule of the first drafts, a margin of "
-        f"{100 * MARGIN:g} points, would have changed the network after the first seeds, and after all keeps it as "
-        "well.",
+        f"The rule chooses 784-{picked.chosen}-10. Assignment 2 had been computed with 784-{USED}-10 by then, the "
+        f"network of assignment 1, which has {share:.1f} times the parameters. That network lies within the margin as "
+        "well, so it was kept.",
         {
-            "no lead is larger than its interval": all(
-                each.mean < each.half_width for each in leads.values()
-            ),
-            "the largest is that of the network with more seeds": best == CONTEST[1],
-            "after the first seeds it leads by more than the margin": lead.mean > MARGIN,
-            "its lead is not larger than its interval with more seeds either": later.mean < later.half_width,
-            "with more seeds it is within the margin": later.mean < MARGIN,
+            "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
+            "that of assignment 1 is within the margin": used.mean + used.half_width <= CHOICE_MARGIN,
         },
     )
-
-
-def _contest(found: Results, part: str) -> Interval:
-    """Return the lead of the second contender over the first at the rate of their further runs, paired over seeds."""
-    chosen = found.rows[found.rows["learning_rate"] == CONTEST_RATE]
-    first, second = (
-        final_values(chosen[chosen["hidden"] == name], f"{part}_accuracy", ["seed"]) for name in CONTEST
-    )
-    return paired_t(second, first).difference
-
-
-def _leads(found: Results, metric: str) -> dict[str, Interval]:
-    """Return by how much accuracies of networks of LARGE layers exceed that of USED, paired over seeds."""
-    runs = final_accuracies(found)
-    everything = runs[runs["examples"] == runs["examples"].max()]
-    table = everything.pivot(index="replicate", columns="hidden", values=metric)
-    others = [name for name in table.columns if name != USED and _width(name) >= LARGE]
-    return {name: paired_t(table[name], table[USED]).difference for name in others}
 
 
 @finding("capacity")
