@@ -30,6 +30,7 @@ def miscounted(rows: pd.DataFrame) -> pd.DataFrame:
 CONTRADICTIONS: dict[str, Alter] = {
     "width_has_an_optimum": swap("metric", "bias2", "variance"),
     "variance_turns": times(0.5, "variance", hidden="2048"),
+    "sgd_turns_with_the_rate": times(0.5, "variance", hidden="1024"),
     "bias_rises_with_the_train_loss": times(100.0, "train_loss", hidden="2048"),
     "optimum_depends_on_the_rate": swap("examples", 1_000, 5_000),
     "depth_trades_bias_for_variance": swap("metric", "bias2", "variance"),

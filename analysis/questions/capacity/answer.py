@@ -23,6 +23,8 @@ from analysis.questions.capacity.runs import (
     CHOICE_RATE,
     CHOICE_SEEDS,
     LEARNING_RATES,
+    SGD_HIDDEN,
+    SGD_RATES,
     SUBSETS,
 )
 from analysis.results import Results, remembered
@@ -441,6 +443,23 @@ def variance_turns(found: Results) -> Evidence:
                 2 * narrow[rising].max() < narrow.drop(rising).min()
             ),
             "beyond, it rises in all cases but one": sum(map(_rises, beyond)) >= len(beyond) - 1,
+        },
+    )
+
+
+@finding("capacity")
+def sgd_turns_with_the_rate(found: Results) -> Evidence:
+    few, *_ = sizes(found)
+    widest = str(max(width for (width,) in SGD_HIDDEN))
+    changes = {rate: change(found, few, "variance", rate, WIDE, widest) for rate in SGD_RATES}
+    rising, falling = ([rate for rate, each in changes.items() if test(each)] for test in (_rises, _falls))
+    return Evidence(
+        f"With SGD and {few:,} examples it rises from {WIDE} to {int(widest):,} units at "
+        f"{join_english(map(format_rate, rising))}, and falls at {join_english(map(format_rate, falling))}: the rise "
+        "is not Adam's alone, and depends on the rate.",
+        {
+            "it rises at most rates of SGD": 2 * len(rising) > len(changes),
+            "not at all": len(falling) > 0,
         },
     )
 
