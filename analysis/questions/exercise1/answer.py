@@ -45,7 +45,7 @@ def loss_curve(found: Results) -> Picture:
     figure, axes = plt.subplots(figsize=(WIDTH, 1.4))
     axes.plot(losses["epoch"], losses["value"], **TRAIN_TEST["train"])
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("epoch (one update each)")
+    axes.set_xlabel("epoch")
     axes.set_ylabel("train loss")
     return Picture(
         figure,
@@ -86,15 +86,23 @@ def final_accuracy(found: Results, rates: Results) -> Evidence:
     same = rates.rows[
         (rates.rows["learning_rate"] == LEARNING_RATE) & (rates.rows["metric"] == "test_accuracy")
     ]
-    others = same.loc[same["epoch"] == rows["epoch"].max(), "value"]
+    stopped, end = rows["epoch"].max(), same["epoch"].max()
+    others, later = (same.loc[same["epoch"] == epoch, "value"] for epoch in (stopped, end))
     spread = f"{100 * others.min():.1f} to {format_percent(others.max())}" if len(others) else "–"
+    losses = rates.rows[
+        (rates.rows["learning_rate"] == LEARNING_RATE) & (rates.rows["metric"] == "train_loss")
+    ].pivot(index="epoch", columns="seed", values="value")
     return Evidence(
         f"For the network after its last epoch the program prints {format_percent(accuracy['value'].iloc[-1], 2)}. "
-        f"From the {count_words(len(others), 'start')} of @sec-q6, networks trained alike have {spread} by then.",
+        f"This is an early stop: from {count_words(len(others), 'start')} of @sec-q6, networks trained alike have "
+        f"{spread} by then, {format_percent(later.mean())} after {format_count(int(end), 'epoch')}, and their loss "
+        "still falls.",
         {
             "it is measured once, after the last epoch": accuracy["epoch"].tolist() == [rows["epoch"].max()],
             "those end within a point of it": bool(
                 len(others) and (others - accuracy["value"].iloc[-1]).abs().max() < 0.01
             ),
+            "they have become more accurate by the end": bool(later.min() > others.max()),
+            "their loss falls up to the last update": bool((losses.diff().iloc[-1] < 0).all()),
         },
     )
