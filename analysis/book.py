@@ -22,7 +22,7 @@ from IPython.display import Markdown
 
 from analysis import archive, citation, explorer, formatting
 from analysis.data import MNIST_SHA256
-from analysis.drawn import axes_guide, drawn_points
+from analysis.drawn import axes_guide, drawn_csv, drawn_points
 from analysis.engine.run import Run
 from analysis.exhibits import Content, Exhibit, Sketch, Table
 from analysis.files import write_atomically
@@ -180,7 +180,7 @@ def _print_content(label: str, content: Content) -> str:
     plt.close(content.figure)
     alt = content.alt.replace('"', "&quot;")
     print(f'![{content.caption}](generated/{label}.svg){{#{label} fig-alt="{alt}"}}\n')
-    link = _ship(f"{label}.csv", points.to_csv(index=False, float_format="%.6g").encode())
+    link = _ship(f"{label}.csv", drawn_csv(points))
     columns = ", ".join(f"`{name}`" for name in points)
     return f"What is drawn: {link}, with the [columns](#sec-drawn) {columns}{escape_markdown(guide)}."
 
