@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from analysis.question import Question
@@ -126,6 +127,12 @@ def evaluate(claim: Finding | Statement, load: Load = cached) -> Verdict:
         return Verdict(evidence.sentence, None, evidence.short)
     failed = tuple(name for name, holds in evidence.conditions.items() if not holds)
     return Verdict(evidence.sentence, failed, evidence.short, tuple(evidence.conditions))
+
+
+@cache
+def verdict(claim: Finding | Statement) -> Verdict:
+    """Evaluate a finding or statement on the cached results, once per process: several pages state the same."""
+    return evaluate(claim)
 
 
 def seed_support(claim: Finding, load: Load = cached) -> tuple[int, int] | None:
