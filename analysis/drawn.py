@@ -52,7 +52,8 @@ def drawn_csv(points: pd.DataFrame) -> bytes:
         name: [f"{value:.6g}" if value == value else "" for value in column.tolist()]
         for name, column in points.select_dtypes("float").items()
     }  # an order of magnitude faster than pandas' own format
-    return points.assign(**digits).to_csv(index=False).encode()
+    text: str = points.assign(**digits).to_csv(index=False)
+    return text.encode()
 
 
 def panels(figure: Figure) -> dict[str, Axes]:
