@@ -22,11 +22,11 @@ from IPython.display import Markdown
 
 from analysis import archive, citation, explorer, formatting
 from analysis.data import MNIST_SHA256
-from analysis.drawn import axes_guide, drawn_points
+from analysis.drawn import axes_guide, drawn_csv, drawn_points
 from analysis.engine.run import Run
 from analysis.exhibits import Content, Exhibit, Sketch, Table
 from analysis.files import write_atomically
-from analysis.findings import Finding, Statement, Verdict, evaluate, of_kind, seed_support
+from analysis.findings import Finding, Statement, Verdict, of_kind, seed_support, verdict
 from analysis.formatting import escape_markdown, join_english, markdown_table, plain_text
 from analysis.plotting import svg
 from analysis.question import Preset, Question
@@ -91,7 +91,7 @@ def open_page(name: str) -> Page:
     question = _known(name, questions, "question")
     return Page(
         question,
-        {key: evaluate(claim) for key, claim in of_kind(question, Finding).items()},
+        {key: verdict(claim) for key, claim in of_kind(question, Finding).items()},
         {each.label: each for each in of_kind(question, Exhibit).values()},
     )
 
@@ -121,11 +121,11 @@ def provisional_banner(names: Sequence[str] = NAMES) -> Markdown:
     )
 
 
-def sentence(verdict: Verdict) -> str:
+def sentence(found: Verdict) -> str:
     """Return a finding as the text states it."""
-    if verdict.supported:
-        return verdict.sentence
-    return f"**Not supported by these results** ({join_english(verdict.failed or ())}): “{verdict.sentence}”"
+    if found.supported:
+        return found.sentence
+    return f"**Not supported by these results** ({join_english(found.failed or ())}): “{found.sentence}”"
 
 
 def show_cards() -> None:
@@ -152,14 +152,14 @@ def show_cards() -> None:
 def in_short(question: Question) -> str:
     """Return a question's answer in at most fifteen words."""
     (claim,) = (each for each in of_kind(question, Finding).values() if each.headline)
-    verdict = evaluate(claim)
-    return sentence(replace(verdict, sentence=verdict.short))
+    answer = verdict(claim)
+    return sentence(replace(answer, sentence=answer.short))
 
 
 def refuted(question: Question) -> str:
     """Return the first statement by others on a question that results refute, if there is one."""
     for claim in of_kind(question, Statement).values():
-        if evaluate(claim).failed:
+        if verdict(claim).failed:
             return f"*Refuted:* “{claim.said.removesuffix('.')}.”"
     return ""
 
@@ -180,7 +180,7 @@ def _print_content(label: str, content: Content) -> str:
     plt.close(content.figure)
     alt = content.alt.replace('"', "&quot;")
     print(f'![{content.caption}](generated/{label}.svg){{#{label} fig-alt="{alt}"}}\n')
-    link = _ship(f"{label}.csv", points.to_csv(index=False, float_format="%.6g").encode())
+    link = _ship(f"{label}.csv", drawn_csv(points))
     columns = ", ".join(f"`{name}`" for name in points)
     return f"What is drawn: {link}, with the [columns](#sec-drawn) {columns}{escape_markdown(guide)}."
 
@@ -297,14 +297,14 @@ def listing(path: str, step: int | None = None) -> None:
 def show_findings() -> None:
     """Print what must hold for each finding: on the site of all, in the PDF of those that one seed decides."""
     lines = [
-        (f"@{question.section}", evaluate(claim), seed_support(claim))
+        (f"@{question.section}", verdict(claim), seed_support(claim))
         for question in QUESTIONS
         for claim in of_kind(question, Finding).values()
     ]
     frame = pd.DataFrame(
         {
             "Section": [section for section, *_ in lines],
-            "What must hold": [_what_must_hold(verdict) for _, verdict, _ in lines],
+            "What must hold": [_what_must_hold(each) for _, each, _ in lines],
             "Seeds": [f"{seeds[0]} of {seeds[1]}" if seeds else "–" for *_, seeds in lines],
         }
     )
@@ -315,8 +315,8 @@ def show_findings() -> None:
     )
     _print_for("html", f"{above}\n\n{markdown_table(frame, (14, 76, 10))}")
     fragile = [
-        f"- {section} ({seeds[0]} of {seeds[1]}): {'; '.join(verdict.conditions)}."
-        for section, verdict, seeds in lines
+        f"- {section} ({seeds[0]} of {seeds[1]}): {'; '.join(each.conditions)}."
+        for section, each, seeds in lines
         if seeds and seeds[0] < seeds[1]
     ]
     told = (
@@ -326,9 +326,9 @@ def show_findings() -> None:
     _print_for("typst", "\n".join([told, "", *fragile]))
 
 
-def _what_must_hold(verdict: Verdict) -> str:
-    failed = verdict.failed or ()
-    return "; ".join(f"**{name} (it does not)**" if name in failed else name for name in verdict.conditions)
+def _what_must_hold(found: Verdict) -> str:
+    failed = found.failed or ()
+    return "; ".join(f"**{name} (it does not)**" if name in failed else name for name in found.conditions)
 
 
 def statements_table() -> Table:
@@ -336,16 +336,14 @@ def statements_table() -> Table:
     lines = []
     for question in QUESTIONS:
         for claim in of_kind(question, Statement).values():
-            verdict = evaluate(claim)
-            words = (
-                "not testable" if verdict.failed is None else "confirmed" if verdict.supported else "refuted"
-            )
+            found = verdict(claim)
+            words = "not testable" if found.failed is None else "confirmed" if found.supported else "refuted"
             lines.append(
                 {
                     "Section": f"@{question.section}",
                     "Statement": claim.said,
                     "Verdict": words,
-                    "Our results": verdict.sentence,
+                    "Our results": found.sentence,
                 }
             )
     caption = "Statements of others, in our words, and what our results show."

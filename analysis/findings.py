@@ -15,11 +15,16 @@ A statement by others is not asserted: the report lists whether our results conf
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from analysis.question import Question
 from analysis.results import Results, SingleSeedError, cached, remembered
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Load: TypeAlias = Callable[[str], Results]
 
@@ -124,6 +129,12 @@ def evaluate(claim: Finding | Statement, load: Load = cached) -> Verdict:
     return Verdict(evidence.sentence, failed, evidence.short, tuple(evidence.conditions))
 
 
+@cache
+def verdict(claim: Finding | Statement) -> Verdict:
+    """Evaluate a finding or statement on the cached results, once per process: several pages state the same."""
+    return evaluate(claim)
+
+
 def seed_support(claim: Finding, load: Load = cached) -> tuple[int, int] | None:
     """Evaluate a finding again with each seed left out.
 
@@ -144,7 +155,20 @@ def without_each_seed(claim: Finding | Statement, load: Load = cached) -> list[V
         kept = [{each.name: _without_each_seed(each).get(seed, each) for each in found} for seed in seeds]
     except SingleSeedError:
         return []
+    with suppress(Exception):  # it reads what depends on seeds
+        unread = {each.name: _without_runs(each) for each in found}
+        return [evaluate(claim, unread.__getitem__)] * len(seeds)
     return [evaluate(claim, results.__getitem__) for results in kept]
+
+
+@remembered
+def _without_runs(found: Results) -> Results:
+    """Return what of the results no seed changes, the tables of programs without seeds; there is nothing to read else.
+
+    A claim that can be evaluated on this is the same whichever seed is left out.
+    """
+    programs = {name: table for name, table in found.programs.items() if "seed" not in table}
+    return replace(found, rows=cast("pd.DataFrame", None), programs=programs)
 
 
 @remembered

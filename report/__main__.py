@@ -20,11 +20,12 @@ from pathlib import Path
 from report.check import check, pdf_of, run_in_utf8
 
 NAME = "_book"
+SHARED = "analysis.shared"  # what the kernels of the report have in common
 QUARTO = (1, 9)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Renders, checks, and says where the book is."""
+def main(arguments: list[str] | None = None, once: bool = False) -> int:
+    """Renders, checks, and says where the book is; `once` if this process renders no other one."""
     parser = argparse.ArgumentParser(prog="python -m report", description="Renders the report into _book/.")
     parser.add_argument(
         "--engine", choices=("auto", "quarto", "press"), default="auto", help="what renders (auto)"
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         engine = "quarto" if version >= QUARTO else "press"
     try:
         remove_leftovers(project)
-        failed = with_quarto(project) if engine == "quarto" else with_press(project, options.times)
+        failed = with_quarto(project) if engine == "quarto" else with_press(project, options.times, once)
     except OSError as error:
         failed = [f"{error.filename or project}: {error.strerror}"]
     for line in failed:
@@ -99,11 +100,16 @@ def git(project: Path, *arguments: str) -> list[str]:
     return told.stdout.splitlines() if told.returncode == 0 else []
 
 
-def with_press(project: Path, times: bool = False) -> list[str]:
+def with_press(project: Path, times: bool = False, once: bool = False) -> list[str]:
     """Renders beside the last book and takes its place when all is well."""
     from report.press import BookError, render  # Quarto needs none of its libraries
+    from report.press.kernels import share
     from report.press.times import timed, times_told
 
+    if (
+        once and project == Path(__file__).resolve().parents[1]
+    ):  # not of another book, whose analysis is its own
+        share(SHARED)
     with times_told(times), tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir=project) as place:
         work, site = Path(place) / "work", Path(place) / NAME
         work.mkdir()
@@ -155,4 +161,4 @@ def replace(book: Path, new: Path, place: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(once=True))

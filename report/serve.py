@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +13,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from report.__main__ import NAME
-from report.__main__ import main as render
 
 WATCHED = (
     "_quarto.yml",
@@ -46,7 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
         while True:
             if (now := changes(project)) != seen:
                 seen = now
-                render(["--engine", "press", "--project", str(project)])
+                # in a process of its own, whose kernels share what they read and nothing older
+                render = [sys.executable, "-m", "report", "--engine", "press", "--project", str(project)]
+                subprocess.run(render, check=False)
             time.sleep(SECONDS)
     except KeyboardInterrupt:
         server.shutdown()

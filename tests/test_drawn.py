@@ -33,6 +33,12 @@ def test_every_panel_of_every_figure_has_its_points(exhibit: Exhibit) -> None:
     ).all()
 
 
+def test_points_are_told_with_six_digits() -> None:
+    values = [0.0, -0.0, 1 / 3, -2e-9, 123456789.0, 1e300, float("nan"), float("inf"), 5.0]
+    points = pd.DataFrame({"panel": 'a, "b"', "line": range(9), "x": values, "y": np.float32(1.1)})
+    assert drawn.drawn_csv(points).decode() == points.to_csv(index=False, float_format="%.6g")
+
+
 def test_lines_are_named_by_what_the_figure_says_of_them() -> None:
     figure, (left, right) = plt.subplots(1, 2)
     left.plot([0, 1, 2], [5, 3, 4], color="#0072b2")

@@ -59,6 +59,30 @@ def test_a_finding_is_evaluated_with_each_seed_left_out() -> None:
     assert seed_support(high_and_alike, lambda _: results({0: 0.9, 1: 0.92, 2: 0.7})) == (1, 3)
 
 
+def test_a_finding_about_no_seed_is_evaluated_once_for_all() -> None:
+    tables = {
+        "sizes": pd.DataFrame({"size": [1, 2]}),
+        "measured": pd.DataFrame({"seed": [0, 1], "size": [1, 9]}),
+    }
+    sampled = replace(results({0: 0.9, 1: 0.92, 2: 0.7}), programs=tables)
+    read: list[int] = []
+
+    def reading(table: str, fewest: int) -> tuple[int, int] | None:
+        @finding("sample")
+        def sizes_are_small(found: Results) -> Evidence:
+            read.append(len(found.programs[table]))
+            return Evidence(
+                "Small.", {"the largest is": bool(found.programs[table]["size"].iloc[-1] < fewest)}
+            )
+
+        read.clear()
+        return seed_support(sizes_are_small, lambda _: sampled)
+
+    assert (reading("sizes", 3), read) == ((3, 3), [2])
+    assert (reading("sizes", 2), read) == ((0, 3), [2])
+    assert (reading("measured", 3), read) == ((1, 3), [1, 1, 2])  # without the seed that measured 9
+
+
 @pytest.mark.parametrize("accuracy", [{0: 0.9}, {}], ids=["one seed", "no runs"])
 def test_without_several_seeds_none_can_be_left_out(accuracy: dict[int, float]) -> None:
     assert seed_support(high_and_alike, lambda _: results(accuracy)) is None

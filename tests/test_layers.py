@@ -134,7 +134,7 @@ def loads(module: str) -> dict[str, str]:
 
 RIGHT_OF_THE_STORE = (
     "results", "statistics", "formatting", "plotting", "findings", "exhibits", "explorer", "archive", "citation",
-    "drawn", "book", "diff", "question", "questions", "setup",
+    "drawn", "book", "diff", "question", "questions", "setup", "shared",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 
 _INLINE = "module://matplotlib_inline.backend_inline"  # as ipykernel says
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["report.press.warm"])
+_WARM = "report.press.warm"
+_SERVER.set_forkserver_preload([_WARM])
+
+
+def share(module: str) -> None:
+    """Let all kernels of this process inherit a module, with what it holds: for a process that renders one book, once.
+
+    To be called before the first kernel starts.
+    """
+    _SERVER.set_forkserver_preload([_WARM, module])
 
 
 class ForkingManager(AsyncKernelManager):
@@ -83,6 +93,7 @@ class _Forked:
 
 def _run(arguments: list[str], folder: str | None, environment: dict[str, str] | None) -> None:
     """Be a kernel, in a session of its own so that what a cell starts ends with it."""
+    gc.freeze()  # what is inherited stays: no need to search it for garbage, nor to copy the pages this would write to
     os.setsid()
     os.environ.update(environment or {})
     if folder:

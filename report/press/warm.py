@@ -1,6 +1,5 @@
 """What kernels import before they fork: their own code, and the libraries that most chapters draw and tabulate with."""
 
-import gc
 from contextlib import suppress
 from importlib import import_module
 
@@ -17,4 +16,3 @@ for name in (
 ):
     with suppress(Exception):  # a library that cannot be imported is the matter of the chapter that needs it
         import_module(name)
-gc.freeze()  # all of it stays: kernels need not search it for garbage, nor copy the pages that this would write to

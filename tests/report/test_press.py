@@ -801,6 +801,34 @@ def test_the_times_of_the_stages_are_told_on_request(
     assert {"one.qmd", "all chapters", "site", "PDF", "check"} <= set(told)
 
 
+def test_kernels_inherit_what_their_render_shares(write_book: Callable[..., Path]) -> None:
+    cell = "```{{python}}\nimport os, shared\nprint('made in', shared.MADE, 'shown in', os.getpid())\n```\n"
+    project = write_book(
+        {
+            "index.qmd": f"# Summary {{.unnumbered}}\n\n{cell.format()}",
+            "one.qmd": f"# One {{#sec-one}}\n\n{cell.format()}",
+            "shared.py": "import os\nMADE = os.getpid()\n",
+        }
+    )
+    (project / "work").mkdir()
+    code = """
+from pathlib import Path
+from report.press import render
+from report.press.kernels import share
+share("shared")
+render(Path(), Path("_book"), Path("work"))
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(project)])}
+    subprocess.run([sys.executable, "-c", code], cwd=project, env=environment, check=True)
+    told = [
+        re.findall(r"(?:made|shown) in (\d+)", words(page(project, f"{name}.html")))
+        for name in ("index", "one")
+    ]
+    (made, first), (made_again, second) = told
+    assert made == made_again
+    assert len({made, first, second}) == 3
+
+
 def test_of_two_renders_that_end_at_once_one_book_stays_and_none_fails(tmp_path: Path) -> None:
     book, together = tmp_path / "_book", Barrier(4)
 
