@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -48,7 +49,7 @@ NETWORKS = ("300", "10-10", "20-20")
 FEW = f"300, {FEW_EXAMPLES:,} examples"
 FAR = f"300, η = {FAR_RATE:g}"
 COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, FEW: ORANGE}
-DASHES = {FAR: (0, (4, 1.5)), "10-10": (0, (1, 1))}
+DASHES: dict[str, Any] = {FAR: (0, (4, 1.5)), "10-10": (0, (1, 1))}
 MEDIAN_OF = 51  # measurements around each, fewer where a curve has few: curves without single spikes
 LAST = 0.1  # share of the epochs over which the end is judged: at the last one, a curve may spike
 
@@ -224,7 +225,7 @@ def turns(found: Results) -> Picture:
     """Draw each run's rise of the test loss, test against train loss, and what misread digits add to the loss."""
     figure, (rises, losses, misread) = plt.subplots(1, 3, figsize=(WIDTH, 2.1))
     frames = {**at_common_rate(found.rows), FAR: trained_on(found.rows), FEW: few_examples(found.rows)}
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         name: {"color": COLOURS[name], "linestyle": DASHES.get(name, "-"), "linewidth": 0.9}
         for name in frames
     }
