@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 import pandas as pd
 import pytest
 
-from analysis.findings import evaluate
 from analysis.questions.overfitting.answer import MEDIAN_OF, error_gap, misread_digits, overfitting
-from analysis.results import cached
-from tests.helpers.altered import altered, assert_refuted, changed, claim, curves, measured
+from tests.helpers.altered import assert_follows_results, assert_refuted, changed, curves, measured
 
 CONTRADICTIONS = {
-    "by_gap_all_by_rise_one": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "twenty_twenty_over_fits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "ten_ten_is_open": lambda rows: rows.assign(value=rows["epoch"]),
     "width_turns_further_on": lambda rows: rows.assign(value=1.0),
     "wide_network_turns_later": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
@@ -21,8 +17,7 @@ CONTRADICTIONS = {
     "misread_digits_carry_the_loss": lambda rows: rows.assign(value=0.5),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
 }
-UNDECIDED = {"wide_network_overfits_mildly", "small_networks_overfit_mildly"}  # by the definition
-
+STATEMENTS = {"wide_network_overfits_mildly", "small_networks_overfit_mildly"}
 
 LONG = 2 * MEDIAN_OF  # measurements: a stretch that running medians show
 
@@ -37,19 +32,10 @@ def test_contrary_results_refute_the_finding(name: str) -> None:
     assert_refuted("overfitting", name, CONTRADICTIONS[name])
 
 
-@pytest.mark.parametrize("name", sorted(UNDECIDED))
-def test_what_is_said_of_a_statement_by_others_follows_the_results(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> None:
     rising = changed(lambda values: values.reset_index().index.to_series(values.index) + 1.0, "test_loss")
-    said, of_rising = (
-        evaluate(
-            claim("overfitting", name), lambda asked, alter=alter: altered(cached(asked), alter)
-        ).sentence
-        for alter in (lambda rows: rows, rising)
-    )
-    runs = re.search(r"in (\d) of (\d) runs", said)
-    assert runs
-    assert runs[1] == "0"
-    assert f"in {runs[2]} of {runs[2]} runs" in of_rising
+    assert_follows_results("overfitting", name, rising)
 
 
 def test_over_fitting_is_a_lasting_rise_above_the_least_test_loss() -> None:
