@@ -49,11 +49,6 @@ LINE_STYLES: dict[str, dict[str, Any]] = {
     "cross_entropy_sigmoid": {"color": ORANGE, "marker": "s"},
     "quadratic_softmax": {"color": GREEN, "marker": "o", "linestyle": (0, (5, 1.5))},
     "quadratic_sigmoid": {"color": PINK, "marker": "o", "linestyle": (0, (1.5, 1))},
-    "one_hot_cross_entropy_softmax": {"color": INK, "marker": "o"},
-    "one_hot_quadratic_sigmoid": {"color": PINK, "marker": "s"},
-    "scaled_label_quadratic_sigmoid": {"color": ORANGE, "marker": "^"},
-    "scaled_label_quadratic_identity": {"color": GREEN, "marker": "v"},
-    "scaled_label_cross_entropy_sigmoid": {"color": TRAIN, "marker": "D"},
 }
 _FREE = ((GREEN, "v"), ("#3a93c9", "P"), ("#0072b2", "X"), ("#d55e00", "*"))
 MARKER = 3.5  # size in points

@@ -6,8 +6,11 @@ import math
 
 import pandas as pd
 import pytest
+import torch
 
+from analysis.data import Data
 from analysis.questions.constant_init.answer import final_table, label_entropy, named_settings, slopes
+from analysis.questions.constant_init.runs import one_unit
 from analysis.results import cached
 from tests.helpers.altered import assert_follows_results, assert_refuted, constant, measured
 
@@ -71,3 +74,11 @@ def test_the_entropy_of_labels_is_that_of_their_frequencies() -> None:
     assert label_entropy(pd.Series([0, 0, 0, 1])) == pytest.approx(
         -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     )
+
+
+def test_equal_units_learn_as_one_unit_with_other_rates(small: Data) -> None:
+    trained = one_unit(small, torch.device("cpu"), epochs=5)
+    start = ["activation", "constant"]
+    losses = trained.pivot_table(index=[*start, "epoch"], columns="units", values="train_loss")
+    assert losses[300].to_numpy() == pytest.approx(losses[1].to_numpy(), rel=1e-12)
+    assert (losses[1].groupby(start).nunique() == 6).any()  # these labels are balanced: from 0 nothing moves

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from analysis.data import Data
+from analysis.engine.network import reference_model
+from analysis.engine.run import Run
 from analysis.questions.label_sorted_stream.answer import (
     CLOSE,
     LATE_PASSES,
@@ -19,6 +23,7 @@ from analysis.questions.label_sorted_stream.answer import (
     progress,
     verdicts,
 )
+from analysis.questions.label_sorted_stream.runs import example_gradients
 from tests.helpers.altered import assert_refuted, constant, measured, swap, times
 
 CONTRADICTIONS = {
@@ -159,3 +164,23 @@ def test_first_passes_of_sgd_are_those_of_its_runs_of_few() -> None:
         **{**COLUMNS, "epochs": 6},
     ).assign(update=0)
     assert first_passes(pd.concat([few, many]), 0.95).tolist() == [0.5]
+
+
+def test_gradients_of_single_examples_are_those_of_autograd(small: Data) -> None:
+    found = example_gradients(small, torch.device("cpu")).set_index("seed").loc[1]
+    network = reference_model(Run(learning_rate=1, epochs=1, measures=(), seed=1))
+
+    def gradient(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        loss = torch.nn.functional.cross_entropy(network(images), labels)
+        parts = torch.autograd.grad(loss, list(network.parameters()))
+        return torch.cat([part.flatten() for part in parts]).double()
+
+    mean = gradient(small.train_images, small.train_labels)
+    singles = zip(small.train_images.split(1), small.train_labels.split(1), strict=True)
+    norms, deviations = zip(
+        *((each.norm(), (each - mean).square().sum()) for each in (gradient(*single) for single in singles)),
+        strict=True,
+    )
+    assert found["gradient"] == pytest.approx(mean.norm().item(), rel=1e-4)
+    assert found["variance"] == pytest.approx(torch.stack(deviations).mean().item(), rel=1e-4)
+    assert found["largest"] == pytest.approx(max(norms).item(), rel=1e-4)

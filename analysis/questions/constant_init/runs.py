@@ -56,6 +56,7 @@ def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
     activations = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}
     # Double precision on the CPU, whatever the device: the claim is equality, and MPS has no float64.
     inputs, labels = data.train_images.cpu().double(), data.train_labels.cpu()
+    cross_entropy = nn.CrossEntropyLoss()
     rows = []
     for activation, constant in EQUIVALENT_STARTS:
         for units in (HIDDEN[0], 1):
@@ -74,7 +75,7 @@ def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
             )
             for epoch in range(epochs + 1):
                 optimizer.zero_grad()
-                loss = nn.functional.cross_entropy(network(inputs), labels)
+                loss = cross_entropy(network(inputs), labels)
                 rows.append((activation, constant, units, epoch, loss.item()))
                 loss.backward()
                 optimizer.step()

@@ -739,7 +739,7 @@ def proof_covers_smallest_rates(found: Results, descent: Results) -> Evidence:
 def _examples(rows: pd.DataFrame) -> int:
     """Return the number of training examples of the runs of many epochs."""
     many = many_epochs(rows)
-    return round((many["update"] / many["epoch"]).max())
+    return round(float((many["update"] / many["epoch"]).max()))
 
 
 @finding("label_sorted_stream")

@@ -65,7 +65,9 @@ def example_gradients(data: Data, device: torch.device) -> pd.DataFrame:
     for seed in SLOW["full"].seeds:
         network = reference_model(Run(learning_rate=1, epochs=1, measures=(), seed=seed))
         loss = torch.nn.functional.cross_entropy(network(inputs), labels)
-        gradient = torch.cat([each.flatten() for each in torch.autograd.grad(loss, network.parameters())])
+        gradient = torch.cat(
+            [each.flatten() for each in torch.autograd.grad(loss, list(network.parameters()))]
+        )
         with torch.no_grad():
             first, _, second = network
             hidden = torch.sigmoid(first(inputs))
