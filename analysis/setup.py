@@ -165,7 +165,8 @@ def _networks(names: Sequence[str]) -> str:
     widths: dict[str, list[str]] = {}
     for name in names:
         first, *hidden, last = name.split("-")
-        form = "-".join((first, *("$h$" for _ in hidden), last)) if len(set(hidden)) == 1 else name
+        # with hyphens that no typographer takes for a minus before a number
+        form = "\u2011".join((first, *("$h$" for _ in hidden), last)) if len(set(hidden)) == 1 else name
         widths.setdefault(form, []).append(hidden[0])
     if any(len(values) > 2 for values in widths.values()) and not any("×" in name for name in names):
         return "; ".join(f"{form} with $h$ = {', '.join(values)}" for form, values in widths.items())

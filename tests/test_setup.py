@@ -64,7 +64,7 @@ def test_many_numbers_are_told_by_the_first_and_the_last() -> None:
 
 def test_networks_of_several_widths_are_told_by_their_widths() -> None:
     runs = [run(hidden=hidden) for hidden in ((4,), (8,), (16,), (8, 8))]
-    text = "784-$h$-10 with $h$ = 4, 8, 16; 784-$h$-$h$-10 with $h$ = 8"
+    text = "784-$h$-10 with $h$ = 4, 8, 16; 784-$h$-$h$-10 with $h$ = 8".replace("-", "\u2011")
     assert describe_setup(runs)[0][1].endswith(f"one seed; {text}")
 
 

@@ -21,6 +21,7 @@ FEW_EXAMPLES_EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 50}
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 CONFIDENCE = Measure(metrics=("misread_loss",), every=100)  # of 784-300-10 at the common rate
+CONFIDENCE_FEW = Measure(metrics=("misread_loss",), every=10)  # of the network whose test loss rises most
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
@@ -43,7 +44,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         Run(
             learning_rate=FEW_EXAMPLES_LEARNING_RATE,
             epochs=FEW_EXAMPLES_EPOCHS[preset],
-            measures=thinned,
+            measures=(*thinned, CONFIDENCE_FEW),
             train_examples=FEW_EXAMPLES,
             seed=seed,
         )
