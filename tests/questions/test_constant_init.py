@@ -36,15 +36,15 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
     assert_follows_results("constant_init", name, REVERSALS[name])
 
 
-def test_other_widths_and_rates_are_not_compared() -> None:
-    common = {"init": "uniform_fan_in", "init_scale": 1.0, "activation": "relu", "batch_size": 128.0}
-    rows = pd.concat(
-        measured("train_loss", {1.0: 2.0}, hidden=hidden, learning_rate=rate, **common)
-        for hidden, rate in (("1", 0.1), ("300", 0.1 / 300), ("300", 0.1))
+def test_settings_name_method_and_start() -> None:
+    starts = pd.concat(
+        measured("train_loss", {1.0: 2.0}, init=init, init_scale=scale, activation="relu", batch_size=size)
+        for init, scale, size in (("uniform_fan_in", 1.0, 128.0), ("constant", 0.01, math.nan))
     )
-    named = named_settings(rows)
-    assert named[["hidden", "learning_rate"]].to_numpy().tolist() == [["300", 0.1]]
-    assert named["initialization"].tolist() == ["random"]
+    assert named_settings(starts)[["method", "initialization"]].to_numpy().tolist() == [
+        ["sgd", "random"],
+        ["gd", "0.01"],
+    ]
 
 
 def test_a_slope_that_would_round_to_zero_is_given_a_bound() -> None:

@@ -19,9 +19,6 @@ ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 CONSTANTS = (0.0, 0.01, 0.1, 1.0)
 HIDDEN = (300,)
 LEARNING_RATE = 0.1
-# Equal units move their common output weight as many times as far as one unit would: at this rate exactly as far.
-SLOWED_RATE = LEARNING_RATE / HIDDEN[0]
-ONE_UNIT_RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # how far one unit can get is a matter of the rate
 BATCH_SIZE = 128
 # Nothing is chosen here, so nothing is held out. The full batch gets more epochs, as its epochs are one update.
 BUDGETS = {"full": Budget((0, 1, 2), 15, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 1_000)}
@@ -83,7 +80,7 @@ def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return constant initializations and, to compare, random ones, networks of a single hidden unit, and `one_unit`.
+    """Return constant initializations and, to compare, random ones; and `one_unit`.
 
     A constant initialization does not depend on the seed, which decides the order of the examples only: full-batch
     descent from it needs one run.
@@ -101,23 +98,15 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         every = budget.updates(batch_size) if batch_size else FULL_BATCH_EVERY[preset]
         measures = (Measure(metrics=METRICS, every=every),)
         for activation in ACTIVATIONS:
-            starts = [
-                ("constant", HIDDEN, constant, rate)
-                for rate in ((LEARNING_RATE, SLOWED_RATE) if batch_size else (LEARNING_RATE,))
-                for constant in CONSTANTS
-            ]
-            starts.append(("uniform_fan_in", HIDDEN, 1.0, LEARNING_RATE))
-            if batch_size:  # the full batch would take it thousands of epochs to train
-                starts += [("uniform_fan_in", (1,), 1.0, rate) for rate in ONE_UNIT_RATES]
-            for init, hidden, scale, rate in starts:
-                seeds = budget.seeds[:1] if init == "constant" and batch_size is None else budget.seeds
+            for constant in (*CONSTANTS, None):
+                seeds = budget.seeds if batch_size or constant is None else budget.seeds[:1]
                 runs += [
                     Run(
-                        hidden=hidden,
+                        hidden=HIDDEN,
                         activation=activation,
-                        init="constant" if init == "constant" else "uniform_fan_in",
-                        init_scale=scale,
-                        learning_rate=rate,
+                        init="uniform_fan_in" if constant is None else "constant",
+                        init_scale=1.0 if constant is None else constant,
+                        learning_rate=LEARNING_RATE,
                         batch_size=batch_size,
                         train_examples=budget.train_examples,
                         epochs=epochs,

@@ -497,11 +497,12 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
     best = best_streams(found.rows)["label_sorted"]
     accuracy = progress(found.rows)["accuracy"]["label_sorted", best]
     first = first_passes(found.rows, SPEEDS[-1])
-    stream, of_sgd = (first[method].min() for method in ("label_sorted", "shuffled"))
+    stream = first["label_sorted"].min()
+    of_sgd = first["shuffled"].get(first["label_sorted"].idxmin(), math.inf)
     passes = round(many_epochs(found.rows)["epoch"].max())
     return Evidence(
         f"Sorted by label, the stream takes {stream:.0f} passes at its best rate, {format_rate(best)}, to reach "
-        f"{format_percent(SPEEDS[-1], 0)} test accuracy, which SGD reaches within one; it ends at "
+        f"{format_percent(SPEEDS[-1], 0)} test accuracy, which SGD at that rate reaches within one; the stream ends at "
         f"{format_percent(accuracy, 0)} after {passes} (@tbl-stream). In "
         f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} it exceeds {format_percent(limit, 0)} at no rate, "
         f"while SGD ends above {format_percent(GOOD, 0)} {usable} (@fig-stream, left).",
@@ -525,8 +526,8 @@ def loss_falls_and_swings_shrink(found: Results) -> Evidence:
     beyond = f"At {_rates(others.index)} the loss does not fall." if len(others) else "At all it falls."
     return Evidence(
         f"At all {count_words(len(falling))} rates up to {format_rate(falling.index.max())} the loss falls at every "
-        f"measurement in the last {LATE_PASSES} passes. Wherever accuracy departed by more than "
-        f"{100 * VISIBLE:g} points in the {LATE_PASSES} passes before, it departs by less in these. {beyond}",
+        f"measurement in the last {LATE_PASSES} passes. Where accuracy departed by more than {100 * VISIBLE:g} points "
+        f"in the {LATE_PASSES} passes before, its departure has become smaller in these. {beyond}",
         {
             "all rates at which it falls are below all others": len(falling) > 2
             and len(others) > 0
@@ -588,7 +589,7 @@ def as_slow_as_gradient_descent(found: Results) -> Evidence:
         f"Counted in passes, the stream is nearer to GD than to SGD. To {format_percent(middle, 0)} test accuracy it "
         f"takes {stream.min():.0f} at its fastest rate, {format_rate(rates[stream.idxmin()])}; GD takes "
         f"{gd.min():.0f} at its fastest, $\\eta n = {gd.idxmin():g}$, and SGD less than one. "
-        f"{format_percent(last, 0)} GD does not reach at all.",
+        f"Within {round(many['epoch'].max())} passes GD does not reach {format_percent(last, 0)}.",
         {
             "they differ by a factor of less than two": bool(gd.min() / 2 < stream.min() < 2 * gd.min()),
             "SGD takes less than one": bool(sgd.min() < 1),
