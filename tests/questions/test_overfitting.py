@@ -12,12 +12,13 @@ CONTRADICTIONS = {
     "twenty_twenty_over_fits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "ten_ten_is_open": lambda rows: rows.assign(value=rows["epoch"]),
     "width_turns_further_on": lambda rows: rows.assign(value=1.0),
-    "wide_network_turns_later": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "rate_matters_too": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "slow_runs_have_not_come_so_far": lambda rows: rows.assign(value=rows["epoch"]),
-    "misread_digits_carry_the_loss": lambda rows: rows.assign(value=0.5),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "misread_digits_make_the_rise": lambda rows: rows.assign(value=0.5),
 }
-STATEMENTS = {"wide_network_overfits_mildly", "small_networks_overfit_mildly"}
+RISING = changed(lambda values: values.reset_index().index.to_series(values.index) + 1.0, "test_loss")
+REVERSALS = {"wide_network_overfits_mildly": RISING, "small_networks_overfit_mildly": RISING}
 
 LONG = 2 * MEDIAN_OF  # measurements: a stretch that running medians show
 
@@ -32,10 +33,9 @@ def test_contrary_results_refute_the_finding(name: str) -> None:
     assert_refuted("overfitting", name, CONTRADICTIONS[name])
 
 
-@pytest.mark.parametrize("name", sorted(STATEMENTS))
+@pytest.mark.parametrize("name", REVERSALS)
 def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> None:
-    rising = changed(lambda values: values.reset_index().index.to_series(values.index) + 1.0, "test_loss")
-    assert_follows_results("overfitting", name, rising)
+    assert_follows_results("overfitting", name, REVERSALS[name])
 
 
 def test_over_fitting_is_a_lasting_rise_above_the_least_test_loss() -> None:
@@ -84,5 +84,5 @@ def test_misread_digits_and_all_others_make_up_the_test_loss() -> None:
         ]
     )
     digits = misread_digits(rows).droplevel("key", axis="columns")
-    assert digits["part"].tolist() == [1.0, 0.75]
-    assert (digits["part"] + digits["rest"]).tolist() == [1.5, 1.0]
+    assert digits["share"].tolist() == [0.5, 0.25]
+    assert (digits["share"] * digits["misread_loss"] + digits["rest"]).tolist() == [1.5, 1.0]
