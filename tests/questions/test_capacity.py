@@ -13,12 +13,14 @@ from analysis.questions.capacity.answer import (
     TURNS,
     change,
     choice,
+    errors,
+    is_moderate,
     least_sum,
     lost_fit,
     verdict,
 )
-from analysis.questions.capacity.runs import CANDIDATES, CHOICE_RATE, CHOICE_SEEDS, LEARNING_RATES
-from analysis.results import Results
+from analysis.questions.capacity.runs import BUDGETS, CANDIDATES, CHOICE_RATE, CHOICE_SEEDS, LEARNING_RATES
+from analysis.results import Results, cached
 from analysis.statistics import Interval
 from tests.helpers.altered import Alter, assert_follows_results, assert_refuted, swap, times
 
@@ -94,6 +96,22 @@ def test_a_change_is_relative_to_the_first_network_with_what_training_sets_share
     assert doubled.mean == pytest.approx(1.0)
     assert doubled.half_width == pytest.approx(0, abs=1e-12)
     assert change(found, 1_000, "bias2", CHOICE_RATE, "4", "300").mean == pytest.approx(0)
+
+
+@pytest.mark.parametrize(("widths", "moderate"), [([4, 1024], True), ([4, 2048], False), ([2, 1024], False)])
+def test_a_moderate_width_is_neither_the_narrowest_nor_the_widest(widths: list[int], moderate: bool) -> None:
+    assert is_moderate(pd.Series(widths)) is moderate
+
+
+def test_errors_are_those_of_the_choice_for_its_candidates() -> None:
+    drawn = errors(cached("capacity"))
+    seeds = {width: set(of_width["seed"]) for width, of_width in drawn.groupby("width")}
+    of_candidates = {width for (width,) in CANDIDATES}
+    preset = cached("capacity").preset
+    assert all(
+        found == set(CHOICE_SEEDS[preset] if width in of_candidates else BUDGETS[preset].seeds)
+        for width, found in seeds.items()
+    )
 
 
 @pytest.mark.parametrize(

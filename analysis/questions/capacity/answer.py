@@ -22,6 +22,7 @@ from analysis.questions.capacity.runs import (
     CHOICE_MARGIN,
     CHOICE_RATE,
     CHOICE_SEEDS,
+    HIDDEN,
     LEARNING_RATES,
     SGD_HIDDEN,
     SGD_RATES,
@@ -41,6 +42,7 @@ COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "variance": {"color": PINK, "marker": "^", "linestyle": (0, (1.5, 1)), "label": "variance"},
 }
 TURNS = "turns"
+LEAST_SHOWN = 0.05  # error in percent, below which a logarithmic axis magnifies a few digits
 COMPONENT_NAMES = {"bias2": "bias²", "variance": "variance", "squared_error": "sum"}
 
 
@@ -146,6 +148,12 @@ def least_sum(found: Results, examples: int) -> pd.Series[int]:
     return table[[name for name in table if name.isdigit()]].idxmin(axis="columns").astype(int)
 
 
+def is_moderate(widths: pd.Series[int]) -> bool:
+    """Return whether all widths lie between the narrowest and the widest layer."""
+    (narrowest, *_), (widest, *_) = min(HIDDEN), max(each for each in HIDDEN if len(each) == 1)
+    return bool(((widths > narrowest) & (widths < widest)).all())
+
+
 def lost_fit(found: Results, step: Step, examples: int) -> pd.Series[bool]:
     """Return whether the larger network ends with the larger train loss, by learning rate."""
     losses = train_losses(found).loc[examples].loc[list(LEARNING_RATES)]
@@ -154,15 +162,18 @@ def lost_fit(found: Results, step: Step, examples: int) -> pd.Series[bool]:
 
 @remembered
 def errors(found: Results) -> pd.DataFrame:
-    """Return errors in percent of one hidden layer at the end of the grid's runs at CHOICE_RATE.
+    """Return errors in percent of one hidden layer at the end of the runs at CHOICE_RATE.
 
     Returns:
-        Columns: width, seed, train, test.
+        Columns: width, seed (of the choice for its candidates, of the grid for other widths), train, test.
     """
+    chosen_from = found.rows["hidden"].isin([str(width) for (width,) in CANDIDATES])
+    in_choice = found.rows["seed"].isin(CHOICE_SEEDS[found.preset])
+    in_grid = found.rows["seed"].isin(BUDGETS[found.preset].seeds)
     rows = found.rows[
         (found.rows["learning_rate"] == CHOICE_RATE)
-        & found.rows["seed"].isin(BUDGETS[found.preset].seeds)
         & found.rows["hidden"].str.isdigit()
+        & in_choice.where(chosen_from, in_grid)
     ]
     accuracies = {
         part: final_values(rows, f"{part}_accuracy", ["hidden", "seed"]) for part in ("train", "test")
@@ -219,6 +230,8 @@ def expectations_table(found: Results) -> Table:
     """Tabulate what was expected of every step, and what happens at each rate."""
     lines = []
     for step in STEPS:
+        if step == TO_DEEP:
+            lines += _lines_of_least_sum(found)
         for examples in step.examples(found):
             lost = lost_fit(found, step, examples)
             for metric, name in COMPONENT_NAMES.items():
@@ -245,11 +258,29 @@ def expectations_table(found: Results) -> Table:
         ),
         "Expected and found: changes of bias², variance and their sum in percent at each learning rate, "
         "with 95 % jackknife intervals over the disjoint training sets, which both networks share. Asterisk: the "
-        "larger network ends with the larger train loss. Verdict: *confirmed* or *refuted* if the intervals say so at "
-        f"all rates but one at most, and at none the opposite; *{TURNS}* if some lie above 0 and some below; “stays” "
-        "is refuted by any interval without 0.",
+        "larger network ends with the larger train loss. Verdict: *confirmed* or *refuted* (the direction, where "
+        "nothing was expected) if the intervals say so at all rates but one at most, and at none the opposite; "
+        f"*{TURNS}* if some lie above 0 and some below; “stays” is refuted by one rate. Width of least sum: *moderate* "
+        "is neither the narrowest nor the widest, *wider* than with fewer examples.",
         (20, 9, 9, 9, 10, 10, 9, 11, 12, 11),
     )
+
+
+def _lines_of_least_sum(found: Results) -> list[list[str]]:
+    """Return the table's lines of the width at which the sum is least, by number of examples."""
+    few, *larger = sizes(found)
+    widths = least_sum(found, few)
+    lines = [
+        _line_of_least_sum(few, widths, "moderate", "confirmed" if is_moderate(widths) else "refuted"),
+    ]
+    for more in larger:
+        wider = [Interval(float(each), 0.0, 1) for each in least_sum(found, more) - widths]
+        lines.append(_line_of_least_sum(more, least_sum(found, more), "wider", verdict("rises", wider)))
+    return lines
+
+
+def _line_of_least_sum(examples: int, widths: pd.Series[int], expected: str, said: str) -> list[str]:
+    return ["Width of least sum", f"{examples:,}", "sum", expected, *(f"{each:,}" for each in widths), said]
 
 
 @exhibit("tbl-capacity", "capacity")
@@ -315,7 +346,7 @@ def components_and_errors(found: Results) -> Picture:
     for part, style in TRAIN_TEST.items():
         means = shallow.groupby("width")[part].mean()
         last.plot(means.index, means, **style)
-        last.plot(shallow["width"], shallow[part], ".", color=style["color"], markersize=2.5)
+        last.plot(shallow["width"], shallow[part], ".", color=style["color"], markersize=2)
     last.set_ylabel("error in %")
     last.set_title(f"{BUDGETS[found.preset].train_examples:,} examples")
     for axes in (*panels, last):
@@ -325,6 +356,7 @@ def components_and_errors(found: Results) -> Picture:
         axes.set_xlabel("width")
         axes.set_yscale("log")
         plain_ticks(axes.yaxis, decades=axes is last)
+    last.set_ylim(bottom=LEAST_SHOWN)
     handles = [
         *(Line2D([], [], markersize=MARKER, **style) for style in COMPONENT_STYLES.values()),
         *(Line2D([], [], label=f"{name} error", **style) for name, style in TRAIN_TEST.items()),
@@ -333,8 +365,9 @@ def components_and_errors(found: Results) -> Picture:
     return Picture(
         figure,
         f"One hidden layer, $\\eta$ = {format_rate(CHOICE_RATE)}. Left and middle: bias², variance and their sum, "
-        "trained on small sets, with 95 % jackknife intervals. Right: train and test error after training on all "
-        "examples that validation leaves; points: seeds.",
+        "trained on small sets, with 95 % jackknife intervals, mostly smaller than the marks. Right: errors above "
+        f"{LEAST_SHOWN:g} % after training on all examples that validation leaves; points: seeds (of @tbl-capacity, "
+        "where it has the width).",
         "Three panels. Bias² falls with width and flattens; the variance falls and rises again. Test error falls with "
         "width and flattens at some hundred units; train error falls to nearly zero.",
     )
@@ -370,11 +403,11 @@ def width_has_an_optimum(found: Results) -> Evidence:
     few, *_ = sizes(found)
     least = least_sum(found, few)
     return Evidence(
-        f"From {NARROW} to {WIDE} units, a wider layer has less bias², as expected, and, against expectation, less "
+        f"A layer of {WIDE} units has less bias² than one of {NARROW}, as expected, and, against expectation, less "
         f"variance at most learning rates. Beyond {WIDE} units the variance rises, as expected; whether bias² still "
         f"falls depends on the rate. With {few:,} examples, bias² + variance is therefore least at a moderate width, "
         f"at each rate: {least.min()} to {least.max()} units. Three layers of {WIDE} units have less bias² than one "
-        "and more variance, wherever the deep network learns.",
+        f"and more variance, at {join_english(map(format_rate, _trading_rates(found)))}.",
         {
             **{
                 f"{step.words}, {size:,} examples: {COMPONENT_NAMES[metric]} {wanted}": step.verdict(
@@ -395,9 +428,10 @@ def width_has_an_optimum(found: Results) -> Evidence:
                 _falls(each) for each in TO_WIDE.changes(found, few, "squared_error").values()
             )
             and all(_rises(each) for each in TO_WIDEST.changes(found, few, "squared_error").values()),
+            "there it is least between the narrowest and the widest layer": is_moderate(least),
             **_depth_conditions(found),
         },
-        "Width lowers bias², and variance only up to a point; depth trades bias² for variance.",
+        f"Width up to {WIDE} lowers bias² and mostly variance; depth can trade bias² for variance.",
     )
 
 
@@ -430,10 +464,10 @@ def variance_turns(found: Results) -> Evidence:
         count_words(number) for number in (sum(map(_falls, to_wide)), sum(map(_rises, beyond)))
     )
     return Evidence(
-        f"Up to {WIDE} units the variance falls in {falling} of {count_words(len(to_wide))} cases "
-        f"(@tbl-capacity-rates). It rises with {few:,} examples at {join_english(map(format_rate, rising))}, where "
-        f"{NARROW} units learn too little to vary (train loss {losses[rising].min():.1f} or more). From {WIDE} to "
-        f"{int(WIDEST):,} units it rises in {turned} of {count_words(len(beyond))}.",
+        f"From {NARROW} to {WIDE} units the variance falls on balance in {falling} of {count_words(len(to_wide))} "
+        f"cases (@tbl-capacity-rates). It rises with {few:,} examples at {join_english(map(format_rate, rising))}, "
+        f"where {NARROW} units learn too little to vary (train loss {losses[rising].min():.1f} or more). From {WIDE} "
+        f"to {int(WIDEST):,} units it rises in {turned} of {count_words(len(beyond))}.",
         {
             "it falls in at least three quarters of the cases": 4 * sum(map(_falls, to_wide))
             >= 3 * len(to_wide),
@@ -454,14 +488,19 @@ def sgd_turns_with_the_rate(found: Results) -> Evidence:
     changes = {rate: change(found, few, "variance", rate, WIDE, widest) for rate in SGD_RATES}
     rising, falling = ([rate for rate, each in changes.items() if test(each)] for test in (_rises, _falls))
     return Evidence(
-        f"With SGD and {few:,} examples it rises from {WIDE} to {int(widest):,} units at "
-        f"{join_english(map(format_rate, rising))}, and falls at {join_english(map(format_rate, falling))}: the rise "
-        "is not Adam's alone, and depends on the rate.",
+        f"With SGD and {few:,} examples the variance rises from {WIDE} to {int(widest):,} units by "
+        f"{join_english(_at(rate, changes[rate]) for rate in rising)}, and falls by "
+        f"{join_english(_at(rate, replace(changes[rate], mean=-changes[rate].mean)) for rate in falling)}: the rise is "
+        "not Adam's alone.",
         {
             "it rises at most rates of SGD": 2 * len(rising) > len(changes),
-            "not at all": len(falling) > 0,
+            "it falls at the others": len(falling) > 0 and len(rising) + len(falling) == len(changes),
         },
     )
+
+
+def _at(rate: float, change: Interval) -> str:
+    return f"{format_interval(change, 0)} at {format_rate(rate)}"
 
 
 @finding("capacity")
@@ -469,14 +508,13 @@ def bias_rises_with_the_train_loss(found: Results) -> Evidence:
     few, more = sizes(found)
     lost, kept = (_cases(found, TO_WIDEST, "bias2", lost=each) for each in (True, False))
     rates = [rate for rate, each in lost_fit(found, TO_WIDEST, few).items() if each]
-    of_few = [each.mean for rate, each in TO_WIDEST.changes(found, few, "bias2").items() if rate not in rates]
-    low, high = (
-        f"{100 * each:.0f}".replace("-", "−") for each in (min(of_few, default=0.0), max(of_few, default=0.0))
-    )
+    of_few = TO_WIDEST.changes(found, few, "bias2")
+    exceptions = [rate for rate, each in of_few.items() if rate not in rates and _rises(each)]
     return Evidence(
         f"Beyond {WIDE} units, bias² rises where the wider network ends with the larger train loss, at "
-        f"{join_english(map(format_rate, rates))} (asterisks). At the other rates it falls with {more:,} examples, and "
-        f"changes by {low} to {high} % with {few:,}. So its rise points to the optimizer, not to capacity.",
+        f"{join_english(map(format_rate, rates))} (asterisks). At the other rates it falls with {more:,} examples; "
+        f"with {few:,} it rises by {join_english(_at(rate, of_few[rate]) for rate in exceptions)} all the same. So the "
+        "larger rises may come from the optimizer.",
         {
             "it rises by more than the interval where the fit is lost": bool(lost) and all(map(_rises, lost)),
             "the rates are the same for both sizes": [
@@ -487,6 +525,7 @@ def bias_rises_with_the_train_loss(found: Results) -> Evidence:
                 (each.mean for each in kept), default=0.0
             )
             < min((each.mean for each in lost), default=0.0),
+            "with few examples it rises at one of the other rates": len(exceptions) == 1,
             "with more examples it falls there, by more than the interval": all(
                 _falls(each)
                 for rate, each in TO_WIDEST.changes(found, more, "bias2").items()
@@ -501,19 +540,10 @@ def optimum_depends_on_the_rate(found: Results) -> Evidence:
     few, more = sizes(found)
     wider = least_sum(found, more) > least_sum(found, few)
     lost = lost_fit(found, TO_WIDEST, more)
-    sums = TO_WIDEST.changes(found, more, "squared_error")
-    falling = [rate for rate, each in sums.items() if _falls(each)]
-    rate = falling[0] if falling else CHOICE_RATE
     return Evidence(
         f"With {more:,} examples the least sum moves to wider layers, as expected, at the "
-        f"{count_words(int(wider.sum()))} rates without an asterisk only. At $\\eta$ = {format_rate(rate)}, "
-        f"{int(WIDEST):,} units are best, with a sum "
-        f"{format_interval(replace(sums[rate], mean=-sums[rate].mean), 0)} below that of {WIDE}.",
-        {
-            "the optimum moves at the rates at which the fit is not lost": bool((wider == ~lost).all()),
-            "the sum falls to the widest at one rate": len(falling) == 1,
-            "where it is least": least_sum(found, more)[rate] == int(WIDEST),
-        },
+        f"{count_words(int(wider.sum()))} rates without an asterisk only.",
+        {"the optimum moves at the rates at which the fit is not lost": bool((wider == ~lost).all())},
     )
 
 
@@ -526,11 +556,12 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
     fits = [rate for rate, each in lost_fit(found, TO_DEEP, examples).items() if not each]
     two = {rate: change(found, examples, "squared_error", rate, WIDE, TWO_DEEP) for rate in fits}
     return Evidence(
-        f"At $\\eta$ = {format_rate(CHOICE_RATE)}, three layers of {WIDE} units instead of one lower bias² by "
-        f"{format_interval(replace(bias, mean=-bias.mean), 0)} and raise the variance by "
-        f"{format_interval(variance, 0)}; their sum cannot be told apart. At the smaller rates the signs are the same; "
-        "at the larger ones (asterisks) the deep network learns badly or nothing. Two layers lower the sum by "
-        f"{format_interval(replace(two[CHOICE_RATE], mean=-two[CHOICE_RATE].mean), 0)}.",
+        f"With {examples:,} examples and $\\eta$ = {format_rate(CHOICE_RATE)}, three layers of {WIDE} units instead of "
+        f"one lower bias² by {format_interval(replace(bias, mean=-bias.mean), 0)} and raise the variance by "
+        f"{format_interval(variance, 0)}; the sums of the two networks cannot be told apart. The signs are the same at "
+        f"{join_english(format_rate(rate) for rate in _trading_rates(found) if rate != CHOICE_RATE)}; at the larger "
+        "rates (asterisks) the deep network learns badly or nothing. Two layers lower the sum by "
+        f"{_at(CHOICE_RATE, replace(two[CHOICE_RATE], mean=-two[CHOICE_RATE].mean))}.",
         {
             **_depth_conditions(found),
             "the sum changes by less than the interval": abs(both.mean) < both.half_width,
@@ -539,16 +570,24 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
     )
 
 
+def _trading_rates(found: Results) -> list[float]:
+    """Return the rates at which three layers lower bias² clearly, by twice the interval, and raise the variance."""
+    *_, examples = sizes(found)
+    bias, variance = (TO_DEEP.changes(found, examples, metric) for metric in ("bias2", "variance"))
+    return [rate for rate in bias if bias[rate].mean < -2 * bias[rate].half_width and _rises(variance[rate])]
+
+
 def _depth_conditions(found: Results) -> dict[str, bool]:
     *_, examples = sizes(found)
     lost = lost_fit(found, TO_DEEP, examples)
     rates = sorted(lost.index)
-    bias, variance = (TO_DEEP.changes(found, examples, metric) for metric in ("bias2", "variance"))
+    trading = _trading_rates(found)
     return {
         "three layers fit better up to the rate of the figure": [rate for rate in rates if not lost[rate]]
         == [rate for rate in rates if rate <= CHOICE_RATE],
-        "there they lower bias²": all(_falls(bias[rate]) for rate in rates if not lost[rate]),
-        "there they raise the variance": all(_rises(variance[rate]) for rate in rates if not lost[rate]),
+        "at that rate and another of these they lower bias² and raise the variance": CHOICE_RATE in trading
+        and len(trading) > 1
+        and not lost[trading].any(),
     }
 
 
@@ -557,11 +596,13 @@ def narrow_layers_fit_worse(found: Results) -> Evidence:
     *_, examples = sizes(found)
     variance = TO_DEEP_NARROW.changes(found, examples, "variance")
     return Evidence(
-        f"Three layers of {NARROW} units raise bias², as expected. That the variance stays is refuted: it falls at "
+        f"Three layers of {NARROW} units raise bias², as expected, but end with the larger train loss at every rate: "
+        "the reason may be training. That the variance stays is refuted: it falls at "
         f"{join_english(format_rate(rate) for rate, each in variance.items() if _falls(each))} and rises at "
         f"{join_english(format_rate(rate) for rate, each in variance.items() if _rises(each))}.",
         {
             "bias² rises at every rate": all(map(_rises, _cases(found, TO_DEEP_NARROW, "bias2"))),
+            "the fit is lost at every rate": bool(lost_fit(found, TO_DEEP_NARROW, examples).all()),
             "the variance falls at a rate": any(map(_falls, variance.values())),
             "it rises at another": any(map(_rises, variance.values())),
         },
@@ -575,9 +616,9 @@ def depth_differs_from_width(found: Results) -> Evidence:
         change(found, examples, metric, CHOICE_RATE, SAME_SIZE, DEEP) for metric in ("bias2", "variance")
     )
     return Evidence(
-        f"Nor does β tell what depth does: 784-{SAME_SIZE}-10 has nearly as many parameters as 784-{DEEP}-10, "
-        f"which has {format_interval(replace(bias, mean=-bias.mean), 0)} less bias² and "
-        f"{format_interval(variance, 0)} more variance.",
+        f"The number of parameters does not explain the effect of depth either: 784-{DEEP}-10 has nearly as many as "
+        f"784-{SAME_SIZE}-10, but {format_interval(replace(bias, mean=-bias.mean), 0)} less bias² and "
+        f"{format_interval(variance, 0)} more variance ({format_rate(CHOICE_RATE)}, {examples:,} examples).",
         {
             "their numbers of parameters differ by less than a tenth": abs(
                 num_parameters_of(SAME_SIZE) / num_parameters_of(DEEP) - 1
@@ -609,12 +650,11 @@ def depth_gains_no_accuracy(found: Results) -> Evidence:
 @finding("capacity")
 def architecture_by_rule(found: Results) -> Evidence:
     picked = choice(found)
-    share = num_parameters_of(USED) / num_parameters_of(picked.chosen)
     used = picked.behind.get(USED, Interval(0.0, 0.0, 1))
     return Evidence(
-        f"The rule chooses 784-{picked.chosen}-10. Assignment 2 had been computed with 784-{USED}-10 by then, the "
-        f"network of assignment 1, which has {share:.1f} times the parameters. That network lies within the margin as "
-        "well, so it was kept.",
+        f"The rule chooses 784-{picked.chosen}-10. The network of assignment 1, 784-{USED}-10, with which assignment 2 "
+        "had been computed by then, lies within the margin as well: by the same rule an acceptable choice, though not "
+        "the smallest. So it was kept.",
         {
             "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
             "that of assignment 1 is within the margin": used.mean + used.half_width <= CHOICE_MARGIN,
@@ -627,7 +667,7 @@ def parameters_counted(found: Results) -> Evidence:
     table = found.programs["parameters"].set_index("hidden")
     named = join_english(f"{table.loc[hidden, 'beta']:,} for 784-{hidden}-10" for hidden in NAMED)
     return Evidence(
-        f"$\\beta$ is {named}; it agrees with the tensors of {len(table)} networks, all of this chapter among them.",
+        f"$\\beta$ is {named}; it agrees with the tensors of all {len(table)} networks counted.",
         {"formula and count agree for every network": bool((table["beta"] == table["counted"]).all())},
     )
 
