@@ -206,7 +206,9 @@ def confusions_and_accuracies(found: Results) -> Picture:
     right.sharey(middle)
     right.axvline(len(numberings) - 0.5, color=FAINT, linewidth=0.8)
     right.set_xticks([place for place, *_ in columns], [text for _, text, *_ in columns])
-    right.set_xlabel("numbering of the digits", loc="left")
+    start, end = right.get_xlim()
+    middle_of_numberings = (numberings.to_numpy().mean() - start) / (end - start)
+    right.set_xlabel("numbering", x=middle_of_numberings, ha="center")
     for name, height in ((SINGLE, 88), (ONE_HOT, 94)):
         right.text(
             -0.4, height, "ten outputs" if name == ONE_HOT else "single output", fontsize=8, va="center"
@@ -362,9 +364,9 @@ def renumbering_moves_the_single_output(found: Results) -> Evidence:
     ahead = 100 * (single[best] - single[0]).min()
     return Evidence(
         f"With Adam, the single sigmoid's mean test accuracy goes from {format_percent(single.mean().min())} to "
-        f"{format_percent(single.mean().max())} with the numbering ($p$ {_format_p(p[SINGLE])}), and with every seed "
-        f"numbering {best} is at least {math.floor(ahead)} points ahead of the usual one. With ten outputs no effect "
-        f"can be told ({100 * ten.min():.1f} to {format_percent(ten.max())}, $p$ {_format_p(p[ONE_HOT])}).",
+        f"{format_percent(single.mean().max())} with the numbering (p-value {_format_p(p[SINGLE])}), and with every "
+        f"seed numbering {best} is at least {math.floor(ahead)} points ahead of the usual one. With ten outputs no "
+        f"effect can be told ({100 * ten.min():.1f} to {format_percent(ten.max())}, p-value {_format_p(p[ONE_HOT])}).",
         {
             "the numbering changes the accuracy of the single sigmoid": p[SINGLE] < 0.001,
             "with every seed some numbering is ahead of the usual one": bool(ahead > 1),
@@ -375,22 +377,24 @@ def renumbering_moves_the_single_output(found: Results) -> Evidence:
 
 @finding("encoding")
 def saturation_slows_and_the_metric_stays(found: Results) -> Evidence:
-    (sgd, ends), (adam, _) = (
-        (accuracies(rows), end_shares(rows)) for rows in (with_sgd(found.rows), with_adam(found.rows))
-    )
-    gained, later = (
-        statistics.paired_t(values[UNSATURATED][0], values[SINGLE][0]).difference for values in (sgd, adam)
+    longer, ends = with_adam_for_longer(found.rows), end_shares(with_sgd(found.rows))
+    sgd, adam, long = (accuracies(rows) for rows in (with_sgd(found.rows), with_adam(found.rows), longer))
+    gained, later, last = (
+        statistics.paired_t(values[UNSATURATED][0], values[SINGLE][0]).difference
+        for values in (sgd, adam, long)
     )
     missing = statistics.paired_t(adam[REFERENCE][0], adam[UNSATURATED][0]).difference
     return Evidence(
         f"With SGD this gains {format_interval(gained, 1, '')} points, and 0 and 9 are read "
         f"{format_percent(ends[UNSATURATED, 0], 0)} as often as they occur instead of "
         f"{format_percent(ends[SINGLE, 0], 0)}. With Adam, which makes small gradients large, it gains nothing "
-        f"({format_interval(later, 1, '')}): saturation slows the training, but does not make the gap to ten outputs.",
+        f"({format_interval(later, 1, '')}; after {longer['epoch'].max():.0f} epochs {format_interval(last, 1, '')}): "
+        "saturation slows the training, but does not make the gap to ten outputs.",
         {
             "with SGD cross entropy gains more than the interval": gained.mean > gained.half_width,
             "with SGD it reads the ends more often": bool(ends[UNSATURATED, 0] > ends[SINGLE, 0] + 0.1),
             "with Adam it does not gain": later.mean < later.half_width,
+            "with Adam for longer it is behind by more than the interval": last.mean < -last.half_width,
             "more is missing than was gained": missing.mean > gained.mean,
         },
     )
@@ -413,11 +417,15 @@ def linear_output_hardly_trains(found: Results) -> Evidence:
     linear = final[final["output"] == "identity"]
     test = linear[linear["metric"] == "test_accuracy"].groupby("learning_rate")["value"].mean()
     best, train = test.idxmax(), final_train_accuracies(with_adam(found.rows))
+    smaller = test[test.index < best]
     return Evidence(
-        f"SGD therefore takes the linear output to {format_percent(test.max())} at best, at $\\eta = {best:g}$, and "
-        f"no further than chance at larger rates; with Adam it fits {format_percent(train[LINEAR])} of the training "
-        "examples, fewer than either sigmoid.",
+        f"SGD takes the linear output to {format_percent(test.max())} at best, at $\\eta = {best:g}$; larger rates "
+        f"stay at chance, and {smaller.index[0]:g}, below $2/75$, is no better. With Adam it fits "
+        f"{format_percent(train[LINEAR])} of the training examples, fewer than either sigmoid.",
         {
+            "with SGD, one smaller rate was tried, below 2/75, and is no better": len(smaller) == 1
+            and smaller.index[0] < 2 / 75
+            and bool(smaller.iloc[0] < test.max()),
             "with SGD, larger rates end at chance": bool((test[test.index > best] < CHANCE).all()),
             "with Adam it fits fewer training examples than the sigmoids": all(
                 train[LINEAR] < train[name] - 0.05 for name in (SINGLE, UNSATURATED)
@@ -431,19 +439,19 @@ def line_generalises_worse(found: Results) -> Evidence:
     longer = with_adam_for_longer(found.rows)
     train, test = final_train_accuracies(longer)[SINGLE], accuracies(longer)[SINGLE][0].mean()
     gained = test - accuracies(with_adam(found.rows))[SINGLE][0].mean()
-    ten = along_training(found.rows).loc[ONE_HOT]
-    alike = ten[ten["train_accuracy"] <= train].nlargest(1, "train_accuracy")
-    other_train, other_test = alike[["train_accuracy", "test_accuracy"]].mean()
+    ten = along_training(found.rows).loc[ONE_HOT].query("epoch < epochs / 2")
+    alike = (ten["train_accuracy"] - train).abs().idxmin()
+    other_train, other_test = ten.loc[alike]
     return Evidence(
         f"{longer['epoch'].max():.0f} epochs take the single sigmoid to {format_percent(train)} of the training "
-        f"examples, but to {format_percent(test)} of the test examples only. Ten outputs with the same loss read "
-        f"{format_percent(other_test)} of the test examples when they fit no more of the others "
-        f"({format_percent(other_train)}).",
+        f"examples, but to {format_percent(test)} of the test examples only. Ten outputs with the same loss, "
+        f"early in their training (after {alike[-1]:.0f} epochs), fit about as many training examples "
+        f"({format_percent(other_train)}), but read {format_percent(other_test)} of the test examples.",
         {
             "more epochs gain more in training than in the test": bool(
                 train - final_train_accuracies(with_adam(found.rows))[SINGLE] > 0.05 > 5 * abs(gained)
             ),
-            "ten outputs fit about as many training examples": bool(train - other_train < 0.01),
+            "ten outputs fit about as many training examples": bool(abs(train - other_train) < 0.01),
             "they read far more test examples": bool(other_test - test > 0.15),
         },
     )
