@@ -19,6 +19,8 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, consta
 CONTRADICTIONS = {
     "small_batches_are_faster": constant(0.5, "test_accuracy", batch_size=16),
     "larger_batches_save_updates": constant(0.5, "test_accuracy", batch_size=1_024),
+    "bound_is_a_guide": times(0.01, "sharpness"),
+    "few_rates_were_long": constant(0.99, "test_accuracy", learning_rate=3),
     # accuracy that leaps between the measurements of the long runs
     "interpolation_is_close": lambda rows: (
         rows.assign(value=np.where(rows["epoch"] < 900, 0.9, 0.96))
