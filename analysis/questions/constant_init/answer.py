@@ -128,7 +128,8 @@ def train_losses(found: Results) -> Picture:
             axes.set_ylim(0, CEILING)
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
-    figure.supylabel("train cross entropy", fontsize=9)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("train loss")
     figure.legend(
         *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(SHOWN), fontsize=8
     )
