@@ -652,9 +652,8 @@ def architecture_by_rule(found: Results) -> Evidence:
     picked = choice(found)
     used = picked.behind.get(USED, Interval(0.0, 0.0, 1))
     return Evidence(
-        f"The rule chooses 784-{picked.chosen}-10. The network of assignment 1, 784-{USED}-10, with which assignment 2 "
-        "had been computed by then, lies within the margin as well: by the same rule an acceptable choice, though not "
-        "the smallest. So it was kept.",
+        f"The rule chooses 784-{picked.chosen}-10. Against it, 784-{USED}-10 was kept, the network of assignment 1, "
+        "with which assignment 2 had been computed by then: it lies within the margin as well.",
         {
             "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
             "that of assignment 1 is within the margin": used.mean + used.half_width <= CHOICE_MARGIN,

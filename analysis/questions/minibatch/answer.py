@@ -421,7 +421,7 @@ def small_batches_are_faster(found: Results) -> Evidence:
             "their accuracies lie within half a point": bool(np.ptp(ends) < 0.005),
             **_end_conditions(accuracies),
         },
-        "Smaller batches need far fewer epochs; final accuracies cannot be told apart.",
+        "Smaller batches need far fewer epochs; final accuracies hardly differ.",
     )
 
 
@@ -555,8 +555,8 @@ def ends_can_hardly_be_told_apart(found: Results) -> Evidence:
         f"{format_interval(largest, 2, '')} points. After Holm's correction the least $p$ of the "
         f"{count_words(len(leads))} leads is {_lead_p(ends):.2f}, and no interval reaches beyond "
         f"{math.ceil(1_000 * bound) / 10:.1f} points. Over all sizes an F test with repeated measures has $p$ = "
-        f"{_sizes_differ_p(ends):.3f}, but up to {_weakest(_sizes_differ_p, ends):.2f} if a seed is left out. We go by "
-        "the latter, and do not say that smaller is better.",
+        f"{_sizes_differ_p(ends):.3f}, but up to {_weakest(_sizes_differ_p, ends):.2f} if a seed is left out: "
+        "a single seed carries what evidence there is that the sizes differ.",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
             "no mean lead over gradient descent is half a point": bool(
