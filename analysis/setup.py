@@ -86,7 +86,8 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
         if len(blocks) == 1:
             lines.append((counts[0], "; ".join(filter(None, (common, *told)))))
         else:
-            lines += [("All runs", common), *zip(counts, told, strict=True)]
+            lines += [("All runs", common)] * bool(common)
+            lines += zip(counts, told, strict=True)
     programs: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
         if isinstance(job, Program):

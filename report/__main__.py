@@ -106,9 +106,8 @@ def with_press(project: Path, times: bool = False, once: bool = False) -> list[s
     from report.press.kernels import share
     from report.press.times import timed, times_told
 
-    if (
-        once and project == Path(__file__).resolve().parents[1]
-    ):  # not of another book, whose analysis is its own
+    # another book's analysis is its own
+    if once and project == Path(__file__).resolve().parents[1]:
         share(SHARED)
     with times_told(times), tempfile.TemporaryDirectory(prefix=f"{NAME}.", dir=project) as place:
         work, site = Path(place) / "work", Path(place) / NAME
