@@ -13,6 +13,7 @@ from scipy.special import fdtrc, stdtr, stdtrit  # not scipy.stats, which takes 
 Key = TypeVar("Key", bound=Hashable)
 
 LEVEL = 0.95
+PLATEAU = 0.001  # runs are on one if `gain_of_last_quarter` is smaller
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,13 @@ def final_values(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Serie
     """
     chosen = rows.loc[rows["metric"] == metric, [*by, "key", "update", "value"]].sort_values("update")
     return chosen.groupby([*by, "key"], dropna=False)["value"].last(skipna=False).droplevel("key")
+
+
+def gain_of_last_quarter(runs: pd.DataFrame) -> float:
+    """Return how much the runs' mean validation accuracy changes in the last quarter of their epochs."""
+    before = runs[runs["epoch"] <= 0.75 * runs["epochs"]]
+    end, start = (final_values(each, "validation_accuracy", ["seed"]).mean() for each in (runs, before))
+    return float(end - start)
 
 
 def best_rates(

@@ -27,11 +27,13 @@ from analysis.formatting import (
 from analysis.plotting import MARKER, WIDTH, draw_courses, line_style, plain_ticks, write_in
 from analysis.results import Results, remembered
 from analysis.statistics import (
+    PLATEAU,
     Interval,
     PairedTest,
     at_best_rates,
     best_rates,
     final_values,
+    gain_of_last_quarter,
     paired_t,
     paired_tests_holm,
     runs_at_best,
@@ -42,9 +44,6 @@ THRESHOLDS = (0.95, 0.97)  # of test accuracy: the first epoch that reaches it i
 LOSSES = (0.1, 0.01)  # of training: likewise
 MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
 USABLE = 0.9  # test accuracy of a usable rate
-PLATEAU = (
-    0.001  # as in the exercise on minibatches: mean validation accuracy changes by less in the last quarter
-)
 SIGNIFICANCE = 0.05  # of p-values
 RULE_OF_THUMB = 3e-4  # said to be Adam's best learning rate
 SAID_FACTOR = 10  # "an order of magnitude"
@@ -70,14 +69,10 @@ def late_lead(rows: pd.DataFrame) -> Interval:
 
 
 def late_gains(rows: pd.DataFrame) -> pd.Series[float]:
-    """Return how much mean validation accuracy changes in the last quarter of `long_runs`; index: optimizer."""
-    chosen = long_runs(rows)
-    before = chosen[chosen["epoch"] <= 0.75 * chosen["epochs"]]
-    ends, starts = (
-        final_values(each, "validation_accuracy", ["optimizer", "seed"]).groupby("optimizer").mean()
-        for each in (chosen, before)
+    """Return `gain_of_last_quarter` of `long_runs`; index: optimizer."""
+    return pd.Series(
+        {name: gain_of_last_quarter(runs) for name, runs in long_runs(rows).groupby("optimizer")}
     )
-    return ends - starts
 
 
 @remembered

@@ -462,7 +462,7 @@ def largest_steady_rate_is_late(found: Results) -> Evidence:
         f"The largest steady rate, {largest:g}, leaves this curve at first and comes back last. Over "
         f"{count_words(len(shared), 'start')} of both rates, {format_percent(SLOW, 0)} comes hardly sooner than at "
         f"{before:g}, {format_percent(FAST, 0)} sooner in {count_words(int(sooner.sum()))} of them. "
-        f"{largest:g} ends at {_spread(ends[largest])}, {before:g} at {_spread(ends[before])}: the mean lead, "
+        f"The rate {largest:g} ends at {_spread(ends[largest])}, {before:g} at {_spread(ends[before])}: the mean lead, "
         f"{format_interval(lead, 1, '')} points, does not tell the two apart.",
         {
             "to the lower accuracy it needs more than nine tenths of the epochs": slow[largest]

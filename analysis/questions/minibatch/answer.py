@@ -44,9 +44,11 @@ from analysis.questions.minibatch.runs import (
 from analysis.results import Results, remembered
 from analysis.statistics import (
     LEVEL,
+    PLATEAU,
     PairedTest,
     at_best_rates,
     final_values,
+    gain_of_last_quarter,
     paired_t,
     paired_tests_holm,
     repeated_measures_p,
@@ -61,7 +63,6 @@ EARLY_ACCURACY = 0.95  # when it is reached tells the speed
 SMALL_BATCHES = (1, 4, 16)  # said to be the fastest by epochs
 LARGE_BATCHES = (128, 1_024, 8_192, math.inf)
 LEAST_UPDATES = 1_024  # said to be the size from which on a larger batch saves no updates
-PLATEAU = 0.001  # on it, the mean validation accuracy changes by less in the last quarter of the epochs
 SAID_BATCH, SAID_EARLY = 16, 2  # batches of this size are taken for what is said of a couple of epochs
 SAID_EPOCHS = 100  # "hundreds" of epochs are at least so many
 
@@ -143,7 +144,7 @@ def size_numbers(rows: pd.DataFrame) -> pd.DataFrame:
     reached = crossings(courses(rows), "test_accuracy")
     lines = {}
     for batch, runs in long_runs(rows).groupby("batch"):
-        gain = _last_quarter(runs)
+        gain = gain_of_last_quarter(runs)
         early = reached[fastest[batch]]
         lines[batch] = {
             "early_rate": fastest[batch][1],
@@ -156,13 +157,6 @@ def size_numbers(rows: pd.DataFrame) -> pd.DataFrame:
             "accuracy": final_values(runs, "test_accuracy", ["seed"]),
         }
     return pd.DataFrame.from_dict(lines, orient="index").rename_axis("batch")
-
-
-def _last_quarter(runs: pd.DataFrame) -> float:
-    """Return how much the mean validation accuracy of runs changes in the last quarter of their epochs."""
-    before = runs[runs["epoch"] <= 0.75 * runs["epochs"]]
-    ends = (final_values(each, "validation_accuracy", ["seed"]).mean() for each in (runs, before))
-    return float(next(ends) - next(ends))
 
 
 def mean_crossings(rows: pd.DataFrame, column: str = "early") -> pd.Series[float]:
