@@ -316,16 +316,12 @@ def minibatch_table(found: Results) -> Table:
         }
         for batch, line in zip(numbers.index, numbers.to_dict("records"), strict=True)
     ]
-    runs = constant_runs(found.rows)
-    kept = " or ".join(
-        map(count_words, sorted(set(runs[runs["long"]].groupby("batch")["learning_rate"].nunique())))
-    )
     return Table(
         pd.DataFrame(lines),
         f"Speed and end of every batch size, means over {count_words(found.rows['seed'].nunique(), 'seed')}. "
         f"*Fastest*: the rate at which validation accuracy is the first to reach {early}; then the epochs, updates and "
         "seconds (plain PyTorch, rough) after which test accuracy reaches it there. *Best*: the better of "
-        f"{kept} rates after so many epochs; in their *last quarter* validation accuracy changes by so many points. "
+        f"{_long_rates(found.rows)} rates after so many epochs; in their *last quarter* validation accuracy changes by so many points. "
         "The lead over GD is in points, paired; 95 % t intervals.",
         (6, 8, 8, 9, 7, 7, 6, 8, 8, 13, 13),
     )
@@ -450,6 +446,12 @@ def larger_batches_save_updates(found: Results) -> Evidence:
     )
 
 
+def _long_rates(rows: pd.DataFrame) -> str:
+    """Return in words how many rates every size was trained at for long."""
+    numbers = constant_runs(rows).query("long").groupby("batch")["learning_rate"].nunique()
+    return " or ".join(map(count_words, sorted(set(numbers))))
+
+
 def _rates_of_large(rows: pd.DataFrame) -> list[float]:
     """Return the rates of the long runs of the sizes from LEAST_UPDATES on."""
     runs = constant_runs(rows).query("long")
@@ -483,7 +485,7 @@ def few_rates_were_long(found: Results, rates: Results) -> Evidence:
     both = reached.reindex([fastest, larger])
     lead = max(test.difference.mean for test in leads_over_descent(found.rows).values())
     return Evidence(
-        "The long runs have two rates for each size. For batches of "
+        f"The long runs have {_long_rates(found.rows)} rates for each size. For batches of "
         f"{join_english([*map(format_size, smaller[smaller < LEAST_UPDATES]), f'at least {LEAST_UPDATES:,}'])} the "
         "smaller is better, and a still smaller one might be. For the large ones, one not run for long may be faster; "
         f"in GD on all {TRAIN_EXAMPLES:,} examples {larger:g} is slower than {fastest:g} from every start (@sec-q6). "
