@@ -321,8 +321,8 @@ def minibatch_table(found: Results) -> Table:
         f"Speed and end of every batch size, means over {count_words(found.rows['seed'].nunique(), 'seed')}. "
         f"*Fastest*: the rate at which validation accuracy is the first to reach {early}; then the epochs, updates and "
         "seconds (plain PyTorch, rough) after which test accuracy reaches it there. *Best*: the better of "
-        f"{_long_rates(found.rows)} rates after so many epochs; in their *last quarter* validation accuracy changes by so many points. "
-        "The lead over GD is in points, paired; 95 % t intervals.",
+        f"{_long_rates(found.rows)} rates after so many epochs; in their *last quarter* validation accuracy changes by "
+        "so many points. The lead over GD is in points, paired; 95 % t intervals.",
         (6, 8, 8, 9, 7, 7, 6, 8, 8, 13, 13),
     )
 
