@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from analysis.engine.run import Optimizer, Run
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.campaign.keys import Job, Program
+from analysis.engine.run import Optimizer
 from analysis.question import Budget, Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
 
 OPTIMIZERS: tuple[Optimizer, ...] = ("sgd", "adam")
 LEARNING_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -20,12 +30,24 @@ LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_
 METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
-def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Return both optimizers at the same rates, from the same initializations, on the same batches, for two budgets."""
+def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
+    """Time an update of either optimizer in plain PyTorch: columns optimizer, seconds."""
+    import torch
+
+    from analysis.engine.plain import seconds_per_update
+
+    classes = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
+    rows = [(name, seconds_per_update(data, device, BATCH_SIZE, classes[name])) for name in OPTIMIZERS]
+    return pd.DataFrame(rows, columns=["optimizer", "seconds"])
+
+
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """Return both optimizers at the same rates, from the same initializations, on the same batches, for two budgets;
+    what an update of either costs."""
     window = BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=OPTIMIZERS, learning_rate=LEARNING_RATES)
     long = [
         run
         for optimizer, rates in LONG_RATES.items()
         for run in LONG_BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=(optimizer,), learning_rate=rates)
     ]
-    return (*window, *long)
+    return (*window, *long, Program(name="adam_vs_sgd.plain_seconds", function=plain_seconds))

@@ -175,7 +175,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         (examples, hidden, further)
         for examples in SUBSETS[preset]
         for hidden in HIDDEN
-        if len(hidden) == 1 or examples == max(SUBSETS[preset])
         for further in ((), (("rates", LARGER_RATES),))
     ]
     with_sgd = (("optimizer", "sgd"), ("rates", SGD_RATES))

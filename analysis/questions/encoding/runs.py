@@ -24,7 +24,7 @@ LABEL_PERMUTATIONS = (
 # About where each was expected to be best, closer together where some networks no longer learn.
 LEARNING_RATES = (0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 OTHER_LEARNING_RATES = {  # an error that does not vanish needs smaller rates
-    "identity": (0.01, 0.03, 0.1, 0.2, 0.3, 1.0),
+    "identity": (0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 1.0),
     "cross_entropy": (0.03, 0.1, 0.3, 0.5, 1.0, 3.0),
 }
 BATCH_SIZE = 128

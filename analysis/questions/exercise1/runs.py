@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from analysis.data import Data
 
+# The rate and the epochs of the source report.
 LEARNING_RATE = 0.1
-EPOCHS: dict[Preset, int] = {"full": 500, "quick": 10}
+EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 10}
 DIGITS = 20
 
 

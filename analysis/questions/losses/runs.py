@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from analysis.engine.run import Loss, Measure, Output, Run
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
@@ -21,6 +23,8 @@ LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_
 WATCHED_RATES = (0.3, 1.0, 1.4, 2.0, 3.0)
 # The first epoch at the best rate of most: what the first updates do to what the losses pass back.
 FIRST_RATE, DENSE = 1.0, 10  # measured after each of that many updates, then every tenth of the epoch
+# The first epoch at larger rates, at which from some starts the quadratic losses learn nothing: what they pass back.
+LARGER_RATES = (1.4, 2.0, 3.0)
 # The confidently wrong start: how far the output bias of class 0 is raised and all others are lowered, which saturates
 # outputs that compete and outputs that do not. Training starts from the largest shift.
 SHIFTS = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
@@ -90,4 +94,12 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for shift in (0.0, SHIFTS[-1])
         for seed in budget.seeds
     )
-    return trained + probed + long + watched + begun
+    begun_larger = tuple(
+        run(loss, output, rate, seed, shift, replace(first_updates, dense_until=0))
+        for loss, output in LOSSES
+        if loss == "quadratic"
+        for shift in (0.0, SHIFTS[-1])
+        for rate in LARGER_RATES
+        for seed in budget.seeds
+    )
+    return trained + probed + long + watched + begun + begun_larger

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -34,18 +32,18 @@ DECAYS = (0.1, 1.0)  # the rate is halved after 1/decay epochs, a third after tw
 NARROW = (8,)
 NARROW_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
-# For longer, to a plateau: two rates about the one that is best then, and the epochs.
+# For longer, to a plateau: rates about the one that is best then, on both sides of it where that takes minutes and not
+# hours, and the epochs.
 LONG: dict[int | None, tuple[tuple[float, ...], int]] = {
-    1: ((0.03, 0.1), 60),
-    4: ((0.1, 0.3), 60),
-    16: ((0.3, 1.0), 60),
-    128: ((0.3, 1.0), 100),
-    1_024: ((1.0, 2.0), 300),
+    1: ((0.03, 0.1, 0.3), 60),
+    4: ((0.03, 0.1, 0.3), 60),
+    16: ((0.1, 0.3, 1.0), 60),
+    128: ((0.3, 1.0, 2.0), 100),
+    1_024: ((0.3, 1.0, 2.0), 300),
     8_192: ((1.0, 2.0), 4_000),
     None: ((1.0, 2.0), 20_000),
 }
 LONG_MEASUREMENTS = 20
-REPETITIONS = 3  # of a timing
 FULL_BATCH_FACTOR = 10  # the full batch gets so many times the epochs: its curve shows both budgets
 
 
@@ -53,35 +51,16 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
     """Time an update of 784-300-10 in plain PyTorch: nn.Sequential, autograd and optim.SGD, without loader.
 
     Returns:
-        One row per batch size (of all training examples: 60,000): batch_size, and the seconds of one update, the median
-        of three repetitions of up to 300 updates each.
+        One row per batch size (of all training examples: 60,000): batch_size, and the seconds of one update.
     """
     import torch
 
-    from analysis.engine.network import reference_model
+    from analysis.engine.plain import seconds_per_update
 
-    images, labels = data.train_images.to(device), data.train_labels.to(device)
-    loss_function = torch.nn.CrossEntropyLoss()
-    rows = []
-    for batch_size in (size or len(images) for size in LEARNING_RATES):
-        network = reference_model(
-            Run(learning_rate=0.1, epochs=1, measures=(Measure(metrics=("train_loss",), every=1),))
-        )
-        network.to(device)
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).to(device)
-        batches = torch.split(order, batch_size)[: max(1, min(300, 30_000 // batch_size))]
-        seconds = []
-        for _ in range(1 + REPETITIONS):
-            started = time.perf_counter()
-            for batch in batches:
-                optimizer.zero_grad()
-                loss = loss_function(network(images[batch]), labels[batch])
-                loss.backward()
-                optimizer.step()
-            loss.item()  # waits for the device
-            seconds.append((time.perf_counter() - started) / len(batches))
-        rows.append((batch_size, statistics.median(seconds[1:])))  # the first one warms up
+    rows = [
+        (batch_size, seconds_per_update(data, device, batch_size, torch.optim.SGD))
+        for batch_size in (size or len(data.train_images) for size in LEARNING_RATES)
+    ]
     return pd.DataFrame(rows, columns=["batch_size", "seconds"])
 
 
