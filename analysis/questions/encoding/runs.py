@@ -35,6 +35,9 @@ RENUMBERED_WITH_ADAM = ENCODINGS[1:3]  # which differ by nothing but the encodin
 ADAM_EPOCHS: dict[Preset, int] = {"full": 30, "quick": 1}
 # The best encodings for still longer, at the rates that are best for them: whether the single outputs come closer.
 LONG_RATES = {ENCODINGS[0]: 0.003, ENCODINGS[1]: 0.003, ENCODINGS[2]: 0.01, ENCODINGS[4]: 0.01}
+SPREAD = (
+    "test_loss",
+)  # of the quadratic loss, train and test loss tell how far outputs lie from their targets
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
 MEASUREMENTS = 6  # of all these along training
 
@@ -66,13 +69,19 @@ def with_adam(preset: Preset) -> tuple[Run, ...]:
     """Return encodings under label permutations at every rate of Adam, and the best for longer."""
     settings = (
         *(
-            (encoding, labels, rate, ADAM_EPOCHS[preset])
+            (encoding, labels, rate, ADAM_EPOCHS[preset], ())
             for encoding in ENCODINGS
             for labels in (LABEL_PERMUTATIONS if encoding in RENUMBERED_WITH_ADAM else LABEL_PERMUTATIONS[:1])
             for rate in ADAM_RATES
         ),
         *(
-            (encoding, LABEL_PERMUTATIONS[0], rate, LONG_EPOCHS[preset])
+            (
+                encoding,
+                LABEL_PERMUTATIONS[0],
+                rate,
+                LONG_EPOCHS[preset],
+                SPREAD if encoding in RENUMBERED_WITH_ADAM else (),
+            )
             for encoding, rate in LONG_RATES.items()
         ),
     )
@@ -85,12 +94,12 @@ def with_adam(preset: Preset) -> tuple[Run, ...]:
                 seed,
                 epochs,
                 max(1, epochs // MEASUREMENTS),
-                (*METRICS, "train_accuracy"),
+                (*METRICS, "train_accuracy", *further),
             ),
             optimizer="adam",
             labels=labels,
         )
-        for encoding, labels, rate, epochs in settings
+        for encoding, labels, rate, epochs, further in settings
         for seed in BUDGETS[preset].seeds
     )
 

@@ -21,15 +21,17 @@ BUDGETS = {"full": Budget((0, 1, 2), 6), "quick": Budget((0,), 1, 500)}
 # At the least rates an epoch does about what one step of gradient descent does with a rate larger by the number of
 # examples; both get as many epochs as show how far that goes, and the stream larger rates as well. What is compared
 # with gradient descent is measured after every pass, other rates after every tenth.
-SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
+SLOW_RATES = (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.2, 0.3)
 COMPARED = (1e-6, 3e-6, 1e-4)
 ALSO_DESCENDED = (1e-5, 3e-5)  # compared as well, by what is measured after every tenth pass
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 # The stream with a decreasing rate, as the proofs ask for it: halved after 1/decay passes, a third after twice as many.
 # Expected: accuracy departs less and less within passes, and the loss falls more slowly.
-DECREASING_RATES, DECAYS = (0.01, 0.1), (0.01, 0.1)
+DECREASING_RATES, DECAYS = (0.01, 0.1), (0.1,)
 # SGD for as many passes, to compare with.
-LONG_SGD_RATES = (0.03, 0.1)
+LONG_SGD_RATES = (0.01, 0.03, 0.1, 0.3)
+# The stream at its best rate until it does not gain any more.
+PLATEAU_RATE, PLATEAU_EPOCHS = 0.1, {"full": 600, "quick": 3}
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -156,6 +158,23 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in LONG_SGD_RATES
         for seed in slow.seeds
     )
+    plateau = tuple(
+        Run(
+            order="label_sorted",
+            learning_rate=PLATEAU_RATE,
+            batch_size=1,
+            train_examples=slow.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=PLATEAU_EPOCHS[preset],
+            measures=(
+                Measure(
+                    metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)
+                ),
+            ),
+            seed=seed,
+        )
+        for seed in slow.seeds
+    )
     within_measures = (
         Measure(metrics=("class_accuracy", "test_accuracy"), every=within.train_examples // 120),
         Measure(metrics=("gradient_cosine",), every=within.train_examples // 60),
@@ -178,6 +197,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *window,
         *small_rates,
         *long_sgd,
+        *plateau,
         *passes,
         Program(name="label_sorted_stream.labels", function=labels),
         Program(name="label_sorted_stream.example_gradients", function=example_gradients),

@@ -16,8 +16,8 @@ LOSSES: tuple[tuple[Loss, Output], ...] = (
 LEARNING_RATES = (0.1, 0.3, 1.0, 1.4, 2.0, 3.0, 10.0, 30.0)
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
-# For longer at the best rate and the next: how much of the lead is one of speed.
-LONG_RATES = (0.3, 1.0)
+# For longer at the best rate and one on either side: how much of the lead is one of speed.
+LONG_RATES = (0.3, 1.0, 2.0)
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
 # Rates about the one from which on some networks stop learning: how much of the error the quadratic loss passes back.
 WATCHED_RATES = (0.3, 1.0, 1.4, 2.0, 3.0)

@@ -13,6 +13,10 @@ BATCH_SIZE = 128
 # Fewer examples than elsewhere: the gradients are the subject, not the accuracy.
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
 
+# The deep networks of sigmoids for longer: whether they are slow or learn nothing.
+LONG_DEPTHS = (3, 8)
+LONG_BUDGETS = {"full": Budget((0, 1, 2), 100, 10_000), "quick": Budget((0,), 2, 1_000)}
+
 # The question's own network, trained as in the program of exercise 1, and at the rate that is fastest there.
 DESCENT_RATES = (0.1, 2.0)
 DESCENT_SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
@@ -27,7 +31,7 @@ DESCENT_MEASURES = (
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Return networks of equal hidden layers, and gradient descent of the one with a single hidden layer.
+    """Return networks of equal hidden layers, two for longer, and gradient descent of the one with a single layer.
 
     A skip connection needs at least two hidden layers.
     """
@@ -43,6 +47,9 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
             learning_rate=LEARNING_RATES,
         )
     )
+    long = LONG_BUDGETS[preset].grid(
+        BATCH_SIZE, METRICS, hidden=[(WIDTH,) * depth for depth in LONG_DEPTHS], learning_rate=LEARNING_RATES
+    )
     descent = tuple(
         Run(
             hidden=(WIDTH,),
@@ -54,4 +61,4 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for rate in DESCENT_RATES
         for seed in DESCENT_SEEDS[preset]
     )
-    return stochastic + descent
+    return stochastic + long + descent
