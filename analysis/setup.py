@@ -40,10 +40,10 @@ ASPECTS = (
     Aspect(lambda run: _network(run), enumerate=lambda names: _networks(names)),
     Aspect(lambda run: label(run.activation), "{} units"),
     Aspect(lambda run: "with" if run.skip else "without", "{} skip connections", "without"),
-    Aspect(lambda run: _initialization(run), "start {}", "uniform"),
+    Aspect(lambda run: _initialization(run), "start {}", "usual"),
     Aspect(lambda run: f"{label(run.loss)} of {label(run.output)}", "{} outputs"),
     Aspect(lambda run: label(run.optimizer) if run.batch_size else "gradient descent"),
-    Aspect(lambda run: f"{run.decay:g}", "decay of $\\eta$ {}", "0", lambda run: run.decay),
+    Aspect(lambda run: f"{run.decay:g}", "decay $d$ = {}", "0", lambda run: run.decay),
     Aspect(
         lambda run: f"{run.batch_size:,}" if run.batch_size else "all examples",
         "batches of {}",
@@ -184,8 +184,9 @@ def _network(run: Run) -> str:
 
 def _initialization(run: Run) -> str:
     if run.init == "uniform_fan_in":
-        return "uniform"
-    return f"{'wrong with $s$ =' if run.init == 'saturated_output' else label(run.init)} {run.init_scale:g}"
+        return "usual"
+    names = {"saturated_output": "wrong with $s$ =", "normal": "normal with standard deviation"}
+    return f"{names.get(run.init) or label(run.init)} {run.init_scale:g}"
 
 
 def _train_examples(run: Run) -> int:

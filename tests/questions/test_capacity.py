@@ -15,9 +15,10 @@ from analysis.questions.capacity.answer import (
     choice,
     errors,
     is_moderate,
-    least_sum,
+    least,
     lost_fit,
     verdict,
+    widths_of,
 )
 from analysis.questions.capacity.runs import BUDGETS, CANDIDATES, CHOICE_RATE, CHOICE_SEEDS, LEARNING_RATES
 from analysis.results import Results, cached
@@ -84,7 +85,7 @@ def test_networks_are_compared_at_one_rate() -> None:
         for step in (TO_WIDE, TO_WIDEST)
     ]
     assert of_variance == [4 * [-0.75] + [3.0], 4 * [1.0] + [-0.5]]
-    assert least_sum(found, 1_000).tolist() == 4 * [300] + [4]
+    assert widths_of(least(found, 1_000, "squared_error")).tolist() == 4 * [300] + [4]
     assert lost_fit(found, TO_WIDEST, 1_000).tolist() == 4 * [False] + [True]
 
 
@@ -96,6 +97,15 @@ def test_a_change_is_relative_to_the_first_network_with_what_training_sets_share
     assert doubled.mean == pytest.approx(1.0)
     assert doubled.half_width == pytest.approx(0, abs=1e-12)
     assert change(found, 1_000, "bias2", CHOICE_RATE, "4", "300").mean == pytest.approx(0)
+
+
+def test_the_place_of_the_least_is_told_with_how_far_a_training_set_moves_it() -> None:
+    found = over_width(5 * [[3, 1, 2]], 5 * [[1, 1, 1]])
+    rows = found.programs["decomposition"]
+    moved = (rows["metric"] == "variance") & (rows["subset"] == 1) & (rows["hidden"] == "300")
+    rows.loc[moved, "value"] = 2.5
+    assert {str(place) for place in least(found, 1_000, "variance").values()} == {"300 (300–2,048)"}
+    assert {str(place) for place in least(found, 1_000, "squared_error").values()} == {"300"}
 
 
 @pytest.mark.parametrize(("widths", "moderate"), [([4, 1024], True), ([4, 2048], False), ([2, 1024], False)])

@@ -27,6 +27,7 @@ from tests.helpers.altered import (
     assert_refuted,
     curves,
     falling,
+    swap,
 )
 
 CONTRADICTIONS = {
@@ -36,6 +37,7 @@ CONTRADICTIONS = {
     "stable_rates_follow_one_curve": lambda rows: rows.assign(value=rows["value"] * rows["learning_rate"]),
     "larger_rates_do_not_train": lambda rows: rows[rows["learning_rate"] <= 8],
     "sharpness_gives_way": lambda rows: rows.assign(value=rows["value"] * 3),
+    "more_epochs_favour_smaller_rates": swap("learning_rate", 0.5, 2.0),
     "sharpness_hovers_at_unstable_rates": lambda rows: rows.assign(value=rows["value"] * 3),
 }
 REVERSALS = {

@@ -25,6 +25,7 @@ from analysis.formatting import (
     label,
 )
 from analysis.plotting import MARKER, WIDTH, draw_courses, line_style, plain_ticks, write_in
+from analysis.questions.adam_vs_sgd.runs import CHOSEN
 from analysis.results import Results, remembered
 from analysis.statistics import (
     PLATEAU,
@@ -33,6 +34,7 @@ from analysis.statistics import (
     at_best_rates,
     best_rates,
     final_values,
+    first_epochs,
     gain_of_last_quarter,
     paired_t,
     paired_tests_holm,
@@ -40,6 +42,7 @@ from analysis.statistics import (
     t_interval,
 )
 
+USED, ALSO = "300", "-".join(map(str, CHOSEN))  # hidden units: of assignment 2, and as the rule of Q3 chooses
 THRESHOLDS = (0.95, 0.97)  # of test accuracy: the first epoch that reaches it is counted
 LOSSES = (0.1, 0.01)  # of training: likewise
 MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
@@ -52,8 +55,9 @@ SAID_FACTOR = 10  # "an order of magnitude"
 @remembered
 def by_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of the runs at all rates, and those of the longer runs, which go on to a plateau."""
-    epochs = rows["epochs"]
-    return rows[epochs == epochs.min()], rows[epochs == epochs.max()]
+    used = rows[rows["hidden"] == USED]
+    epochs = used["epochs"]
+    return used[epochs == epochs.min()], used[epochs == epochs.max()]
 
 
 @remembered
@@ -361,6 +365,49 @@ def _speed_conditions(rows: pd.DataFrame) -> dict[str, bool]:
         )
         for level, name in levels.items()
     }
+
+
+@finding("adam_vs_sgd")
+def adam_is_faster_by_the_clock(found: Results) -> Evidence:
+    seconds = found.programs["plain_seconds"].set_index("optimizer")["seconds"]
+    factor, threshold = seconds["adam"] / seconds["sgd"], THRESHOLDS[-1]
+    fastest = {}
+    for optimizer, of_optimizer in by_budget(found.rows)[1].groupby("optimizer"):
+        epochs = (
+            first_epochs(of_optimizer, threshold, ["learning_rate", "seed"]).groupby("learning_rate").mean()
+        )
+        fastest[str(optimizer)] = (epochs.idxmin(), epochs.min())
+    (adam_rate, adam), (sgd_rate, sgd) = fastest["adam"], fastest["sgd"]
+    return Evidence(
+        f"An update of Adam takes {format_fixed(factor, 1)} times as long as one of SGD in plain PyTorch "
+        f"({1000 * seconds['adam']:.2g} and {1000 * seconds['sgd']:.2g} ms). Each at its fastest of the rates run for "
+        f"long, {format_rate(adam_rate)} and {format_rate(sgd_rate)}, takes {format_fixed(adam, 1)} and "
+        f"{format_fixed(sgd, 1)} epochs to {format_percent(threshold, 0)} (means), so that by the clock Adam is "
+        f"{format_fixed(sgd / adam / factor, 1)} times as fast.",
+        {
+            "an update of Adam takes longer": bool(factor > 1),
+            "counted in epochs Adam is faster, each at its fastest rate": bool(adam < sgd),
+            "by the clock too": bool(adam * factor < sgd),
+        },
+    )
+
+
+@finding("adam_vs_sgd")
+def chosen_network_compares_alike(found: Results) -> Evidence:
+    rows = found.rows[found.rows["hidden"] == ALSO]
+    best = at_best_rates(rows, ["optimizer"])
+    ends = final_values(best, "test_accuracy", ["seed", "optimizer"]).unstack()
+    lead = paired_t(ends["adam"], ends["sgd"]).difference
+    epochs = first_epochs(best, THRESHOLDS[-1], ["optimizer", "seed"])
+    return Evidence(
+        f"784-{ALSO}-10, which the rule of @sec-q3 chooses, compares alike: {epoch_range(epochs['adam'])} epochs of "
+        f"Adam to {format_percent(THRESHOLDS[-1], 0)}, {epoch_range(epochs['sgd'])} of SGD, and a lead of "
+        f"{format_interval(lead, 2, '')} points after {rows['epoch'].max():.0f}.",
+        {
+            "Adam is faster with every seed": bool((epochs["adam"] < epochs["sgd"]).all()),
+            "its lead in the end is less than half a point": abs(lead.mean) + lead.half_width < 0.005,
+        },
+    )
 
 
 @finding("adam_vs_sgd")

@@ -259,12 +259,13 @@ def one_unit_learns_the_same(found: Results) -> Evidence:
 def ones_are_saturated(found: Results) -> Evidence:
     start = slopes(found.rows)["start"].unstack("activation")
     slope = start[start.index.get_level_values("initialization").isin(LARGE)]
-    means = final_means(found.rows)["train_loss"].xs(LARGE[-1], level="initialization").unstack("activation")
-    losses = means[["sigmoid", "tanh"]].min(axis=None)
+    means = final_means(found.rows)["train_loss"].unstack("activation")
+    large = means.index.get_level_values("initialization").isin(LARGE)
+    losses = means.loc[large, ["sigmoid", "tanh"]].min(axis=None)
     return Evidence(
         f"From {join_english(LARGE)}, sigmoids and tanh are saturated at once, as a hidden unit sees the sum of the "
-        f"pixels: their mean slope is below {SATURATED:g}. From {LARGE[-1]}, with either method, their loss "
-        "ends above that of guessing.",
+        f"pixels: their mean slope is below {SATURATED:g}. With either method, their loss ends above "
+        "that of guessing.",
         {
             "the mean slope of sigmoid and tanh is below the threshold": bool(
                 (slope[["sigmoid", "tanh"]] < SATURATED).all(axis=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,6 +22,7 @@ from analysis.formatting import (
     format_fixed,
     format_interval,
     format_percent,
+    join_english,
     label,
 )
 from analysis.plotting import FAINT, INK, QUIET, WIDTH
@@ -388,8 +390,9 @@ def saturation_slows_and_the_metric_stays(found: Results) -> Evidence:
         f"With SGD this gains {format_interval(gained, 1, '')} points, and 0 and 9 are read "
         f"{format_percent(ends[UNSATURATED, 0], 0)} as often as they occur instead of "
         f"{format_percent(ends[SINGLE, 0], 0)}. With Adam, which makes small gradients large, it gains nothing "
-        f"({format_interval(later, 1, '')}; after {longer['epoch'].max():.0f} epochs {format_interval(last, 1, '')}): "
-        "saturation slows the training, but does not make the gap to ten outputs.",
+        f"({format_interval(later, 1, '')}), and after {longer['epoch'].max():.0f} epochs it loses "
+        f"{format_interval(replace(last, mean=-last.mean), 1, '')}: saturation slows the training, but does not make "
+        "the gap to ten outputs.",
         {
             "with SGD cross entropy gains more than the interval": gained.mean > gained.half_width,
             "with SGD it reads the ends more often": bool(ends[UNSATURATED, 0] > ends[SINGLE, 0] + 0.1),
@@ -418,17 +421,51 @@ def linear_output_hardly_trains(found: Results) -> Evidence:
     test = linear[linear["metric"] == "test_accuracy"].groupby("learning_rate")["value"].mean()
     best, train = test.idxmax(), final_train_accuracies(with_adam(found.rows))
     smaller = test[test.index < best]
+    courses = rows[(rows["output"] == "identity") & (rows["metric"] == "train_loss")]
+    losses = (
+        courses.groupby(["learning_rate", "epoch"])["value"].mean().unstack("learning_rate")[smaller.index]
+    )
     return Evidence(
         f"SGD takes the linear output to {format_percent(test.max())} at best, at $\\eta = {best:g}$; larger rates "
-        f"stay at chance, and {smaller.index[0]:g}, below $2/75$, is no better. With Adam it fits "
-        f"{format_percent(train[LINEAR])} of the training examples, fewer than either sigmoid.",
+        f"stay at chance. At {join_english(f'{rate:g}' for rate in smaller.index)}, below $2/75$, the train loss falls "
+        f"steadily, but too slowly for these epochs. With Adam it fits {format_percent(train[LINEAR])} of the training "
+        "examples, fewer than either sigmoid.",
         {
-            "with SGD, one smaller rate was tried, below 2/75, and is no better": len(smaller) == 1
-            and smaller.index[0] < 2 / 75
-            and bool(smaller.iloc[0] < test.max()),
+            "with SGD, smaller rates were tried, below 2/75": len(smaller) > 1
+            and smaller.index.max() < 2 / 75,
+            "their train losses fall from each epoch to the next": bool(
+                (losses.diff().iloc[1:] < 0).all(axis=None)
+            ),
             "with SGD, larger rates end at chance": bool((test[test.index > best] < CHANCE).all()),
             "with Adam it fits fewer training examples than the sigmoids": all(
                 train[LINEAR] < train[name] - 0.05 for name in (SINGLE, UNSATURATED)
+            ),
+        },
+    )
+
+
+@finding("encoding")
+def outputs_spread_beyond_the_tolerance(found: Results) -> Evidence:
+    longer = _with_names(with_adam_for_longer(found.rows))
+    losses = {
+        part: statistics.final_values(longer, f"{part}_loss", ["encoding"]) for part in ("train", "test")
+    }
+    spread = {part: (2 * each.groupby("encoding").mean()) ** 0.5 for part, each in losses.items()}
+    (train, test), (train_of_ten, test_of_ten) = (
+        [spread[part][name] / outputs**0.5 for part in ("train", "test")]
+        for name, outputs in ((SINGLE, 1), (ONE_HOT, CLASSES))
+    )
+    tolerance = 1 / (2 * (CLASSES - 1))
+    return Evidence(
+        "In root mean squares, the single output lies "
+        f"{format_fixed(train, 3)} from its target in training and {format_fixed(test, 3)} in the test, where "
+        f"{format_fixed(tolerance, 3)} are allowed; each of the ten lies {format_fixed(test_of_ten, 3)} from its own "
+        "in the test.",
+        {
+            "in training the single output lies within the tolerance": bool(train < tolerance),
+            "in the test beyond it": bool(test > tolerance),
+            "ten outputs lie within a quarter of theirs, in training as in the test": bool(
+                max(train_of_ten, test_of_ten) < 1 / 8
             ),
         },
     )

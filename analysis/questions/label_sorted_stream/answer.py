@@ -36,7 +36,7 @@ from analysis.plotting import (
     plain_ticks,
     write_in,
 )
-from analysis.questions.label_sorted_stream.runs import WITHIN_PASS_RATES
+from analysis.questions.label_sorted_stream.runs import DECAYS, WITHIN_PASS_RATES
 from analysis.results import Results, remembered
 from analysis.statistics import best_rates, final_values, first_epochs, paired_t, t_interval
 
@@ -66,17 +66,24 @@ def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of many epochs: of the sorted stream, SGD and gradient descent.
 
     Returns:
-        Also, method: "label_sorted", "shuffled" or "gd"; step: the rate of gradient descent that an epoch corresponds
-        to, η n for streams of n examples and η for gradient descent.
+        Also, method: "label_sorted", "shuffled", "gd" or, of the sorted stream with a decreasing rate, `decreasing(d)`;
+        step: the rate of gradient descent that a first epoch corresponds to, η n for streams of n examples and η for
+        gradient descent.
     """
     held_out = rows[rows["validation_examples"] > 0]
     many = held_out[held_out["epochs"] == held_out["epochs"].max()]
     gd = many["batch_size"].isna()
     n = (many["update"] / many["epoch"]).max()
+    decaying = many["decay"].map(decreasing)
     return many.assign(
-        method=many["order"].where(~gd, "gd"),
+        method=many["order"].where(~gd, "gd").where(many["decay"] == 0, decaying),
         step=(many["learning_rate"] * np.where(gd, 1, n)).round(9),
     )
+
+
+def decreasing(decay: float) -> str:
+    """Return the name of the sorted stream with a rate that decreases so fast."""
+    return f"decay {decay:g}"
 
 
 def within_epochs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -110,7 +117,7 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
     """Summarize the runs of many epochs at every rate, means over seeds.
 
     Returns:
-        Index method ("label_sorted" or "shuffled"), learning_rate; before and loss, the train loss LATE_PASSES before
+        Index method (of `many_epochs` but "gd"), learning_rate; before and loss, the train loss LATE_PASSES before
         the end and there; falls, whether every measurement of it in between is below the one before; gd, the last of
         gradient descent with η n (not a number if there is none); away_before and away, the largest departures of
         accuracy in the LATE_PASSES before the last ones and in the last ones; accuracy, the last test accuracy.
@@ -363,12 +370,15 @@ def stream_table(found: Results) -> Table:
     first = pd.DataFrame({speed: first_passes(found.rows, speed) for speed in SPEEDS})
     steps = many.groupby(["method", "learning_rate"])["step"].first()
     table = []
-    for method in ("shuffled", "label_sorted"):
+    names = {"shuffled": "SGD, {}", "label_sorted": "{}"} | {
+        decreasing(decay): f"{{}}, $d$ = {decay:g}" for decay in DECAYS
+    }
+    for method, name in names.items():
         for rate, line in lines.loc[method].iterrows():
             step = steps[method, rate]
             table.append(
                 {
-                    "$\\eta$": ("SGD, " if method == "shuffled" else "") + format_rate(rate),
+                    "$\\eta$": name.format(format_rate(rate)),
                     "Loss": _format_losses(line[["before", "loss"]]),
                     "GD": "–" if math.isnan(line["gd"]) else _format_losses(line[["gd"]]),
                     "Departs": ", ".join(_format_points(line[["away_before", "away"]])),

@@ -391,8 +391,8 @@ def learning_rate_window(found: Results) -> Evidence:
     reach = ends.index[by_rate["slow_epoch"].max() < math.inf]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
-        f"Within a factor of about three it matters little, beyond it much. After {numbers['epochs'].max():,.0f} "
-        f"epochs the rates from {near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller "
+        f"Within a factor of about three the rate matters little, beyond it much: after {numbers['epochs'].max():,.0f} "
+        f"epochs those from {near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller "
         f"rates take longer: from {slowly[0]:g} to {slowly[-1]:g}, {slowly[-1] / slowly[0]:.0f} times the rate is "
         f"{faster:.1f} times the speed. From {unstable[0]:g} on, training is steady from no start. All starts reach "
         f"{format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to {reach[-1]:g}.",
@@ -557,6 +557,27 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
         {
             "every run that learns stays about the edge": bool(learnt.between(*EDGE).all()),
             "most runs learn": len(learnt) > 0.8 * len(medians),
+        },
+    )
+
+
+@finding("learning_rate", "overfitting")
+def more_epochs_favour_smaller_rates(found: Results, longer: Results) -> Evidence:
+    numbers = run_numbers(found.rows)["test_accuracy"]
+    rows = longer.rows[longer.rows["train_examples"].isna() & (longer.rows["hidden"] == "300")]
+    late = rows[
+        (rows["metric"] == "test_accuracy") & (rows["epoch"] > 0.9 * rows["epoch"].max())
+    ]  # as in @sec-q2
+    ends = 100 * (1 - late.groupby(["learning_rate", "seed"])["value"].median())
+    best, largest = ends.groupby("learning_rate").mean().idxmin(), ends.index[-1][0]
+    return Evidence(
+        f"With more epochs a smaller rate wins: after {rows['epoch'].max():,.0f}, $\\eta = {best:g}$ ends at a test "
+        f"error of {format_range(ends[best], 1)} %, and {largest:g} at {format_range(ends[largest], 1)} % (@sec-q2).",
+        {
+            "the smaller rate ends below the larger one from every start": bool(
+                ends[best].max() < ends[largest].min()
+            ),
+            "after fewer epochs it ends above": bool(numbers[best].max() < numbers[largest].min()),
         },
     )
 

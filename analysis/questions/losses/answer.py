@@ -21,13 +21,15 @@ from analysis.formatting import (
     label,
 )
 from analysis.plotting import GREEN, INK, MARKER, WIDTH, line_style, plain_ticks, write_in
-from analysis.questions.losses.runs import DENSE, FIRST_RATE
+from analysis.questions.losses.runs import DENSE, FIRST_RATE, LARGER_RATES, SHIFTS
 from analysis.results import Results, remembered
 from analysis.statistics import (
+    PLATEAU,
     PairedTest,
     at_best_rates,
     final_values,
     first_epochs,
+    gain_of_last_quarter,
     paired_t,
     paired_tests_holm,
     t_interval,
@@ -93,16 +95,32 @@ def first_updates(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Index: name, update; a column per seed.
     """
-    begun = _with_errors(rows, "gradient_norm")
-    dense = begun["key"].isin(begun.loc[begun["metric"] == "test_accuracy", "key"]) & (
-        begun["update"] <= DENSE
-    )
-    table = begun[dense & (begun["shift"] == 0)].pivot(
-        index=["name", "update", "seed"], columns="metric", values="value"
-    )
+    begun = _begun(rows)
+    usual = (begun["learning_rate"] == FIRST_RATE) & (begun["shift"] == 0) & (begun["update"] <= DENSE)
+    table = begun[usual].pivot(index=["name", "update", "seed"], columns="metric", values="value")
     share = table["error_norm"] / (2 * table["train_loss"]) ** 0.5
     quadratic = table.index.get_level_values("name").isin(list(REFERENCE))
     return share.where(quadratic, 1.0).unstack("seed")
+
+
+@remembered
+def passed_back_later(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the share of the error that the quadratic losses pass back, as of `passed_back`, after one epoch.
+
+    Returns:
+        Index: name, shift, learning_rate (LARGER_RATES); a column per seed.
+    """
+    begun = _begun(rows)
+    larger = begun[begun["learning_rate"].isin(LARGER_RATES)]
+    by = ["name", "shift", "learning_rate", "seed"]
+    norm, loss = (final_values(larger, metric, by) for metric in ("error_norm", "train_loss"))
+    return (norm / (2 * loss) ** 0.5).unstack("seed")
+
+
+def _begun(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows, with names, of the runs that are watched through their first epoch."""
+    begun = _with_errors(rows, "gradient_norm")
+    return begun[begun["key"].isin(begun.loc[begun["metric"] == "test_accuracy", "key"])]
 
 
 def _with_errors(rows: pd.DataFrame, *unmeasured: str) -> pd.DataFrame:
@@ -463,6 +481,7 @@ def first_update_saturates_sigmoids(found: Results) -> Evidence:
 @finding("losses")
 def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
     first, shares = first_accuracies(found.rows)[False], passed_back(found.rows)
+    stuck = passed_back_later(found.rows).xs(0.0, level="shift")
     best = from_start(found.rows, wrong=False).groupby("name")["learning_rate"].first()
     largest = best[list(REFERENCE)].max()
     beyond = [rate for rate in shares.index.unique("learning_rate") if rate > largest]
@@ -472,10 +491,11 @@ def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {beyond[0]:g}$ to {beyond[-1]:g} both quadratic losses are at "
         f"{format_at_most(quadratic, 0)} or less after one epoch, cross entropy at {format_at_least(reference, 0)} or "
-        "more (@tbl-cliff): probably too large a step throws outputs into a wrong corner, where the quadratic losses "
-        "pass little back. At their best rates the quadratic losses pass back no more than "
-        f"{format_at_most(max(at_best.values()), 0)} of their error in the end (@tbl-losses). So from this start "
-        "they bear no larger rate than cross entropy, pass back less, and are slower.",
+        "more (@tbl-cliff). By then the quadratic losses pass back "
+        f"{format_at_most(stuck.max(axis=None))} of their error or less: too large a step has thrown the outputs into "
+        f"wrong corners. At their best rates they still pass back no more than "
+        f"{format_at_most(max(at_best.values()), 0)} in the end (@tbl-losses). So from this start they bear no larger "
+        "rate than cross entropy, pass back less, and are slower.",
         {
             "at several larger rates the quadratic losses end the epoch below 20 %": len(beyond) > 1
             and bool(quadratic < 0.2),
@@ -484,6 +504,41 @@ def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
                 best[name] <= best[like] for name, like in REFERENCE.items()
             ),
             "at the best rate less than half is passed back": max(at_best.values()) < 0.5,
+            "at the larger ones less than a twentieth": bool(stuck.max(axis=None) < 0.05),
+        },
+    )
+
+
+@finding("losses")
+def small_slopes_protect_sigmoids(found: Results) -> Evidence:
+    first, shares = first_accuracies(found.rows)[True], passed_back_later(found.rows)
+    rate = LARGER_RATES[0]
+    quadratic, reference = first.loc[(SIGMOID, rate)], first.loc[(REFERENCE[SIGMOID], rate)]
+    kept = shares.loc[(SIGMOID, SHIFTS[-1], rate)]
+    return Evidence(
+        f"At $\\eta = {rate:g}$ that keeps its sigmoids out of the wrong corners: after one epoch it passes back "
+        f"{format_at_least(kept.min(), 0)} of its error or more, and every seed has at least "
+        f"{format_at_least(quadratic.min(), 0)} test accuracy, where cross entropy has at most "
+        f"{format_at_most(reference.max(), 0)}.",
+        {
+            "after one epoch more than a tenth of the error is passed back": bool(kept.min() > 0.1),
+            "every seed is ahead of cross entropy": bool(quadratic.min() > reference.max() + 0.2),
+        },
+    )
+
+
+@finding("losses")
+def longer_runs_go_on(found: Results) -> Evidence:
+    longer = trained_longer(found.rows)
+    gains = {name: gain_of_last_quarter(runs) for name, runs in longer.groupby("name")}
+    quadratic, reference = ([gains[name] for name in names] for names in (REFERENCE, REFERENCE.values()))
+    return Evidence(
+        f"After {longer['epoch'].max():.0f} epochs the quadratic losses are not done: in the last quarter their "
+        f"validation accuracy still gains {100 * min(quadratic):.2f} and {100 * max(quadratic):.2f} points, that of "
+        f"cross entropy changes by {100 * max(map(abs, reference)):.2f} at most.",
+        {
+            "the quadratic losses gain more than on a plateau": min(quadratic) > PLATEAU,
+            "cross entropy is on one": max(map(abs, reference)) < PLATEAU,
         },
     )
 

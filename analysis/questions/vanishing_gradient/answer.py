@@ -341,11 +341,12 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     least, end = ratio[ratio.index >= SETTLED].min(axis=None), ratio.iloc[-1]
     shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     return Evidence(
-        "No. A gradient vanishes where each of many layers shrinks it by a constant factor; here a single such factor "
-        "lies between the loss and the first layer. Under gradient descent at $\\eta$ = "
-        f"{join_english(f'{rate:g}' for rate in ratio.columns)}, relative to its weights, the first layer moves at "
-        f"least {format_fixed(math.floor(100 * least) / 100, 2)} times as fast as the second from update {SETTLED} on. "
-        f"After {ratio.index[-1]:,.0f} updates it moves {format_range(end, 1)} times as fast.",
+        "No. A gradient vanishes where each of many layers shrinks it by a constant factor, so that the first ones "
+        "hardly move; here a single such factor lies between the loss and the first layer. Under gradient descent at "
+        f"$\\eta$ = {join_english(f'{rate:g}' for rate in ratio.columns)}, relative to its weights, the first layer "
+        f"starts at {format_fixed(ratio.iloc[0].mean(), 3)} times the second's speed, moves at least "
+        f"{format_fixed(math.floor(100 * least) / 100, 2)} times as fast from update {SETTLED} on, and "
+        f"{format_range(end, 1)} times as fast after {ratio.index[-1]:,.0f}.",
         {
             "after the first updates the ratio is above a fifth": bool(least > 0.2),
             "at the end the first layer moves faster than the second": bool((end > 1).all()),
@@ -367,7 +368,7 @@ def saturated_units_pass_the_error_on(found: Results) -> Evidence:
         f"$\\eta = {large:g}$ most units do: within {count_words(PLATEAU)} updates the mean slope falls to "
         f"{format_fixed(fast[PLATEAU], 2)}, where it stays. Yet $\\lVert \\delta_1 \\rVert / \\lVert \\delta_2 "
         f"\\rVert$ rises from {format_fixed(error.iloc[0], 2)} to {format_fixed(error.iloc[-1], 1)}: "
-        f"$\\lVert W_2 \\rVert$ grows {growth:.0f}-fold, more than the slope falls.",
+        f"$\\lVert W_2 \\rVert$ grows {growth:.0f}-fold, and the units that are not saturated pass the error on.",
         {
             "at the smaller rate the mean slope stays above 0.2": bool(slow.min() > 0.2),
             "at the larger rate it is below 0.05 after the first updates": bool(
@@ -485,10 +486,10 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
     loss, two = gains[harmed].difference, gains["sigmoid", 2].difference
     return Evidence(
         f"They help where gradients shrink most: sigmoids from three layers on, and ReLU with {count_words(deepest)}, "
-        f"learn with them and hardly without (paired t tests, adjusted, at {format_percent(SIGNIFICANCE, 0)}). "
-        f"With two layers of sigmoids they gain {format_interval(two, 0, '')} points before the adjustment; after it "
-        "neither this nor any other difference can be told whichever seed is left out. The largest drop is of tanh "
-        f"with {count_words(harmed[1], 'layer')}, {format_interval(replace(loss, mean=-loss.mean), 0, '')} points.",
+        f"learn with them and hardly without (asterisks in @tbl-vanishing). "
+        f"They also seem to help two layers of sigmoids, by {format_interval(two, 0, '')} points, but not with every "
+        f"seed. The largest drop, of tanh with {count_words(harmed[1], 'layer')}, is "
+        f"{format_interval(replace(loss, mean=-loss.mean), 0, '')} points.",
         {
             "every difference that can be told is a gain": all(
                 gains[place].difference.mean > 0 for place in told
