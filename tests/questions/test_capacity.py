@@ -133,7 +133,6 @@ def test_errors_are_those_of_the_choice_for_its_candidates() -> None:
         ("falls", [3, 3, 3], "refuted"),
         ("stays", [0.5, 0.5, 0.5], "open"),  # no interval shows that nothing changes
         ("stays", [0.5, 0.5, 3], "refuted"),
-        ("–", [-3, -3, 0.5], "falls"),
     ],
 )
 def test_intervals_decide_what_becomes_of_an_expectation(

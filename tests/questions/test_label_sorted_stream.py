@@ -13,15 +13,13 @@ from analysis.engine.run import Run
 from analysis.questions.label_sorted_stream.answer import (
     CLOSE,
     LATE_PASSES,
-    LOW,
-    MARGIN,
     class_retention,
+    decreasing,
     departures,
     first_passes,
-    hang_on_thresholds,
+    follows_descent,
     last_epochs,
     progress,
-    verdicts,
 )
 from analysis.questions.label_sorted_stream.runs import example_gradients
 from tests.helpers.altered import assert_refuted, constant, measured, swap, times
@@ -29,7 +27,8 @@ from tests.helpers.altered import assert_refuted, constant, measured, swap, time
 CONTRADICTIONS = {
     "sorted_needs_many_passes": constant(0.5, "test_accuracy"),
     "loss_falls_and_swings_shrink": constant(1.0, "train_loss"),
-    "what_is_seen_at_the_rates": constant(0.5, "validation_accuracy"),
+    "speeds_of_the_stream": constant(1.0, "train_loss"),
+    "decreasing_rates_calm_the_stream": constant(0.5, "train_loss"),
     "as_slow_as_gradient_descent": constant(0.97, "test_accuracy"),
     "two_kinds_of_rates": constant(1.0, "train_loss"),
     "loss_is_halved_again_and_again": constant(1.0, "train_loss"),
@@ -78,7 +77,7 @@ def test_a_class_is_retained_as_far_as_it_is_recognized_after_the_next_block() -
     assert line == {"seed": 0, "epoch": 1, "class": 0, "own": 0.9, "next": 0.2}
 
 
-COLUMNS = {"batch_size": 1.0, "seed": 0, "validation_examples": 10, "epochs": 300}
+COLUMNS = {"batch_size": 1.0, "decay": 0.0, "seed": 0, "validation_examples": 10, "epochs": 300}
 
 
 def _run(order: str, rate: float, **metrics: dict[float, float]) -> pd.DataFrame:
@@ -137,21 +136,19 @@ def test_a_stream_is_compared_with_itself_before_and_with_gradient_descent() -> 
     )
 
 
-def test_words_say_what_is_seen_and_stars_that_thresholds_matter() -> None:
-    columns = ["falls", "loss", "gd", "away"]
-    lines = pd.DataFrame(
-        [
-            (False, 0.5 * LOW, np.nan, 0.0),
-            (True, 1.0, 1.0 + CLOSE / 4, 1.0),
-            (True, 1.0, 1.0 + CLOSE / 1.5, 0.0),
-            (True, 0.4 * LOW, np.nan, 1.1 * MARGIN),
-            (True, 0.4 * LOW, np.nan, 0.4 * MARGIN),
-            (True, 9 * LOW, 2.0, 0.4 * MARGIN),
-        ],
-        columns=columns,
-    )
-    assert verdicts(lines).tolist() == ["fails", "follows GD", "follows GD", "swings", "converges", "slow"]
-    assert hang_on_thresholds(lines).tolist() == [False, False, True, True, False, False]
+def test_the_stream_follows_gradient_descent_where_their_losses_end_close() -> None:
+    lines = pd.DataFrame({"loss": [1.0, 1.0, 1.0], "gd": [1.0 + CLOSE / 2, 1.0 + 2 * CLOSE, np.nan]})
+    assert follows_descent(lines).tolist() == [True, False, False]
+
+
+def test_a_decreasing_rate_is_a_method_of_its_own() -> None:
+    losses = {"train_loss": {0.0: 2.0, 200.0: 0.5, 300.0: 0.3}, "test_accuracy": {0.0: 0.1, 300.0: 0.9}}
+    within = {"validation_accuracy": {150.5: 0.2, 250.5: 0.6}}
+    constant = _run("label_sorted", 0.1, **losses, **within)
+    falling = _run("label_sorted", 0.1, **losses, **within).assign(decay=0.1, key="decreasing")
+    gd = _run("shuffled", 1.0, **losses).assign(batch_size=np.nan)
+    lines = progress(pd.concat([constant, falling, gd]))
+    assert lines.index.tolist() == [(decreasing(0.1), 0.1), ("label_sorted", 0.1)]
 
 
 def test_first_passes_of_sgd_are_those_of_its_runs_of_few() -> None:

@@ -301,8 +301,9 @@ def _lines_of_least(found: Results) -> list[list[str]]:
     lines.append(_line_of_least("sum", few, few_sums, "moderate", said))
     for more in larger:
         sums = least(found, more, "squared_error")
-        wider = [Interval(float(each), 0.0, 1) for each in widths_of(sums) - widths_of(few_sums)]
-        lines.append(_line_of_least("sum", more, sums, "wider", verdict("rises", wider)))
+        wider = widths_of(sums) > widths_of(few_sums)
+        said = "confirmed" if wider.all() else "in part" if wider.any() else "refuted"
+        lines.append(_line_of_least("sum", more, sums, "wider", said))
     return lines
 
 
@@ -367,7 +368,7 @@ def components_and_errors(found: Results) -> Picture:
             parts = over_depth(found, examples, name)
             face = {} if filled else {"markerfacecolor": "white"}
             _draw_parts(deep, parts, {**style, **face})
-    deep.set_title("layers of 300")
+    deep.set_title(f"layers of {WIDE}")
     deep.set_xlabel("hidden layers")
     deep.set_xticks((1, 2, 3))
     for axes in (*panels, deep):

@@ -36,9 +36,17 @@ from analysis.plotting import (
     plain_ticks,
     write_in,
 )
-from analysis.questions.label_sorted_stream.runs import DECAYS, WITHIN_PASS_RATES
+from analysis.questions.label_sorted_stream.runs import DECAYS, PLATEAU_EPOCHS, SLOW, WITHIN_PASS_RATES
 from analysis.results import Results, remembered
-from analysis.statistics import best_rates, final_values, first_epochs, paired_t, t_interval
+from analysis.statistics import (
+    PLATEAU,
+    best_rates,
+    final_values,
+    first_epochs,
+    gain_of_last_quarter,
+    paired_t,
+    t_interval,
+)
 
 RUN = ["order", "learning_rate", "seed"]
 NAMES = {"shuffled": "SGD", "label_sorted": "sorted", "gd": "GD, ηn"}  # in figures
@@ -47,8 +55,6 @@ DRAWN = (1e-5, 1e-3, 1e-2, 0.1)  # rates whose train loss is drawn
 GOOD = 0.90  # test accuracy
 SPEEDS = (0.80, 0.90, 0.95)  # test accuracies whose first passes are tabulated
 LATE_PASSES = 100  # in which the stream is judged: nine measurements within passes, one at every tenth of one
-LOW = 0.1  # train loss
-MARGIN = 0.05  # of accuracy within a pass about that at its end
 CLOSE = 0.1  # relative distance of a train loss from that of gradient descent
 VISIBLE = 0.02  # departure of accuracy above what validation and test examples differ by
 NEAR_CHANCE = 0.12  # test accuracy of always giving one label, at most
@@ -71,7 +77,7 @@ def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
         gradient descent.
     """
     held_out = rows[rows["validation_examples"] > 0]
-    many = held_out[held_out["epochs"] == held_out["epochs"].max()]
+    many = held_out[held_out["epochs"].isin({budget.epochs for budget in SLOW.values()})]
     gd = many["batch_size"].isna()
     n = (many["update"] / many["epoch"]).max()
     decaying = many["decay"].map(decreasing)
@@ -79,6 +85,13 @@ def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
         method=many["order"].where(~gd, "gd").where(many["decay"] == 0, decaying),
         step=(many["learning_rate"] * np.where(gd, 1, n)).round(9),
     )
+
+
+@remembered
+def to_the_plateau(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the sorted stream that go on until it does not gain any more."""
+    held_out = rows[rows["validation_examples"] > 0]
+    return held_out[held_out["epochs"].isin(PLATEAU_EPOCHS.values())]
 
 
 def decreasing(decay: float) -> str:
@@ -154,28 +167,9 @@ def train_courses(rows: pd.DataFrame) -> pd.DataFrame:
     return losses.pivot_table(index="epoch", columns=["method", "learning_rate"], values="value")
 
 
-def verdicts(
-    lines: pd.DataFrame, low: float = LOW, margin: float = MARGIN, close: float = CLOSE
-) -> pd.Series[str]:
-    """Return what `progress` shows, in the words that the page defines, by its index."""
-    conditions = {
-        "fails": ~lines["falls"],
-        "follows GD": (lines["loss"] / lines["gd"] - 1).abs() < close,
-        "swings": ~(lines["away"] < margin),
-        "converges": lines["loss"] < low,
-    }
-    words = np.select(list(conditions.values()), list(conditions), "slow")
-    return pd.Series(words, lines.index)
-
-
-def hang_on_thresholds(lines: pd.DataFrame) -> pd.Series[bool]:
-    """Return whether a verdict changes if one of the thresholds is halved or doubled, by the index of `progress`."""
-    others = [
-        verdicts(lines, **{name: factor * value})
-        for name, value in (("low", LOW), ("margin", MARGIN), ("close", CLOSE))
-        for factor in (1 / 2, 2)
-    ]
-    return pd.concat([other != verdicts(lines) for other in others], axis=1).any(axis=1)
+def follows_descent(lines: pd.DataFrame) -> pd.Series[bool]:
+    """Return whether the loss of `progress` ends close to that of gradient descent, by its index."""
+    return (lines["loss"] / lines["gd"] - 1).abs() < CLOSE
 
 
 def first_passes(rows: pd.DataFrame, accuracy: float) -> pd.Series[float]:
@@ -365,7 +359,6 @@ def _rate_colour(rate: float) -> Any:
 def stream_table(found: Results) -> Table:
     """Tabulate SGD and the sorted stream over many passes at every rate, beside gradient descent."""
     many, lines = many_epochs(found.rows), progress(found.rows)
-    words, unsure = verdicts(lines), hang_on_thresholds(lines)
     ends = final_values(many, "test_accuracy", ["method", "learning_rate", "seed"])
     first = pd.DataFrame({speed: first_passes(found.rows, speed) for speed in SPEEDS})
     steps = many.groupby(["method", "learning_rate"])["step"].first()
@@ -385,7 +378,7 @@ def stream_table(found: Results) -> Table:
                     "Test accuracy": format_interval(t_interval(ends[method, rate]), 2, ""),
                     "Passes to": _format_passes(first.loc[method, step]),
                     "GD to": _format_passes(first.loc["gd", step]) if ("gd", step) in first.index else "–",
-                    "Seen": words[method, rate] + ("*" if unsure[method, rate] else ""),
+                    "Loss falls": "yes" if line["falls"] else "no",
                 }
             )
     last = round(many["epoch"].max())
@@ -393,11 +386,11 @@ def stream_table(found: Results) -> Table:
     return Table(
         pd.DataFrame(table),
         f"{last} passes of SGD, the sorted stream, and GD with the rate $\\eta n$. Loss: train cross entropy "
-        f"{LATE_PASSES} passes before the end, and at the end (GD: at the end). Departs: largest departure of accuracy "
-        "at nine places within a pass (validation examples) from that at the ends (test examples), in points, in the "
-        f"{LATE_PASSES} passes before the last {LATE_PASSES}, and in the last. Passes to {speeds} % test accuracy, as "
-        "far as reached, by measurements at most ten passes apart. Seen: see the text; a star: another word if a "
-        f"threshold is halved or doubled. Means over {count_words(many['seed'].nunique(), 'seed')}.",
+        f"{LATE_PASSES} passes before the end, and at the end (GD: at the end). Departs: by how many points at "
+        "most accuracy at nine places within a pass (validation examples) lies from that at the ends of passes (test "
+        f"examples), in the {LATE_PASSES} passes before the last {LATE_PASSES}, and in the last. Passes to {speeds} % "
+        "test accuracy, as far as reached, by measurements at most ten passes apart. Loss falls: at every measurement "
+        f"in the last {LATE_PASSES} passes. $d$: the rate decreases. Means over {count_words(many['seed'].nunique(), 'seed')}.",
         (11, 13, 7, 11, 14, 14, 13, 13),
     )
 
@@ -505,15 +498,17 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
     limit = math.ceil(20 * most) / 20  # the next multiple of 5 %
     usable = f"from {format_rate(good.min())} to {format_rate(good.max())}" if len(good) else "at none"
     best = best_streams(found.rows)["label_sorted"]
-    accuracy = progress(found.rows)["accuracy"]["label_sorted", best]
+    lines = progress(found.rows).loc["label_sorted"]
+    accuracy, falling = lines["accuracy"][best], lines.index[lines["falls"]]
     first = first_passes(found.rows, SPEEDS[-1])
     stream = first["label_sorted"].min()
     of_sgd = first["shuffled"].get(first["label_sorted"].idxmin(), math.inf)
     passes = round(many_epochs(found.rows)["epoch"].max())
     return Evidence(
         f"Sorted by label, the stream takes {stream:.0f} passes at its best rate, {format_rate(best)}, to reach "
-        f"{format_percent(SPEEDS[-1], 0)} test accuracy, which SGD at that rate reaches within one; the stream ends at "
-        f"{format_percent(accuracy, 0)} after {passes} (@tbl-stream). In "
+        f"{format_percent(SPEEDS[-1], 0)} test accuracy, which SGD at that rate reaches within one (@tbl-stream). As "
+        f"far as {passes} passes show, it converges at the {count_words(len(falling))} rates tried from "
+        f"{format_rate(falling.min())} to {format_rate(falling.max())}, at most of them very slowly. In "
         f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} it exceeds {format_percent(limit, 0)} at no rate, "
         f"while SGD ends above {format_percent(GOOD, 0)} {usable} (@fig-stream, left).",
         {
@@ -530,52 +525,77 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
 
 @finding("label_sorted_stream")
 def loss_falls_and_swings_shrink(found: Results) -> Evidence:
-    lines = progress(found.rows).loc["label_sorted"]
-    falling, others = lines[lines["falls"]], lines[~lines["falls"]]
+    lines = progress(found.rows)
+    stream, sgd = lines.loc["label_sorted"], lines.loc["shuffled"]
+    falling, others = stream[stream["falls"]], stream[~stream["falls"]]
     swinging = falling[falling["away_before"] > VISIBLE]
     beyond = f"At {_rates(others.index)} the loss does not fall." if len(others) else "At all it falls."
     return Evidence(
         f"At all {count_words(len(falling))} rates up to {format_rate(falling.index.max())} the loss falls at every "
-        f"measurement in the last {LATE_PASSES} passes. Where accuracy departed by more than {100 * VISIBLE:g} points "
-        f"in the {LATE_PASSES} passes before, its departure has become smaller in these. {beyond}",
+        f"measurement in the last {LATE_PASSES} passes, and where accuracy departed by more than {100 * VISIBLE:g} "
+        f"points in the {LATE_PASSES} passes before, its departure has become smaller: as far as these passes show, "
+        f"the method converges there. {beyond} SGD converges at all {count_words(len(sgd))} rates tried, up to "
+        f"{format_rate(sgd.index.max())}.",
         {
             "all rates at which it falls are below all others": len(falling) > 2
             and len(others) > 0
             and falling.index.max() < others.index.min(),
             "the departures shrink": len(swinging) > 2
             and bool((swinging["away"] < swinging["away_before"]).all()),
+            "the loss of SGD falls, or is far below that of the stream": bool(
+                (sgd["falls"] | (sgd["loss"] < stream["loss"].min() / 10)).all()
+            ),
         },
     )
 
 
 @finding("label_sorted_stream")
-def what_is_seen_at_the_rates(found: Results) -> Evidence:
-    lines = progress(found.rows)
-    words, unsure = verdicts(lines), hang_on_thresholds(lines)
-    stream, sgd = words["label_sorted"], words["shuffled"]
-    where = {word: stream.index[stream == word] for word in ("converges", "follows GD", "swings", "fails")}
-    swings = stream[where["swings"].min() : where["swings"].max()] if len(where["swings"]) else stream
+def speeds_of_the_stream(found: Results) -> Evidence:
+    stream = progress(found.rows).loc["label_sorted"]
+    following = stream.index[follows_descent(stream)]
+    best = stream["loss"].idxmin()
+    others = stream["loss"].drop(best)
     return Evidence(
-        f"The stream converges at {_rates(where['converges'])}, and SGD at both rates tried, {_rates(sgd.index)}. The "
-        f"stream follows GD up to {format_rate(where['follows GD'].max())}, and swings "
-        f"{_from_to(where['swings'])}. The thresholds were set when the runs had been seen; halving or doubling one "
-        f"changes the word at {count_words(int(unsure.sum()), 'rate')} (with a star), not where it is “converges”.",
+        f"But how fast differs. Up to {format_rate(following.max())} the stream does what GD does with the rate "
+        f"$\\eta n$, of which one step does what a pass does at small rates (@eq-pass): its loss ends within "
+        f"{format_percent(CLOSE, 0)} of that of GD. Only at {format_rate(best)} does the loss come near 0, to "
+        f"{format_fixed(stream['loss'][best], 2)}; at no other rate is it below {_floor(others.min())}.",
         {
-            "the stream converges at one rate, whatever the threshold": len(where["converges"]) == 1
-            and not unsure["label_sorted"][where["converges"]].any(),
-            "SGD converges at both, whatever the threshold": len(sgd) == 2
-            and bool((sgd == "converges").all() and not unsure["shuffled"].any()),
-            "it follows GD at the least rates": len(where["follows GD"]) > 1
-            and bool((stream[: where["follows GD"].max()] == "follows GD").all()),
-            "rates at which it swings follow one another": len(where["swings"]) > 2
-            and bool((swings == "swings").all()),
-            "it swings between those at which it follows GD and converges": bool(
-                where["follows GD"].max()
-                < where["swings"].min()
-                <= where["swings"].max()
-                < where["converges"].min()
+            "it follows GD at the least rates": len(following) > 1
+            and bool(follows_descent(stream)[: following.max()].all()),
+            "the least loss is far below all others": bool(5 * stream["loss"][best] < others.min()),
+        },
+    )
+
+
+def _floor(value: float) -> str:
+    """Return two decimals of a number, rounded down, as "at least" needs them."""
+    return format_fixed(math.floor(100 * value) / 100, 2)
+
+
+@finding("label_sorted_stream")
+def decreasing_rates_calm_the_stream(found: Results) -> Evidence:
+    lines = progress(found.rows)
+    constant = lines.loc["label_sorted"]
+    (decay,) = DECAYS
+    falling = lines.loc[decreasing(decay)]
+    pairs = [(rate, constant.loc[rate], line) for rate, line in falling.iterrows()]
+    told = join_english(
+        f"{format_fixed(100 * line['away'], 1)} instead of {format_fixed(100 * before['away'], 1)} points at "
+        f"{format_rate(float(rate))}"
+        for rate, before, line in pairs
+    )
+    return Evidence(
+        f"Measured with $d = {decay:g}$ (@tbl-stream): in the last {LATE_PASSES} passes accuracy departs by at most "
+        f"{told}, and the loss falls throughout, but more slowly.",
+        {
+            "the departures are smaller than at the constant rate": all(
+                line["away"] < before["away"] for _, before, line in pairs
             ),
-            "less than half of the verdicts hang on thresholds": bool(unsure.mean() < 1 / 2),
+            "the loss falls": bool(falling["falls"].all()),
+            "it ends above that of the constant rate": all(
+                line["loss"] > before["loss"] for _, before, line in pairs
+            ),
         },
     )
 
@@ -611,9 +631,10 @@ def as_slow_as_gradient_descent(found: Results) -> Evidence:
 
 @finding("label_sorted_stream")
 def two_kinds_of_rates(found: Results) -> Evidence:
-    accuracy, words = progress(found.rows)["accuracy"]["label_sorted"], verdicts(progress(found.rows))
+    stream = progress(found.rows).loc["label_sorted"]
+    accuracy = stream["accuracy"]
     best = best_streams(found.rows)["label_sorted"]
-    following = words["label_sorted"].index[words["label_sorted"] == "follows GD"]
+    following = stream.index[follows_descent(stream)]
     small = accuracy[following]
     between = accuracy[(accuracy.index > following.max()) & (accuracy.index < best)]
     if small.empty or between.empty:
@@ -672,17 +693,25 @@ def sorted_is_worse(found: Results) -> Evidence:
     rising, flat = (courses[method, best[method]] for method in ("label_sorted", "shuffled"))
     last = rising.index.max()
     rise = rising.iloc[-1] - rising.loc[: last - 20].iloc[-1]
+    longer = to_the_plateau(found.rows)
+    late = final_values(longer, "test_accuracy", ["seed"])
+    left, gain = paired_t(sgd, late).difference, gain_of_last_quarter(longer)
     gained = flat.iloc[-1] - flat.loc[last / 4 :].iloc[0]
     return Evidence(
         f"Not quite. After {last:.0f} passes each, at the rates of highest validation accuracy "
         f"({format_rate(best['shuffled'])} for SGD, {format_rate(best['label_sorted'])} for the stream), test "
         f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). SGD has been on a "
-        "plateau for most of these passes, while the stream still gains in the last 20.",
+        "plateau for most of these passes; the stream reaches one later. After "
+        f"{longer['epoch'].max():.0f} passes, {format_interval(left, 1, '')} points are missing, and in the last "
+        f"quarter of them its validation accuracy has changed by {100 * abs(gain):.2f} points.",
         {
             "SGD has gained less than 0.1 points since a quarter of its passes": bool(abs(gained) < 0.001),
             "it leads with every seed": bool((sgd - stream).min() > 0),
             "it leads by more than a point, and less than two": 0.01 < gap.mean < 0.02,
             "the sorted stream still rises": bool(0.001 < rise < 0.01),
+            "with more passes it comes closer": left.mean < gap.mean,
+            "SGD still leads, by more than the interval": left.mean > left.half_width,
+            "it is on a plateau then": abs(gain) < PLATEAU,
         },
     )
 
@@ -730,8 +759,8 @@ def running_gradient_is_biased(found: Results) -> Evidence:
 @finding("label_sorted_stream", "learning_rate")
 def proof_covers_smallest_rates(found: Results, descent: Results) -> Evidence:
     curvature = descent.rows.query("metric == 'sharpness' and epoch == 0")["value"].min()
-    words = verdicts(progress(found.rows))["label_sorted"]
-    rates, best = words.index, best_streams(found.rows)["label_sorted"]
+    stream = progress(found.rows).loc["label_sorted"]
+    rates, best = stream.index, best_streams(found.rows)["label_sorted"]
     bound = 1 / (_examples(found.rows) * curvature)
     covered = rates[rates <= bound]
     return Evidence(
@@ -741,7 +770,7 @@ def proof_covers_smallest_rates(found: Results, descent: Results) -> Evidence:
         {
             "it allows the least of our rates at most": bool(bound < rates[1]),
             "it may allow that": bool(bound > rates[0]),
-            "the stream follows GD there": bool(words.iloc[0] == "follows GD"),
+            "the stream follows GD there": bool(follows_descent(stream).iloc[0]),
             "the best rate is more than ten thousand times as large": bool(best > 10_000 * bound),
         },
     )

@@ -365,8 +365,8 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
         "Because it corrects most where the network is most wrong. "
         f"After {trained(found.rows)['epoch'].max():.0f} epochs of SGD, each at its best rate, it is ahead of the "
         f"quadratic loss of the same outputs by {format_interval(behind[SOFTMAX].difference, 1, '')} points of test "
-        f"accuracy with softmax, and by {format_interval(behind[SIGMOID].difference, 1, '')} with sigmoids. At least "
-        f"most of that is a lead in speed: after {trained_longer(found.rows)['epoch'].max():.0f} epochs, "
+        f"accuracy with softmax, and by {format_interval(behind[SIGMOID].difference, 1, '')} with sigmoids. Most "
+        f"of that is a lead in speed: after {trained_longer(found.rows)['epoch'].max():.0f} epochs, "
         f"{format_interval(later[SOFTMAX].difference, 1, '')} and {format_interval(later[SIGMOID].difference, 1, '')} "
         "points are left.",
         {

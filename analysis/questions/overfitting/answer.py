@@ -312,9 +312,9 @@ def overfitting_table(found: Results) -> Table:
     epochs, few = (int(overfitting(rows)["epochs"].max()) for _, rows in (frames[0], frames[-1]))
     return Table(
         pd.DataFrame(lines),
-        f"Over the last {format_percent(LAST, 0)} of {count_words(epochs, 'epoch')}, on few examples of {few:,.0f}: "
-        "median train and test loss, the epoch of the least test loss, and how far the median lies above the least "
-        "before; the same of the error. Least and largest value of the starts; below zero, test still falls.",
+        f"Medians over the last {format_percent(LAST, 0)} of the epochs ({epochs:,}; on few examples {few:,}), least "
+        "and largest of the starts. Rise: how far the median lies above the least before; below zero, test "
+        "still falls.",
         (8, 4, 13, 13, 15, 14, 9, 9, 14),
     )
 
@@ -453,9 +453,9 @@ def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
     )
     turn = overfitting(fast["20-20"])["best_epoch"].min()
     return Evidence(
-        f"At the source's rate no network has come so far: after {epochs:,.0f} epochs, each has, within "
-        f"{format_at_most(apart, 0)}, the train loss that it has after {worth:,.0f} at {COMMON_RATE:g}; there 20-20 "
-        f"turns after {turn:,.0f} at the earliest.",
+        f"The source's rate is too small to come so far: {epochs:,.0f} epochs there do what {worth:,.0f} do at "
+        f"{COMMON_RATE:g} (train losses agree within {format_at_most(apart, 0)}), where 20-20 turns after {turn:,.0f} "
+        "at the earliest.",
         {
             "the losses agree": bool(apart < 0.05),
             "20-20 turns later": bool(turn > 1.5 * worth),

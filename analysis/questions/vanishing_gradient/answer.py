@@ -408,9 +408,8 @@ def second_layer_slows_down(found: Results) -> Evidence:
     kept = gradients.loc[SETTLED] / gradients.iloc[0]
     return Evidence(
         f"At $\\eta = {rate:g}$, {count_words(SETTLED, 'update')} raise the product to "
-        f"{format_fixed(ratio[rate][SETTLED], 2)}: not as the first layer speeds up, whose gradient "
-        f"keeps {format_percent(kept[1], 0)} of its size, but as the second slows down, "
-        f"whose gradient keeps {format_percent(kept[2], 0)}.",
+        f"{format_fixed(ratio[rate][SETTLED], 2)}. The first layer does not speed up, its gradient keeps "
+        f"{format_percent(kept[1], 0)} of its size; the second slows down, to {format_percent(kept[2], 0)}.",
         {
             "the first layer's gradient stays about the same": bool(0.8 < kept[1] < 1.1),
             "the second layer's falls below a quarter": bool(kept[2] < 0.25),
