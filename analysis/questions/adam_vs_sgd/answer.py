@@ -45,6 +45,7 @@ from analysis.statistics import (
 USED, ALSO = "300", "-".join(map(str, CHOSEN))  # hidden units: of assignment 2, and as the rule of Q3 chooses
 THRESHOLDS = (0.95, 0.97)  # of test accuracy: the first epoch that reaches it is counted
 LOSSES = (0.1, 0.01)  # of training: likewise
+EARLY = 10  # the epoch from which on drops of the accuracy are looked for
 MARGIN = 0.01  # rates whose accuracy lies within it of the best rate's make up the window of usable rates
 USABLE = 0.9  # test accuracy of a usable rate
 SIGNIFICANCE = 0.05  # of p-values
@@ -430,6 +431,18 @@ def plateau(found: Results) -> Evidence:
                 ((tried.min() < best) & (best < tried.max())).all()
             ),
         },
+    )
+
+
+@finding("adam_vs_sgd")
+def adam_jumps(found: Results) -> Evidence:
+    late = long_runs(found.rows).query(f"metric == 'test_accuracy' and epoch >= {EARLY}")
+    drops = -late.pivot(index="epoch", columns=["optimizer", "seed"], values="value").diff().min()
+    adam, sgd = (100 * drops[name].max() for name in ("adam", "sgd"))
+    return Evidence(
+        f"On the way Adam is less steady: after epoch {EARLY} its test accuracy drops by up to {format_fixed(adam, 1)} "
+        f"points from one epoch to the next, that of SGD by up to {format_fixed(sgd, 1)} (@fig-adam, right).",
+        {"the largest drop of Adam is more than twice that of SGD": bool(adam > 2 * sgd)},
     )
 
 

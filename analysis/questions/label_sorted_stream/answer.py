@@ -390,7 +390,8 @@ def stream_table(found: Results) -> Table:
         "most accuracy at nine places within a pass (validation examples) lies from that at the ends of passes (test "
         f"examples), in the {LATE_PASSES} passes before the last {LATE_PASSES}, and in the last. Passes to {speeds} % "
         "test accuracy, as far as reached, by measurements at most ten passes apart. Loss falls: at every measurement "
-        f"in the last {LATE_PASSES} passes. $d$: the rate decreases. Means over {count_words(many['seed'].nunique(), 'seed')}.",
+        f"in the last {LATE_PASSES} passes. $d$: the rate decreases. Means over "
+        f"{count_words(many['seed'].nunique(), 'seed')}.",
         (11, 13, 7, 11, 14, 14, 13, 13),
     )
 

@@ -550,13 +550,16 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     medians = relative[relative.index >= EDGE_EPOCH][rates].median()
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness stays about the edge. From epoch "
+        f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness stays about the edge, in the steady runs of "
+        f"{rates[0]:g} as in all others. From epoch "
         f"{EDGE_EPOCH} on, its median is {format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times "
         f"$2/\\eta$ in the {len(learnt)} of {len(medians)} runs that end above {format_percent(SLOW, 0)} test "
         "accuracy.",
         {
             "every run that learns stays about the edge": bool(learnt.between(*EDGE).all()),
             "most runs learn": len(learnt) > 0.8 * len(medians),
+            "at the least of these rates some are steady": "steady"
+            in set(run_numbers(found.rows)["verdict"][rates[0]]),
         },
     )
 

@@ -444,14 +444,16 @@ def wrong_start_is_left_in_the_end(found: Results) -> Evidence:
     usual, wrong = behind_reference(from_start(found.rows, wrong=False)), behind_reference(runs)
     softmax, sigmoid = (format_interval(wrong[name].difference, 1, "") for name in (SOFTMAX, SIGMOID))
     return Evidence(
-        "In the end all losses leave it at their best rates. Cross entropy then leads by no more than from the usual "
-        f"start, as far as can be told: by {softmax} points with softmax and {sigmoid} with sigmoids.",
+        f"In the end all losses leave it at their best rates. Cross entropy then leads by {softmax} points with "
+        f"softmax, about as from the usual start, and by only {sigmoid} with sigmoids.",
         {
             "every run ends above 90 %": bool(runs["test_accuracy"].min() > 0.9),
-            "neither lead exceeds that from the usual start by more than the interval": all(
-                test.difference.mean < usual[name].difference.mean + usual[name].difference.half_width
-                for name, test in wrong.items()
-            ),
+            "with softmax the lead is about that from the usual start": abs(
+                wrong[SOFTMAX].difference.mean - usual[SOFTMAX].difference.mean
+            )
+            < usual[SOFTMAX].difference.half_width,
+            "with sigmoids it is less than half of that": wrong[SIGMOID].difference.mean
+            < usual[SIGMOID].difference.mean / 2,
             "cross entropy is ahead by more than the interval": all(
                 test.difference.mean > test.difference.half_width for test in wrong.values()
             ),
@@ -535,10 +537,10 @@ def longer_runs_go_on(found: Results) -> Evidence:
     return Evidence(
         f"After {longer['epoch'].max():.0f} epochs the quadratic losses are not done: in the last quarter their "
         f"validation accuracy still gains {100 * min(quadratic):.2f} and {100 * max(quadratic):.2f} points, that of "
-        f"cross entropy changes by {100 * max(map(abs, reference)):.2f} at most.",
+        f"cross entropy at most {100 * max(reference):.2f}.",
         {
             "the quadratic losses gain more than on a plateau": min(quadratic) > PLATEAU,
-            "cross entropy is on one": max(map(abs, reference)) < PLATEAU,
+            "and more than twice as much as cross entropy": min(quadratic) > 2 * max(map(abs, reference)),
         },
     )
 
