@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from analysis.engine.run import Activation, Measure, Run
 from analysis.question import Budget, Preset
 
@@ -47,8 +49,15 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
             learning_rate=LEARNING_RATES,
         )
     )
-    long = LONG_BUDGETS[preset].grid(
-        BATCH_SIZE, METRICS, hidden=[(WIDTH,) * depth for depth in LONG_DEPTHS], learning_rate=LEARNING_RATES
+    budget = LONG_BUDGETS[preset]
+    late = Measure(
+        metrics=("train_loss", "test_accuracy"), every=budget.updates(BATCH_SIZE) * max(1, budget.epochs // 5)
+    )
+    long = tuple(
+        replace(run, measures=(late,))
+        for run in budget.grid(
+            BATCH_SIZE, (), hidden=[(WIDTH,) * depth for depth in LONG_DEPTHS], learning_rate=LEARNING_RATES
+        )
     )
     descent = tuple(
         Run(
