@@ -61,19 +61,9 @@ SIGNIFICANCE = 0.05  # of adjusted p-values
 STUCK = 0.15  # test accuracy of a network that has learnt nothing, at most
 
 
-@remembered
 def _stochastic(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of SGD, which compare depths, activations and skip connections."""
-    stochastic = rows[rows["batch_size"].notna()]
-    return stochastic[stochastic["epochs"] == stochastic["epochs"].min()]
-
-
-@remembered
-def _for_longer(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of SGD of deep networks of sigmoids for longer, with the number of hidden layers."""
-    stochastic = rows[rows["batch_size"].notna()]
-    longer = stochastic[stochastic["epochs"] == stochastic["epochs"].max()]
-    return longer.assign(depth=longer["hidden"].str.count("-") + 1)
+    return rows[rows["batch_size"].notna()]
 
 
 def activations(rows: pd.DataFrame) -> list[str]:
@@ -460,22 +450,6 @@ def depth_makes_the_gradient_vanish(found: Results) -> Evidence:
             "with every activation less is left than with one layer": bool((share < 1).all()),
             "sigmoid networks stay at chance from some depth on": len(stuck) > 0
             and bool((accuracy[accuracy.index >= stuck.min()] < STUCK).all()),
-        },
-    )
-
-
-@finding("vanishing_gradient")
-def deep_sigmoids_for_longer(found: Results) -> Evidence:
-    longer = _for_longer(found.rows)
-    ends = statistics.final_values(longer, "test_accuracy", ["depth", "learning_rate", "seed"])
-    best = ends.groupby(["depth", "learning_rate"]).mean().groupby("depth").max()
-    least, most = best.index.min(), best.index.max()
-    factor = longer["epochs"].max() / _stochastic(found.rows)["epochs"].max()
-    return Evidence(
-        f"With {factor:.0f} times the epochs, {count_words(least)} layers reach {format_percent(best[least], 0)} at "
-        f"the better of both rates, and {count_words(most)} {format_percent(best[most], 0)}.",
-        {
-            "the deepest network stays at chance": bool(best[most] < STUCK),
         },
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from analysis.engine.run import Activation, Measure, Run
 from analysis.question import Budget, Preset
 
@@ -14,10 +12,6 @@ LEARNING_RATES = (0.1, 0.5)
 BATCH_SIZE = 128
 # Fewer examples than elsewhere: the gradients are the subject, not the accuracy.
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
-
-# The deep networks of sigmoids for longer: whether they are slow or learn nothing.
-LONG_DEPTHS = (3, 8)
-LONG_BUDGETS = {"full": Budget((0, 1, 2), 100, 10_000), "quick": Budget((0,), 2, 1_000)}
 
 # The question's own network, trained as in the program of exercise 1, and at the rate that is fastest there.
 DESCENT_RATES = (0.1, 2.0)
@@ -33,7 +27,7 @@ DESCENT_MEASURES = (
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Return networks of equal hidden layers, two for longer, and gradient descent of the one with a single layer.
+    """Return networks of equal hidden layers, and gradient descent of the one with a single hidden layer.
 
     A skip connection needs at least two hidden layers.
     """
@@ -49,16 +43,6 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
             learning_rate=LEARNING_RATES,
         )
     )
-    budget = LONG_BUDGETS[preset]
-    late = Measure(
-        metrics=("train_loss", "test_accuracy"), every=budget.updates(BATCH_SIZE) * max(1, budget.epochs // 5)
-    )
-    long = tuple(
-        replace(run, measures=(late,))
-        for run in budget.grid(
-            BATCH_SIZE, (), hidden=[(WIDTH,) * depth for depth in LONG_DEPTHS], learning_rate=LEARNING_RATES
-        )
-    )
     descent = tuple(
         Run(
             hidden=(WIDTH,),
@@ -70,4 +54,4 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for rate in DESCENT_RATES
         for seed in DESCENT_SEEDS[preset]
     )
-    return stochastic + long + descent
+    return stochastic + descent
