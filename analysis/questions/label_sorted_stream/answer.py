@@ -36,7 +36,13 @@ from analysis.plotting import (
     plain_ticks,
     write_in,
 )
-from analysis.questions.label_sorted_stream.runs import DECAYS, PLATEAU_EPOCHS, SLOW, WITHIN_PASS_RATES
+from analysis.questions.label_sorted_stream.runs import (
+    DECAYS,
+    PLATEAU_EPOCHS,
+    SLOW,
+    WITHIN_PASS,
+    WITHIN_PASS_RATES,
+)
 from analysis.results import Results, remembered
 from analysis.statistics import (
     PLATEAU,
@@ -745,12 +751,19 @@ def _at_the_end(rows: pd.DataFrame) -> float:
 @finding("label_sorted_stream")
 def running_gradient_is_biased(found: Results) -> Evidence:
     rows = within_epochs(found.rows)
-    mean = rows[rows["metric"] == "gradient_cosine"].groupby("order")["value"].mean()
+    cosines = rows[rows["metric"] == "gradient_cosine"].groupby(["order", "epoch"])["value"].mean()
+    mean, sorted_ones = cosines.groupby("order").mean(), cosines["label_sorted"]
+    at_ends = sorted_ones[sorted_ones.index % 1 == 0]
+    every = round(WITHIN_PASS[found.preset].train_examples / (len(sorted_ones) - 1) * sorted_ones.index.max())
     return Evidence(
         f"At $\\eta = {rows['learning_rate'].max():g}$ the cosine of the next example's gradient with $\\nabla R$ "
         f"(@fig-pass) averages {format_fixed(mean['label_sorted'], 2)} on the sorted stream, and "
-        f"{format_fixed(mean['shuffled'], 2)} for shuffled examples.",
+        f"{format_fixed(mean['shuffled'], 2)} for shuffled examples. Of the places, every {every:,} updates, it is "
+        "positive only where a pass begins, as the next example is then the first of another label (up to "
+        f"{format_fixed(at_ends.max(), 2)}).",
         {
+            "at all places within passes it is negative": bool((sorted_ones.drop(at_ends.index) < 0).all()),
+            "at their ends it is positive": bool((at_ends > 0).all()),
             "on the sorted stream the mean cosine is clearly negative": bool(mean["label_sorted"] < -0.5),
             "with shuffled examples it is positive": bool(mean["shuffled"] > 0),
         },
