@@ -52,7 +52,8 @@ def loss_curve(found: Results, rates: Results) -> Picture:
     for _, run in alike.groupby("seed"):
         right.plot(run["epoch"], 100 * run["value"], **{**TRAIN_TEST["test"], "linewidth": 0.8})
     right.plot(accuracy["epoch"], 100 * accuracy["value"], "o", color=INK, markersize=MARKER, clip_on=False)
-    right.set_ylabel("test accuracy in %")
+    right.set_ylabel("test acc. in %")
+    right.set_ylim(top=100)
     for axes in (left, right):
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
