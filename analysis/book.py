@@ -160,7 +160,7 @@ def refuted(question: Question) -> str:
     """Return the first statement by others on a question that results refute, if there is one."""
     for claim in of_kind(question, Statement).values():
         if verdict(claim).failed:
-            return f"*Refuted:* “{claim.said.removesuffix('.')}.”"
+            return f"*Refuted:* {claim.said.removesuffix('.')}."
     return ""
 
 
