@@ -483,7 +483,7 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
     return Evidence(
         f"They help where gradients shrink most: sigmoids at every depth, and ReLU with "
         f"{count_words(deepest, 'layer')} (asterisks in @tbl-vanishing). No other difference can be told, and the "
-        f"largest drop is of {-100 * min(others):.0f} points (tanh).",
+        f"largest drop is of {-100 * min(others, default=0.0):.0f} points (tanh).",
         {
             "sigmoids of all depths and the deepest ReLU gain, and no others can be told": told
             == sigmoids | {("relu", deepest)},
