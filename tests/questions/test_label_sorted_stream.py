@@ -28,7 +28,7 @@ CONTRADICTIONS = {
     "sorted_needs_many_passes": constant(0.5, "test_accuracy"),
     "loss_falls_and_swings_shrink": constant(1.0, "train_loss"),
     "speeds_of_the_stream": constant(1.0, "train_loss"),
-    "decreasing_rates_calm_the_stream": constant(0.5, "train_loss"),
+    "decreasing_rates_slow_the_stream": constant(0.5, "train_loss"),
     "as_slow_as_gradient_descent": constant(0.97, "test_accuracy"),
     "two_kinds_of_rates": constant(1.0, "train_loss"),
     "loss_is_halved_again_and_again": constant(1.0, "train_loss"),
