@@ -150,8 +150,7 @@ class Least:
     last: int
 
     def __str__(self) -> str:
-        moves = "" if self.first == self.last else f" ({self.first:,}–{self.last:,})"
-        return f"{self.width:,}{moves}"
+        return "–".join(dict.fromkeys(f"{place:,}" for place in (self.first, self.last)))
 
 
 def least(found: Results, examples: int, metric: str) -> dict[float, Least]:
@@ -279,11 +278,11 @@ def expectations_table(found: Results) -> Table:
         ),
         "Expected and found, by learning rate: changes of bias² and variance in percent, with 95 % jackknife intervals "
         "over the disjoint training sets, which both networks share; and the width of one layer at which the variance "
-        "and the sum are least, in brackets where leaving a training set out moves it. Asterisk: the larger network "
+        "and the sum are least, a range where leaving a training set out moves it. Asterisk: the larger network "
         "ends with the larger train loss. Verdict: *confirmed* or *refuted* if the intervals say so at all rates but "
         f"one at most, and at none the opposite; *{TURNS}* if some lie above 0 and some below; “stays” is refuted by "
         "one rate. *Moderate* is neither the narrowest nor the widest, *wider* than with fewer examples.",
-        (20, 9, 9, 10, 10, 10, 11, 11, 12, 11),
+        (19, 9, 9, 10, 10, 10, 12, 11, 12, 11),
     )
 
 
@@ -357,7 +356,7 @@ def components_and_errors(found: Results) -> Picture:
     """Draw bias², variance and their sum over width and depth for the small training sets; errors for all examples."""
     few, more = sizes(found)[0], sizes(found)[-1]
     figure, (*panels, deep, last) = plt.subplots(
-        1, 4, figsize=(WIDTH, 2.2), width_ratios=(1, 1, 0.7, 1), squeeze=True
+        1, 4, figsize=(WIDTH, 2.05), width_ratios=(1, 1, 0.7, 1), squeeze=True
     )
     for axes, examples in zip(panels, (few, more), strict=True):
         for name, style in COMPONENT_STYLES.items():

@@ -46,7 +46,7 @@ def loss_curve(found: Results, rates: Results) -> Picture:
     alike = rates.rows[
         (rates.rows["learning_rate"] == LEARNING_RATE) & (rates.rows["metric"] == "test_accuracy")
     ]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.5))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.35))
     left.plot(losses["epoch"], losses["value"], **TRAIN_TEST["train"])
     left.set_ylabel("train loss")
     for _, run in alike.groupby("seed"):

@@ -20,7 +20,6 @@ from analysis.formatting import (
     format_interval,
     format_percent,
     format_rate,
-    format_scientific,
     join_english,
     label,
 )
@@ -282,7 +281,7 @@ def label_image(found: Results) -> Picture:
 )
 def accuracies_and_losses(found: Results) -> Picture:
     """Draw test accuracy over the learning rate, after few passes and after many; train losses along many."""
-    figure, (early, late, course) = plt.subplots(1, 3, figsize=(WIDTH, 2.05))
+    figure, (early, late, course) = plt.subplots(1, 3, figsize=(WIDTH, 1.9))
     few, many = few_epochs(found.rows), many_epochs(found.rows)
     ends = last_epochs(few)
     for order in ("shuffled", "label_sorted"):
@@ -385,7 +384,6 @@ def stream_table(found: Results) -> Table:
                     "Test accuracy": format_interval(t_interval(ends[method, rate]), 2, ""),
                     "Passes to": _format_passes(first.loc[method, step]),
                     "GD to": _format_passes(first.loc["gd", step]) if ("gd", step) in first.index else "–",
-                    "Loss falls": "yes" if line["falls"] else "no",
                 }
             )
     last = round(many["epoch"].max())
@@ -396,17 +394,14 @@ def stream_table(found: Results) -> Table:
         f"{LATE_PASSES} passes before the end, and at the end (GD: at the end). Departs: by how many points at "
         "most accuracy at nine places within a pass (validation examples) lies from that at the ends of passes (test "
         f"examples), in the {LATE_PASSES} passes before the last {LATE_PASSES}, and in the last. Passes to {speeds} % "
-        "test accuracy, as far as reached, by measurements at most ten passes apart. Loss falls: at every measurement "
-        f"in the last {LATE_PASSES} passes. $d$: the rate decreases. Means over "
-        f"{count_words(many['seed'].nunique(), 'seed')}.",
-        (11, 13, 7, 11, 14, 14, 13, 13),
+        "test accuracy, as far as reached, by measurements at most ten passes apart. $d$: the rate decreases. Means "
+        f"over {count_words(many['seed'].nunique(), 'seed')}.",
+        (12, 15, 7, 11, 14, 14, 13),
     )
 
 
 def _format_losses(losses: pd.Series[float]) -> str:
-    return ", ".join(
-        format_scientific(loss) if loss < 1e-3 else f"{loss:#.3g}".rstrip(".") for loss in losses
-    )
+    return ", ".join(f"{loss:.2g}" if loss < 1e-3 else f"{loss:#.3g}".rstrip(".") for loss in losses)
 
 
 def _format_points(shares: pd.Series[float]) -> list[str]:

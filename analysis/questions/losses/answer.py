@@ -227,7 +227,7 @@ def gradients_and_accuracies(found: Results) -> Picture:
     """Draw each loss's gradient at the logits over the shift; accuracies from the usual and the wrong start."""
     errors, runs = first_errors(found.rows), trained_at_best_rates(found.rows)
     names = list(runs["name"].unique())
-    figure, ((norms, shares), (usual, wrong)) = plt.subplots(2, 2, figsize=(WIDTH, 3.6))
+    figure, ((norms, shares), (usual, wrong)) = plt.subplots(2, 2, figsize=(WIDTH, 3.3))
     wrong.sharey(usual)
     begun = first_updates(found.rows).mean(axis="columns")
     for name in names:

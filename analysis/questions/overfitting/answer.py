@@ -183,7 +183,7 @@ def curves(found: Results) -> Picture:
     columns = {name: [(common[name], 1.1), (slow[name], 0.6)] for name in NETWORKS}
     columns[FAR] = [(trained_on(found.rows), 1.1)]
     figure, grid = plt.subplots(
-        2, len(columns), figsize=(WIDTH, 2.6), sharex=True, sharey="row", squeeze=False
+        2, len(columns), figsize=(WIDTH, 2.4), sharex=True, sharey="row", squeeze=False
     )
     for (name, groups), (above, below) in zip(columns.items(), grid.T, strict=True):
         for rows, linewidth in groups:
@@ -227,7 +227,7 @@ def curves(found: Results) -> Picture:
 )
 def turns(found: Results) -> Picture:
     """Draw each run's rise of the test loss, test against train loss, and what misread digits do where it rises."""
-    figure, (rises, losses, misread) = plt.subplots(1, 3, figsize=(WIDTH, 2.1))
+    figure, (rises, losses, misread) = plt.subplots(1, 3, figsize=(WIDTH, 1.95))
     frames = {**at_common_rate(found.rows), FAR: trained_on(found.rows), FEW: few_examples(found.rows)}
     looks: dict[str, dict[str, Any]] = {
         name: {"color": COLOURS[name], "linestyle": DASHES.get(name, "-"), "linewidth": 0.9}
