@@ -401,7 +401,10 @@ def stream_table(found: Results) -> Table:
 
 
 def _format_losses(losses: pd.Series[float]) -> str:
-    return ", ".join(f"{loss:.2g}" if loss < 1e-3 else f"{loss:#.3g}".rstrip(".") for loss in losses)
+    return ", ".join(
+        np.format_float_positional(float(f"{loss:.2g}")) if loss < 1e-3 else f"{loss:#.3g}".rstrip(".")
+        for loss in losses
+    )
 
 
 def _format_points(shares: pd.Series[float]) -> list[str]:
@@ -710,7 +713,7 @@ def sorted_is_worse(found: Results) -> Evidence:
         f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). SGD has been on a "
         "plateau for most of these passes; the stream is not on one yet. After "
         f"{longer['epoch'].max():.0f} passes it is {format_interval(left, 1, '')} points behind, and gained "
-        f"{100 * gain:.2f} (validation) in their last quarter.",
+        f"{100 * gain:.2f} points of validation accuracy in their last quarter.",
         {
             "SGD has gained less than 0.1 points since a quarter of its passes": bool(abs(gained) < 0.001),
             "it leads with every seed": bool((sgd - stream).min() > 0),
