@@ -119,6 +119,6 @@ def curve(losses: list[float]) -> Figure:
 if __name__ == "__main__":
     data = Path("data")
     show(*digits(data, count=20), rows=2).savefig("digits.png")
-    losses, final = main(data, torch.device("cpu"), learning_rate=0.1, epochs=500, seed=0)
+    losses, final = main(data, torch.device("cpu"), learning_rate=0.1, epochs=2_000, seed=0)
     curve(losses).savefig("loss.png")
     print(f"final test accuracy {final:.2%}")

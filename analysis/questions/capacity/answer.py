@@ -281,7 +281,8 @@ def expectations_table(found: Results) -> Table:
         "and the sum are least, a range where leaving a training set out moves it. Asterisk: the larger network "
         "ends with the larger train loss. Verdict: *confirmed* or *refuted* if the intervals say so at all rates but "
         f"one at most, and at none the opposite; *{TURNS}* if some lie above 0 and some below; “stays” is refuted by "
-        "one rate. *Moderate* is neither the narrowest nor the widest, *wider* than with fewer examples.",
+        "one rate; *in part*: at some rates. (The rule was set after the first results.) *Moderate* is neither the "
+        "narrowest nor the widest, *wider* than with fewer examples.",
         (23, 10, 9, 10, 10, 10, 13, 12, 12, 12),
     )
 
@@ -465,8 +466,8 @@ def width_has_an_optimum(found: Results) -> Evidence:
         f"{few:,} examples, bias² + variance is least at a moderate width too, at each rate: {sums.min()} to "
         f"{sums.max()} units. Three layers of {WIDE} units instead of one raise the variance wherever they fit the "
         "examples as well; bias² "
-        f"they lower at {join_english(map(format_rate, _trading_rates(found)))}, with "
-        f"{sizes(found)[-1]:,} examples.",
+        f"they lower clearly only with {sizes(found)[-1]:,} examples, at "
+        f"{join_english(map(format_rate, _trading_rates(found)))}.",
         {
             **{
                 f"{step.words}, {size:,} examples: {COMPONENT_NAMES[metric]} {wanted}": step.verdict(
@@ -526,8 +527,8 @@ def variance_turns(found: Results) -> Evidence:
             moved += place.first != place.last
     turned, cases = (count_words(number) for number in (sum(map(_rises, beyond)), len(beyond)))
     return Evidence(
-        f"From {NARROW} units on, the variance falls by {_least_fall(before)} % or more to its least "
-        f"(@tbl-capacity-rates). Leaving a training set out moves that place in {count_words(moved)} of {cases} cases "
+        f"From {NARROW} units on, the variance falls by {_least_fall(before)} % or more to its least, at the widths of "
+        f"@tbl-capacity-rates; leaving a training set out moves that place in {count_words(moved)} of {cases} cases "
         f"only. From {WIDE} to {int(WIDEST):,} units it rises in {turned} of them.",
         {
             "it falls by more than the interval in all cases": all(map(_falls, before)),
@@ -744,8 +745,8 @@ def architecture_by_rule(found: Results) -> Evidence:
     used = picked.behind.get(USED, Interval(0.0, 0.0, 1))
     return Evidence(
         f"The rule chooses 784-{picked.chosen}-10. Assignment 2 had been computed with 784-{USED}-10 by then, the "
-        "network of assignment 1, and keeps it: it lies within the margin as well, and @sec-adam shows that the chosen "
-        "network compares alike there.",
+        "network of assignment 1, and keeps it: it lies within the margin as well, and @sec-adam repeats "
+        "its comparison with the chosen network.",
         {
             "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
             "that of assignment 1 is within the margin": used.mean + used.half_width <= CHOICE_MARGIN,

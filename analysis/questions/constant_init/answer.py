@@ -137,8 +137,8 @@ def train_losses(found: Results) -> Picture:
     return Picture(
         figure,
         f"Train loss at η = {LEARNING_RATE:g} from two constant starts and a random one: above gradient descent, below "
-        f"SGD (batches of {BATCH_SIZE}). Means, bands the range over {seeds}; "
-        f"losses above {CEILING} are cut off.",
+        f"SGD (batches of {BATCH_SIZE}). Means, bands the range over {seeds} (one from constants "
+        f"under gradient descent); losses above {CEILING} are cut off.",
         "Six panels. In each the random start falls towards zero and the constants stay far above: that of 0 at 2.3, "
         "but for sigmoids under SGD, that of 0.01 at 2.3 or falling to no less than 1.5.",
     )

@@ -38,8 +38,8 @@ def deviations(found: Results) -> Table:
     return Table(
         pd.DataFrame(lines),
         f"Relative deviations ‖difference‖ / ‖reference‖ over all {NUM_PARAMETERS:,} parameters at one start, in "
-        f"double precision, with $\\eta = {LEARNING_RATE:g}$ and the {_batches(found)} batches of {BATCH_SIZE} that a "
-        "random permutation is cut into.",
+        f"double precision, with $\\eta = {LEARNING_RATE:g}$ and the {_batches(found)} batches of {BATCH_SIZE} (the "
+        "last is smaller) that a random permutation is cut into.",
         (75, 25),
     )
 
@@ -71,9 +71,9 @@ def gradient_descent_is_full(found: Results) -> Evidence:
     single = checks.loc[checks["check"] == "one_batch", "deviation"]
     return Evidence(
         "Measured in double precision, the program's step is $-\\eta \\nabla R(w)$ up to rounding. By contrast, the "
-        f"gradients of {_batches(found)} random batches of {BATCH_SIZE} examples differ from $\\nabla R(w)$ by "
-        f"{format_fixed(deviation['one_batch'], 2)} $\\lVert \\nabla R(w) \\rVert$ on average: at this start, most "
-        "are worse estimates than zero.",
+        f"gradients of random batches of {BATCH_SIZE} examples differ from $\\nabla R(w)$ by "
+        f"{format_fixed(deviation['one_batch'], 2)} $\\lVert \\nabla R(w) \\rVert$ on average: at this start, "
+        f"{format_percent((single > 1).mean(), 0)} of them are worse estimates than zero.",
         {
             "the step is the full gradient's": bool(deviation["optimizer_step"] < EXACT),
             "the batches' gradients average to the full gradient": bool(

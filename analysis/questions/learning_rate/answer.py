@@ -551,7 +551,7 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
         f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness stays about the edge, in the steady runs of "
-        f"{rates[0]:g} as in all others. From epoch "
+        f"{rates[0]:g} as well. From epoch "
         f"{EDGE_EPOCH} on, its median is {format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times "
         f"$2/\\eta$ in the {len(learnt)} of {len(medians)} runs that end above {format_percent(SLOW, 0)} test "
         "accuracy.",

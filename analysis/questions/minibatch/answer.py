@@ -281,8 +281,9 @@ def test_errors_by_batch_size(found: Results) -> Picture:
     panels[0].set_ylabel("test error in %")
     return Picture(
         figure,
-        f"Test error of {count_words(len(sizes))} batch sizes, each at the rate that is best in the end, against "
-        f"epochs, updates and the time of so many epochs in plain PyTorch. At $\\eta = {best.iloc[0]:g}$, which is "
+        f"Test error of {count_words(len(sizes))} batch sizes, each at the rate that is best in the end (speeds "
+        "in the text and in @tbl-minibatch are at the fastest), against epochs, updates and the time of so many epochs "
+        f"in plain PyTorch. At $\\eta = {best.iloc[0]:g}$, which is "
         f"best in the end for all of them, batches of {format_size(LARGE_BATCHES[0])} and more need about equally many "
         "updates. Dashed: all examples; grey: "
         f"{format_percent(1 - EARLY_ACCURACY, 0)}; right, without labels: "
