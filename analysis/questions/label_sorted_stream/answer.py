@@ -564,8 +564,8 @@ def speeds_of_the_stream(found: Results) -> Evidence:
     others = stream["loss"].drop(best)
     return Evidence(
         f"But how fast differs. Up to {format_rate(following.max())} the loss ends within {format_percent(CLOSE, 0)} "
-        "of that of GD with the rate $\\eta n$, of which one step does about what a pass does at small rates (@eq-pass). "
-        f"Only at {format_rate(best)} does the loss come near 0, to "
+        "of that of GD with the rate $\\eta n$, of which one step does about what a pass does at small rates "
+        f"(@eq-pass). Only at {format_rate(best)} does the loss come near 0, to "
         f"{format_fixed(stream['loss'][best], 2)}; at no other rate is it below {_floor(others.min())}.",
         {
             "it follows GD at the least rates": len(following) > 1
