@@ -5,12 +5,15 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
-from analysis.data import Data
 from analysis.engine.network import reference_model
 from analysis.engine.run import Measure, Run
+
+if TYPE_CHECKING:
+    from analysis.data import Data
 
 REPETITIONS = 3  # of a timing
 

@@ -32,6 +32,7 @@ def miscounted(rows: pd.DataFrame) -> pd.DataFrame:
 
 CONTRADICTIONS: dict[str, Alter] = {
     "width_has_an_optimum": swap("metric", "bias2", "variance"),
+    "rate_of_the_choice": swap("learning_rate", 0.005, 0.05),
     "variance_turns": times(0.5, "variance", hidden="2048"),
     "sgd_turns_with_the_rate": times(0.5, "variance", hidden="1024"),
     "bias_rises_with_the_train_loss": times(100.0, "train_loss", hidden="2048"),
