@@ -30,10 +30,10 @@ from analysis.questions import QUESTIONS
 from analysis.results import cached
 
 # Values within [-1, 1] are stored in steps of a ten-thousandth; others on a scale that is linear next to 0 and beyond
-# logarithmic, in steps of a thousandth of the value. The differences of such integers are small where curves are
+# logarithmic, in steps of a two-thousandth of the value. The differences of such integers are small where curves are
 # smooth, and compress to half of decimal numbers.
-LINEAR_STEPS, RELATIVE_STEPS, NEXT_TO_ZERO = 10_000, 1_000, 1e-12
-KNOTS = 20  # so many times in seconds suffice for a run, whose updates take about equally long
+LINEAR_STEPS, RELATIVE_STEPS, NEXT_TO_ZERO = 10_000, 2_000, 1e-12
+KNOTS = 10  # so many times in seconds suffice for a run, whose updates take about equally long
 LINEAR = tuple(name for name in METRICS if name.endswith(("accuracy", "cosine")))
 PARAMETERS = {
     "hidden": "hidden layers",
@@ -52,9 +52,14 @@ Numbers = np.ndarray[Any, Any]
 
 
 def metrics(name: str) -> list[str]:
-    """Return of which metrics an experiment has curves. The confusion is none: it is a table at each of its times."""
+    """Return of which metrics an experiment has curves.
+
+    Not of the confusion, which is a table at each of its times, nor of the validation loss, which chooses nothing.
+    """
     measured = set(cached(name).rows.get("metric", ()))
-    return [metric for metric in METRICS if metric in measured and metric != "confusion"]
+    return [
+        metric for metric in METRICS if metric in measured and metric not in ("confusion", "validation_loss")
+    ]
 
 
 def explored() -> dict[Question, list[str]]:
