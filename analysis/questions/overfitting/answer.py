@@ -335,7 +335,7 @@ def sketch_of_rise(axes: Axes, found: Results) -> None:
     axes.set_ylim(-1, 12)
     write_in(axes, 0.03, 0.82, "test loss above its least", INK)
     write_in(axes, 0.72, 0.12, "300", COLOURS["300"])
-    write_in(axes, 0.68, 0.45, "20-20", COLOURS["20-20"])
+    write_in(axes, 0.56, 0.42, "20-20", COLOURS["20-20"])
 
 
 # Findings
