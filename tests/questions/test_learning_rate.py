@@ -66,10 +66,10 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
         (FALLING, LEARNT, "steady"),
         (FALLING, HALF_LEARNT, "slow"),
         (FALLING, NOT_LEARNT, "stuck"),
-        ([*FALLING[:-1], 3 * FALLING[0]], NOT_LEARNT, "diverges"),
+        ([*FALLING[:-1], 3 * FALLING[0]], NOT_LEARNT, "blows up"),
         (RISING_AT_TIMES, LEARNT, "unstable"),
-        ([*FALLING[:-1], math.nan], LEARNT, "diverges"),
-        ([*FALLING[:-1], math.inf], LEARNT, "diverges"),
+        ([*FALLING[:-1], math.nan], LEARNT, "blows up"),
+        ([*FALLING[:-1], math.inf], LEARNT, "blows up"),
     ],
 )
 def test_the_verdict_on_a_learning_rate(train: list[float], accuracy: list[float], verdict: str) -> None:

@@ -457,17 +457,17 @@ def sketch_of_parts(axes: Axes, found: Results) -> None:
 @finding("capacity", headline=True)
 def width_has_an_optimum(found: Results) -> Evidence:
     few, *_ = sizes(found)
+    bias = {size: TO_DEEP.changes(found, size, "bias2")[CHOICE_RATE] for size in reversed(sizes(found))}
     sums = widths_of(least(found, few, "squared_error"))
     turns = _turns(found)
     return Evidence(
         f"A layer of {WIDE} units has less bias² than one of {NARROW}, as expected. From {NARROW} units on the "
-        f"variance, against expectation, falls as well; it is least at {turns.min()} to {turns.max()} units, "
+        f"variance, against expectation, falls first; it is least at {turns.min()} to {turns.max()} units, "
         "depending on learning rate and examples, and only beyond does it rise, as expected. With "
         f"{few:,} examples, bias² + variance is least at a moderate width too, at each rate: {sums.min()} to "
         f"{sums.max()} units. Three layers of {WIDE} units instead of one raise the variance wherever they fit the "
-        "examples as well; bias² "
-        f"they lower clearly only with {sizes(found)[-1]:,} examples, at "
-        f"{join_english(map(format_rate, _trading_rates(found)))}.",
+        f"examples as well; at {format_rate(CHOICE_RATE)} they lower bias² by "
+        f"{join_english(f'{format_interval(_negative(bias[size]), 0)} with {size:,}' for size in bias)} examples.",
         {
             **{
                 f"{step.words}, {size:,} examples: {COMPONENT_NAMES[metric]} {wanted}": step.verdict(
@@ -619,11 +619,11 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
     two = {size: change(found, size, "squared_error", CHOICE_RATE, WIDE, TWO_DEEP) for size in (few, many)}
     return Evidence(
         f"At $\\eta$ = {format_rate(CHOICE_RATE)} and with {many:,} examples, three layers of {WIDE} units instead of "
-        f"one lower bias² by {format_interval(_negative(bias), 0)} and raise the variance by "
-        f"{format_interval(variance, 0)}; the sums of the two networks cannot be told apart. With {few:,} examples "
-        f"bias² falls by {format_interval(_negative(bias_of_few), 0)} only, and the sum rises by "
-        f"{format_interval(both_of_few, 0)}. So three layers pay, if at all, with more examples; two lower the sum "
-        f"with both, by {format_interval(_negative(two[few]), 0)} and {format_interval(_negative(two[many]), 0)}. At "
+        f"one raise the variance by {format_interval(variance, 0)}, and the sums of the two networks cannot be told "
+        f"apart. With {few:,} examples, where bias² falls less, the sum rises by {format_interval(both_of_few, 0)}. "
+        "So three layers pay, if at all, with more examples. Two lower the sum by "
+        f"{format_interval(_negative(two[few]), 0)} with {few:,} examples and by "
+        f"{format_interval(_negative(two[many]), 0)} with {many:,}. At "
         "the larger rates (asterisks) the deepest network learns badly or nothing.",
         {
             **_depth_conditions(found),

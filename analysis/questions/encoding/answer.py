@@ -339,7 +339,8 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"A single output puts digits on a line: at best {format_percent(renumbered)}, not {least}.",
+        f"A single output puts digits on a line: at best {format_percent(renumbered)} under "
+        f"{count_words(numberings, 'numbering')}, not {least}.",
     )
 
 
@@ -466,7 +467,7 @@ def outputs_spread_beyond_the_tolerance(found: Results) -> Evidence:
     )
     tolerance = 1 / (2 * (CLASSES - 1))
     return Evidence(
-        "In root mean squares, the single output lies "
+        f"After these {longer['epoch'].max():.0f} epochs, in root mean squares, the single output lies "
         f"{format_fixed(train, 3)} from its target in training and {format_fixed(test, 3)} in the test, where "
         f"{format_fixed(tolerance, 3)} are allowed; each of the ten lies {format_fixed(train_of_ten, 3)} and "
         f"{format_fixed(test_of_ten, 3)} from its own, where 1/2 is allowed.",

@@ -31,7 +31,8 @@ def deviations(found: Results) -> Table:
             "Check": CHECKS.get(str(name), label(str(name))),
             "Relative deviation": format_scientific(each.iloc[0])
             if len(each) == 1
-            else f"{format_range(each, 2)}, mean {format_fixed(each.mean(), 2)}",
+            else f"{format_range(each, 2)}, mean {format_fixed(each.mean(), 2)}, above 1 in "
+            f"{format_percent((each > 1).mean(), 0)}",
         }
         for name, each in found.programs["checks"].groupby("check", sort=False)["deviation"]
     ]
@@ -73,7 +74,7 @@ def gradient_descent_is_full(found: Results) -> Evidence:
         "Measured in double precision, the program's step is $-\\eta \\nabla R(w)$ up to rounding. By contrast, the "
         f"gradients of random batches of {BATCH_SIZE} examples differ from $\\nabla R(w)$ by "
         f"{format_fixed(deviation['one_batch'], 2)} $\\lVert \\nabla R(w) \\rVert$ on average: at this start, "
-        f"{format_percent((single > 1).mean(), 0)} of them are worse estimates than zero.",
+        f"{format_percent((single > 1).mean(), 0)} of them are farther from it than zero is.",
         {
             "the step is the full gradient's": bool(deviation["optimizer_step"] < EXACT),
             "the batches' gradients average to the full gradient": bool(

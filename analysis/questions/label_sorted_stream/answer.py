@@ -516,7 +516,8 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
         f"{format_percent(SPEEDS[-1], 0)} test accuracy, which SGD at that rate reaches within one (@tbl-stream). In "
         f"{passes} passes its loss goes on falling at all {count_words(len(falling))} rates tried from "
         f"{format_rate(falling.min())} to {format_rate(falling.max())}, at most of them very slowly. In "
-        f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} it exceeds {format_percent(limit, 0)} at no rate, "
+        f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} its test accuracy exceeds "
+        f"{format_percent(limit, 0)} at no rate, "
         f"while SGD ends above {format_percent(GOOD, 0)} {usable} (@fig-stream, left).",
         {
             "within few passes the sorted stream stays below 50 % at every rate": limit < 0.5,
@@ -713,8 +714,8 @@ def sorted_is_worse(found: Results) -> Evidence:
         f"({format_rate(best['shuffled'])} for SGD, {format_rate(best['label_sorted'])} for the stream), test "
         f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). SGD has been on a "
         "plateau for most of these passes; the stream is not on one yet. After "
-        f"{longer['epoch'].max():.0f} passes it is {format_interval(left, 1, '')} points behind, and gained "
-        f"{100 * gain:.2f} points of validation accuracy in their last quarter.",
+        f"{longer['epoch'].max():.0f} passes it is {format_interval(left, 1, '')} points behind SGD after "
+        f"{last:.0f}, and gained {100 * gain:.2f} points of validation accuracy in their last quarter.",
         {
             "SGD has gained less than 0.1 points since a quarter of its passes": bool(abs(gained) < 0.001),
             "it leads with every seed": bool((sgd - stream).min() > 0),

@@ -44,7 +44,7 @@ from analysis.statistics import first_epochs, t_interval
 UNSTABLE_SHARE = 0.01  # a run is unstable if its train loss rises in more of the last half of the epochs
 SLOW, FAST = 0.90, 0.95  # test accuracies; a run is slow if it never reaches the lower one
 CHANCE = 0.15  # test accuracy of a run that has learnt nothing, at most
-DIVERGED = 2  # a run diverges if its train loss ends at that many times the first
+DIVERGED = 2  # a run blows up if its train loss ends at that many times the first
 DENSE_UNTIL = 2  # the epoch up to which the sharpness is measured at each
 EDGE_EPOCH = 150  # when the first transients are over
 SETTLED = 200  # η × epochs by which they are over at every rate that trains steadily
@@ -128,7 +128,7 @@ def run_numbers(rows: pd.DataFrame) -> pd.DataFrame:
 def _verdict(left: float, accuracy: float, rises: float, slow_epoch: float) -> str:
     """Judge a run by the share of its first train loss that is left, its accuracy and how often the loss rises."""
     if not left < DIVERGED:
-        return "diverges"
+        return "blows up"
     if accuracy < CHANCE:
         return "stuck"
     if rises > UNSTABLE_SHARE:
@@ -199,7 +199,7 @@ def rates_table(found: Results) -> Table:
         frame,
         f"The {count_words(len(means), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over the "
         "starts: losses, test accuracy, and the first epoch with the given test accuracy, also times $\\eta$, where "
-        "every start reaches it. A run *diverges* if its train loss ends at more than twice the first, is *stuck* if "
+        "every start reaches it. A run *blows up* if its train loss ends at more than twice the first, is *stuck* if "
         f"it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more "
         f"than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
         f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
@@ -391,7 +391,7 @@ def learning_rate_window(found: Results) -> Evidence:
     reach = ends.index[by_rate["slow_epoch"].max() < math.inf]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
-        f"Within a factor of about three the rate matters little, beyond it much: after {numbers['epochs'].max():,.0f} "
+        f"Within a factor of about three the rate matters little: after {numbers['epochs'].max():,.0f} "
         f"epochs those from {near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller "
         f"rates take longer: from {slowly[0]:g} to {slowly[-1]:g}, {slowly[-1] / slowly[0]:.0f} times the rate is "
         f"{faster:.1f} times the speed. From {unstable[0]:g} on, training is steady from no start. All starts reach "
@@ -484,7 +484,7 @@ def _spread(accuracies: pd.Series[float]) -> str:
 @finding("learning_rate")
 def larger_rates_do_not_train(found: Results) -> Evidence:
     numbers = run_numbers(found.rows)
-    unstable, stuck, lost = (unanimous(numbers, verdict) for verdict in ("unstable", "stuck", "diverges"))
+    unstable, stuck, lost = (unanimous(numbers, verdict) for verdict in ("unstable", "stuck", "blows up"))
     means = numbers.groupby("learning_rate")["test_accuracy"].mean()
     mixed = [rate for rate, verdict in verdicts(numbers).items() if " of " in verdict]
     ends = numbers["test_accuracy"].loc[unstable]
@@ -492,14 +492,14 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     return Evidence(
         f"At {join_english(f'{rate:g}' for rate in mixed)} it depends on the start whether training is stable; from "
         f"there on the ends fall and scatter with the rate: at {worst[0]:g} they are "
-        f"{_spread(ends.loc[worst[0]] if len(ends) else ends)}. At {_join_rates(stuck)} the first updates throw the "
-        f"network to where it is stuck at chance, and at {_join_rates(lost)} it diverges.",
+        f"{_spread(ends.loc[worst[0]] if len(ends) else ends)}. At {_join_rates(stuck)} the "
+        f"network ends at chance, and at {_join_rates(lost)} with a loss far above the first.",
         {
             "starts differ at one rate, between the steady and the unstable": len(mixed) == 1
             and unanimous(numbers, "steady").max() < mixed[0] < unstable.min(),
             "the mean ends fall from there on": means[mixed + unstable.to_list()].is_monotonic_decreasing,
             "the worst of the ends is at the largest unstable rate": worst[0] == unstable.max(),
-            "a larger rate is stuck, and a still larger one diverges": len(stuck) == len(lost) == 1
+            "a larger rate is stuck, and a still larger one blows up": len(stuck) == len(lost) == 1
             and unstable.max() < stuck[0] < lost[0],
         },
     )

@@ -362,8 +362,8 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
         behind_reference(runs) for runs in (from_start(found.rows, wrong=False), accuracies_later(found.rows))
     )
     return Evidence(
-        "Because its gradient at the outputs is their whole error; the quadratic loss shrinks that where outputs are "
-        "saturated, by a wrong start or by a large first step. "
+        "Because its gradient at the logits is the whole error of the outputs. Of that the quadratic loss passes on a "
+        "small share, and almost none where outputs are saturated, by a wrong start or by a large first step. "
         f"After {trained(found.rows)['epoch'].max():.0f} epochs of SGD, each at its best rate, it is ahead of the "
         f"quadratic loss of the same outputs by {format_interval(behind[SOFTMAX].difference, 1, '')} points of test "
         f"accuracy with softmax, and by {format_interval(behind[SIGMOID].difference, 1, '')} with sigmoids. Most "
@@ -562,7 +562,7 @@ def adam_leaves_no_lead(found: Results) -> Evidence:
         leads[optimizer] = (paired_t(final[REFERENCE[SOFTMAX]], final[SIGMOID]).difference, epochs)
     (lead, epochs), (with_sgd, _) = leads["adam"], leads["sgd"]
     return Evidence(
-        "The lead is one of plain SGD: with Adam, no lead of cross entropy of softmax over the quadratic loss of "
+        "With Adam, no lead of cross entropy of softmax over the quadratic loss of "
         f"sigmoids can be told after {epochs:.0f} epochs ({format_interval(lead, 1, '')} points, @tbl-encodings).",
         {
             "with SGD cross entropy is more than two points ahead": with_sgd.mean > 0.02,

@@ -357,9 +357,9 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
         f"rises again from every start, by {format_range(rise, 0)} %, that of 10-10 from "
         f"{count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, by {format_interval(mean_rise, 1)} on "
         f"average. That of 784-300-10 rises from no start there, but from every one at "
-        f"{far['learning_rate'].iloc[0]:g}. By the gap, all three do: after "
+        f"{far['learning_rate'].iloc[0]:g}. All three have a gap: after "
         f"{every['epochs'].max():,.0f} epochs at {COMMON_RATE:g}, test errors lie {format_range(gap, 1)} points above "
-        f"train errors. At the source's $\\eta = {SOURCE_RATE:g}$ no test loss rises.",
+        f"train errors. At the source's $\\eta = {SOURCE_RATE:g}$ no run's test loss rises.",
         {
             "every test error lies a point above the train error": bool(gap.min() > 1),
             "every gap is smaller at the source's rate": all(
@@ -377,7 +377,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "no run at the source's rate rises": bool((pd.concat(slow)["rise"] < 0).all()),
             "all have equal epochs": pd.concat([every, *slow.values()])["epochs"].nunique() == 1,
         },
-        f"By test loss, the small networks over-fit at η = {COMMON_RATE:g}, 784-300-10 only at {FAR_RATE:g}.",
+        f"By test loss, the small networks over-fit at η = {COMMON_RATE:g}, 784-300-10 at {FAR_RATE:g}.",
     )
 
 

@@ -86,7 +86,7 @@ def start_decides_nielsens_network(found: Results) -> Evidence:
     return Evidence(
         f"Nielsen's {format_percent(printed, 2)} for 784-100-10 are above the end of all our starts: with his "
         f"settings, {len(stuck)} of {seeds} leave at least one digit unlearnt, as he warns that some do, and the "
-        f"others end at {_format_range(other)}.",
+        f"others have {_format_range(other)} after their last epoch.",
         {
             "the printed accuracy is above all of ours": bool(printed > final.max()),
             "some seeds leave a digit unlearnt": len(stuck) > 0,

@@ -371,7 +371,8 @@ def saturated_units_pass_the_error_on(found: Results) -> Evidence:
         f"$\\eta = {large:g}$ most units do: within {count_words(PLATEAU)} updates the mean slope falls to "
         f"{format_fixed(fast[PLATEAU], 2)}, where it stays. Yet $\\lVert \\delta_1 \\rVert / \\lVert \\delta_2 "
         f"\\rVert$ rises from {format_fixed(error.iloc[0], 2)} to {format_fixed(error.iloc[-1], 1)}: "
-        f"$\\lVert W_2 \\rVert$ grows {growth:.0f}-fold, and the units that are not saturated pass the error on.",
+        f"$\\lVert W_2 \\rVert$ grows {growth:.0f}-fold, and the size of $\\delta_1$ hangs on the units that are not "
+        "saturated, not on the mean.",
         {
             "at the smaller rate the mean slope stays above 0.2": bool(slow.min() > 0.2),
             "at the larger rate it is below 0.05 after the first updates": bool(
@@ -483,10 +484,9 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
     drops = [-test.difference.mean for test in gains.values()]
     two = gains["sigmoid", 2].difference
     return Evidence(
-        f"They help where gradients shrink most: sigmoids from three layers on, and ReLU with "
-        f"{count_words(deepest)} (asterisks in @tbl-vanishing). Two layers of sigmoids they help by "
-        f"{format_interval(two, 0, '')} points, which cannot be told if a seed is left out; the largest drop is of "
-        f"{100 * max(drops):.0f} points (tanh).",
+        f"They help where gradients shrink most: sigmoids at every depth, and ReLU with {count_words(deepest)} layers "
+        f"(asterisks in @tbl-vanishing), though the gain of two layers of sigmoids, {format_interval(two, 0, '')} "
+        f"points, cannot be told if a seed is left out. The largest drop is of {100 * max(drops):.0f} points (tanh).",
         {
             "sigmoids from three layers on and the deepest ReLU gain": sure <= told
             and all(gains[place].difference.mean > 0 for place in sure),
