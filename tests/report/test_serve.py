@@ -39,7 +39,13 @@ def test_a_changed_chapter_is_rendered_again(write_book: WriteBook) -> None:
     project = write_book({})
     command = [sys.executable, "-m", "report.serve", "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL) as serving:
+    with subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=heed_interrupts,
+    ) as serving:
         try:
             page = project / "_book/one.html"
             wait_until(page.is_file)
@@ -48,6 +54,11 @@ def test_a_changed_chapter_is_rendered_again(write_book: WriteBook) -> None:
         finally:
             serving.send_signal(signal.SIGINT)
     assert serving.returncode == 0
+
+
+def heed_interrupts() -> None:
+    """Undo what a shell does to a job in the background, which then hands it on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(done: Callable[[], bool]) -> None:

@@ -559,7 +559,8 @@ def ends_can_hardly_be_told_apart(found: Results) -> Evidence:
         f"the {count_words(len(leads))} leads is {_lead_p(ends):.2f}, and no interval reaches beyond "
         f"{math.ceil(1_000 * bound) / 10:.1f} points. Over all sizes an F test with repeated measures has the p-value "
         f"{_sizes_differ_p(ends):.3f} (not adjusted), and up to {_weakest(_sizes_differ_p, ends):.2f} if a seed is "
-        f"left out: {count_words(len(ends), 'seed')} are too few to tell whether the sizes differ by these tenths of a point.",
+        f"left out: {count_words(len(ends), 'seed')} are too few to tell whether the sizes differ by these tenths of a "
+        "point.",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
             "no mean lead over gradient descent is half a point": bool(
