@@ -1,5 +1,6 @@
 """What kernels import before they fork: their own code, and the libraries that most chapters draw and tabulate with."""
 
+import gc
 from contextlib import suppress
 from importlib import import_module
 
@@ -16,3 +17,6 @@ for name in (
 ):
     with suppress(Exception):  # a library that cannot be imported is the matter of the chapter that needs it
         import_module(name)
+
+# Tables and figures make many objects and few cycles: searching for these less often takes a twentieth off a render.
+gc.set_threshold(100_000, 50, 1_000)
