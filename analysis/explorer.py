@@ -33,7 +33,7 @@ from analysis.results import cached
 # logarithmic, in steps of a two-thousandth of the value. The differences of such integers are small where curves are
 # smooth, and compress to half of decimal numbers.
 LINEAR_STEPS, RELATIVE_STEPS, NEXT_TO_ZERO = 10_000, 2_000, 1e-12
-KNOTS = 10  # so many times in seconds suffice for a run, whose updates take about equally long
+KNOTS = 5  # so many times in seconds suffice for a run, whose updates take about equally long
 LINEAR = tuple(name for name in METRICS if name.endswith(("accuracy", "cosine")))
 PARAMETERS = {
     "hidden": "hidden layers",

@@ -23,6 +23,7 @@ CONTRADICTIONS = {
     "saturated_units_pass_the_error_on": constant(0.25, "mean_slope"),
     "sizes_slow_the_first_layer": times(10, "weight_norm", index=1),
     "second_layer_slows_down": constant(1, "gradient_norm"),
+    "first_layer_learns": constant(1.0, "weight_norm"),
     "factors_are_as_predicted": times(10, "error_norm", index=1),
     "depth_makes_the_gradient_vanish": constant(1, "gradient_norm"),
     "skip_keeps_the_gradient": times(0.01, "gradient_norm", skip=True),

@@ -422,6 +422,18 @@ def second_layer_slows_down(found: Results) -> Evidence:
 
 
 @finding("vanishing_gradient")
+def first_layer_learns(found: Results) -> Evidence:
+    norms = descent_means(found.rows)["weight_norm", 1].unstack("learning_rate")
+    start, end = norms.iloc[0], norms.iloc[-1]
+    grown = join_english(f"{format_fixed(norm, 1)} at {rate:g}" for rate, norm in end.items())
+    return Evidence(
+        f"And the first layer does learn: in {norms.index[-1]:,.0f} updates $\\lVert W_1 \\rVert$ grows from "
+        f"{format_fixed(start.mean(), 1)} to {grown}.",
+        {"at every rate the norm grows by a quarter": bool((end > 1.25 * start).all())},
+    )
+
+
+@finding("vanishing_gradient")
 def factors_are_as_predicted(found: Results) -> Evidence:
     off = {
         name: factor.mean / PREDICTED[name].value - 1
@@ -484,7 +496,7 @@ def skip_helps_where_gradients_vanish(found: Results) -> Evidence:
     drops = [-test.difference.mean for test in gains.values()]
     two = gains["sigmoid", 2].difference
     return Evidence(
-        f"They help where gradients shrink most: sigmoids at every depth, and ReLU with {count_words(deepest)} layers "
+        f"They help sigmoids at every depth, and ReLU with {count_words(deepest)} layers "
         f"(asterisks in @tbl-vanishing), though the gain of two layers of sigmoids, {format_interval(two, 0, '')} "
         f"points, cannot be told if a seed is left out. The largest drop is of {100 * max(drops):.0f} points (tanh).",
         {
