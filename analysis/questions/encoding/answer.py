@@ -323,9 +323,9 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     best = max(adam[name][0].mean() for name in SINGLES)
     renumbered = adam[SINGLE].mean().max()
     numberings, ten = len(adam[SINGLE].columns), [mean for name in TENS for mean in adam[name].mean()]
-    least = format_at_least(min(ten))
+    least, epochs = format_at_least(min(ten)), with_adam(found.rows)["epoch"].max()
     return Evidence(
-        "Because one output puts the digits on a line, where ten keep them apart. Trained with Adam, the best of "
+        f"Because one output puts the digits on a line, where ten keep them apart. After {epochs:.0f} epochs of Adam, the best of "
         f"{count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test accuracy, "
         f"and {format_percent(renumbered)} under the best of {count_words(numberings, 'numbering')}; ten one-hot "
         f"outputs reach at least {least} under each of them.",
@@ -373,8 +373,8 @@ def renumbering_moves_the_single_output(found: Results) -> Evidence:
     return Evidence(
         f"With Adam, the single sigmoid's mean test accuracy goes from {format_percent(single.mean().min())} to "
         f"{format_percent(single.mean().max())} with the numbering (p-value {_format_p(p[SINGLE])}), and with every "
-        f"seed numbering {best} is at least {math.floor(ahead)} points ahead of the usual one (with SGD it goes from "
-        f"{format_percent(slow.min())} to {format_percent(slow.max())}). With ten outputs no "
+        f"seed numbering {best} is at least {math.floor(ahead)} points ahead of the usual one (with SGD the least "
+        f"and the largest are {format_percent(slow.min())} and {format_percent(slow.max())}). With ten outputs no "
         f"effect can be told ({100 * ten.min():.1f} to {format_percent(ten.max())}, p-value {_format_p(p[ONE_HOT])}).",
         {
             "the numbering changes the accuracy of the single sigmoid": p[SINGLE] < 0.001,

@@ -567,7 +567,7 @@ def speeds_of_the_stream(found: Results) -> Evidence:
         f"But how fast differs. Up to {format_rate(following.max())} the loss ends within {format_percent(CLOSE, 0)} "
         "of that of GD with the rate $\\eta n$, of which one step does about what a pass does at small rates "
         f"(@eq-pass). Only at {format_rate(best)} does the loss come near 0, to "
-        f"{format_fixed(stream['loss'][best], 2)}; at no other rate is it below {_floor(others.min())}.",
+        f"{format_fixed(stream['loss'][best], 2)}; at no other constant rate is it below {_floor(others.min())}.",
         {
             "it follows GD at the least rates": len(following) > 1
             and bool(follows_descent(stream)[: following.max()].all()),
@@ -685,7 +685,7 @@ def loss_is_halved_again_and_again(found: Results) -> Evidence:
     longest = longer[longer["metric"] == "train_loss"].groupby("epoch")["value"].mean()
     return Evidence(
         f"At {format_rate(best)} the loss at first rises far above that of guessing (@fig-stream, right). From pass "
-        f"{late.index.min():.0f} on it falls geometrically, halved about every {halving:.0f} passes, and after "
+        f"{late.index.min():.0f} to {last:.0f} it falls geometrically, halved about every {halving:.0f} passes; after "
         f"{longest.index.max():.0f} it is {_format_losses(longest.iloc[-1:])}: there the stream converges.",
         {
             "it rises to more than twice that of guessing": bool(course.max() > 2 * course.iloc[0]),
