@@ -417,12 +417,10 @@ def plateau(found: Results) -> Evidence:
     long = by_budget(found.rows)[1]
     best = best_rates(long, ["optimizer"])
     tried = long.groupby("optimizer")["learning_rate"]
-    within = "excludes" if abs(difference.mean) > difference.half_width else "contains"
     return Evidence(
         f"After {format_count(long['epochs'].max(), 'epoch')} both are on a plateau, as @sec-minibatch defines it: in "
         f"the last quarter mean validation accuracy changes by {100 * gains.abs().min():.2f} and "
-        f"{100 * gains.abs().max():.2f} points. There Adam leads by {format_interval(difference, 2, '')} points, an "
-        f"interval that {within} 0.",
+        f"{100 * gains.abs().max():.2f} points. There Adam leads by {format_interval(difference, 2, '')} points.",
         {
             "neither changes by a tenth of a point in the last quarter": bool(gains.abs().max() < PLATEAU),
             "the lead is smaller than after the common budget": difference.mean

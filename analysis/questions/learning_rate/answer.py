@@ -396,7 +396,8 @@ def learning_rate_window(found: Results) -> Evidence:
         f"epochs those from {near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller "
         f"rates take longer: from {slowly[0]:g} to {slowly[-1]:g}, {slowly[-1] / slowly[0]:.0f} times the rate is "
         f"{faster:.1f} times the speed, from the same starts. From {unstable[0]:g} on, training is "
-        f"steady from no start. All starts reach {format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to {reach[-1]:g}.",
+        f"steady from no start. All starts reach {format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to "
+        f"{reach[-1]:g}.",
         {
             "the best rates span a factor of three or four": 3 <= near[-1] / near[0] <= 4,
             "the product varies by less than a factor of one and a half": products.max() / products.min()
