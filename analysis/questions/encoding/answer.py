@@ -325,8 +325,8 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     numberings, ten = len(adam[SINGLE].columns), [mean for name in TENS for mean in adam[name].mean()]
     least, epochs = format_at_least(min(ten)), with_adam(found.rows)["epoch"].max()
     return Evidence(
-        f"Because one output puts the digits on a line, where ten keep them apart. After {epochs:.0f} epochs of Adam, the "
-        f"best of {count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test accuracy, "
+        f"Because one output puts the digits on a line, where ten keep them apart. After {epochs:.0f} epochs of Adam, "
+        f"the best of {count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test accuracy, "
         f"and {format_percent(renumbered)} under the best of {count_words(numberings, 'numbering')}; ten one-hot "
         f"outputs reach at least {least} under each of them.",
         {
