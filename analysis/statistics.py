@@ -27,6 +27,9 @@ class Interval:
     half_width: float
     n: int
 
+    def __neg__(self) -> Interval:
+        return replace(self, mean=-self.mean)
+
 
 def t_interval(values: Sequence[float] | pd.Series[float]) -> Interval:
     """The mean of independent values, with its interval."""

@@ -27,7 +27,7 @@ CONTRADICTIONS = {
     "factors_are_as_predicted": times(10, "error_norm", index=1),
     "depth_makes_the_gradient_vanish": constant(1, "gradient_norm"),
     "skip_keeps_the_gradient": times(0.01, "gradient_norm", skip=True),
-    "skip_helps_where_gradients_vanish": times(0.1, "test_accuracy", skip=True),
+    "skip_helps_sigmoids_and_deep_relu": times(0.1, "test_accuracy", skip=True),
 }
 REVERSALS = {"relu_explodes": times(1e6, "error_norm", index=1)}
 UNDECIDED = {"residual_connections_drop"}

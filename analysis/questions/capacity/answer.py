@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -121,10 +121,8 @@ TO_WIDEST = Step("300 to 2,048 units", WIDE, WIDEST, "falls", "rises")
 TO_DEEP = Step("1 to 3 layers of 300", WIDE, DEEP, "falls", "rises")
 TO_DEEP_NARROW = Step("1 to 3 layers of 4", NARROW, DEEP_NARROW, "rises", "stays")
 STEPS = (TO_WIDE, TO_WIDEST, TO_DEEP, TO_DEEP_NARROW)
-LATE = (
-    TO_DEEP,
-    TO_DEEP_NARROW,
-)  # what was expected of these was written down after the results of the larger sets
+# What was expected of these was written down after the results of the larger sets.
+LATE = (TO_DEEP, TO_DEEP_NARROW)
 
 
 def verdict(expected: str, changes: Sequence[Interval]) -> str:
@@ -473,7 +471,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
         f"{few:,} examples, bias² + variance is least at a moderate width too, at each rate: {sums.min()} to "
         f"{sums.max()} units. Three layers of {WIDE} units instead of one raise the variance wherever they fit the "
         f"examples as well; at {format_rate(CHOICE_RATE)} they lower bias² by "
-        f"{join_english(f'{format_interval(_negative(bias[size]), 0)} with {size:,}' for size in bias)} examples.",
+        f"{join_english(f'{format_interval(-bias[size], 0)} with {size:,}' for size in bias)} examples.",
         {
             **{
                 f"{step.words}, {size:,} examples: {COMPONENT_NAMES[metric]} {wanted}": step.verdict(
@@ -558,7 +556,7 @@ def sgd_turns_with_the_rate(found: Results) -> Evidence:
     return Evidence(
         f"With SGD and {few:,} examples the variance rises from {WIDE} to {int(widest):,} units by "
         f"{join_english(_at(rate, changes[rate]) for rate in rising)}, and falls by "
-        f"{join_english(_at(rate, _negative(changes[rate])) for rate in falling)}: the rise is "
+        f"{join_english(_at(rate, -changes[rate]) for rate in falling)}: the rise is "
         "not Adam's alone.",
         {
             "it rises at most rates of SGD": 2 * len(rising) > len(changes),
@@ -628,8 +626,8 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
         f"one raise the variance by {format_interval(variance, 0)}, and the sums of the two networks cannot be told "
         f"apart. With {few:,} examples, where bias² falls less, the sum rises by {format_interval(both_of_few, 0)}. "
         "So three layers pay, if at all, with more examples. Two lower the sum by "
-        f"{format_interval(_negative(two[few]), 0)} with {few:,} examples and by "
-        f"{format_interval(_negative(two[many]), 0)} with {many:,}. At "
+        f"{format_interval(-two[few], 0)} with {few:,} examples and by "
+        f"{format_interval(-two[many], 0)} with {many:,}. At "
         "the larger rates (asterisks) the deepest network learns badly or nothing.",
         {
             **_depth_conditions(found),
@@ -641,11 +639,6 @@ def depth_trades_bias_for_variance(found: Results) -> Evidence:
             "two layers lower the sum with both": all(map(_falls, two.values())),
         },
     )
-
-
-def _negative(change: Interval) -> Interval:
-    """Return a fall as the number that "by" wants."""
-    return replace(change, mean=-change.mean)
 
 
 def _trading_rates(found: Results) -> list[float]:
@@ -702,7 +695,7 @@ def depth_differs_from_width(found: Results) -> Evidence:
     )
     return Evidence(
         f"The number of parameters does not explain the effect of depth either: 784-{DEEP}-10 has nearly as many as "
-        f"784-{SAME_SIZE}-10, but {format_interval(_negative(bias), 0)} less bias² and "
+        f"784-{SAME_SIZE}-10, but {format_interval(-bias, 0)} less bias² and "
         f"{format_interval(variance, 0)} more variance ({format_rate(CHOICE_RATE)}, {examples:,} examples).",
         {
             "their numbers of parameters differ by less than a tenth": abs(
@@ -739,7 +732,8 @@ def rate_of_the_choice(found: Results) -> Evidence:
     means = accuracy.groupby(["hidden", "learning_rate"]).mean().unstack()
     best = means.loc[["-".join(map(str, hidden)) for hidden in CANDIDATES]].idxmax(axis="columns")
     return Evidence(
-        f"In the grid, $\\eta$ = {format_rate(CHOICE_RATE)} has the highest mean validation accuracy of the five rates "
+        f"In the grid, $\\eta$ = {format_rate(CHOICE_RATE)} has the highest mean validation accuracy of the "
+        f"{count_words(len(LEARNING_RATES))} rates "
         "for every candidate.",
         {"it has": bool((best == CHOICE_RATE).all())},
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -398,7 +397,7 @@ def saturation_slows_and_the_metric_stays(found: Results) -> Evidence:
         f"{format_percent(ends[UNSATURATED, 0], 0)} as often as they occur instead of "
         f"{format_percent(ends[SINGLE, 0], 0)}. With Adam, which makes small gradients large, it gains nothing "
         f"({format_interval(later, 1, '')}), and after {longer['epoch'].max():.0f} epochs it loses "
-        f"{format_interval(replace(last, mean=-last.mean), 1, '')}: saturation slows the training, but does not make "
+        f"{format_interval(-last, 1, '')}: saturation slows the training, but does not make "
         "the gap to ten outputs.",
         {
             "with SGD cross entropy gains more than the interval": gained.mean > gained.half_width,

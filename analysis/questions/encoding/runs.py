@@ -35,9 +35,8 @@ RENUMBERED_WITH_ADAM = ENCODINGS[1:3]  # which differ by nothing but the encodin
 ADAM_EPOCHS: dict[Preset, int] = {"full": 30, "quick": 1}
 # The best encodings for still longer, at the rates that are best for them: whether the single outputs come closer.
 LONG_RATES = {ENCODINGS[0]: 0.003, ENCODINGS[1]: 0.003, ENCODINGS[2]: 0.01, ENCODINGS[4]: 0.01}
-SPREAD = (
-    "test_loss",
-)  # of the quadratic loss, train and test loss tell how far outputs lie from their targets
+# Of the quadratic loss, train and test loss tell how far outputs lie from their targets.
+SPREAD = ("test_loss",)
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
 MEASUREMENTS = 6  # of all these along training
 

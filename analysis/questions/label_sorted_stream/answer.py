@@ -37,7 +37,7 @@ from analysis.plotting import (
 )
 from analysis.questions.label_sorted_stream.runs import (
     DECAYS,
-    PLATEAU_EPOCHS,
+    MORE_PASSES,
     SLOW,
     WITHIN_PASS,
     WITHIN_PASS_RATES,
@@ -94,10 +94,10 @@ def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 @remembered
-def to_the_plateau(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the sorted stream that go on until it does not gain any more."""
+def with_more_passes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of the sorted stream for twice as many passes."""
     held_out = rows[rows["validation_examples"] > 0]
-    return held_out[held_out["epochs"].isin(PLATEAU_EPOCHS.values())]
+    return held_out[held_out["epochs"].isin(MORE_PASSES.values())]
 
 
 def decreasing(decay: float) -> str:
@@ -681,7 +681,7 @@ def loss_is_halved_again_and_again(found: Results) -> Evidence:
         for part in (late[late.index <= last - LATE_PASSES], late[late.index >= last - LATE_PASSES])
     ]
     halving = -math.log(2) / min(slopes[-1], -1e-9)
-    longer = to_the_plateau(found.rows)
+    longer = with_more_passes(found.rows)
     longest = longer[longer["metric"] == "train_loss"].groupby("epoch")["value"].mean()
     return Evidence(
         f"At {format_rate(best)} the loss at first rises far above that of guessing (@fig-stream, right). From pass "
@@ -710,7 +710,7 @@ def sorted_is_worse(found: Results) -> Evidence:
     rising, flat = (courses[method, best[method]] for method in ("label_sorted", "shuffled"))
     last = rising.index.max()
     rise = rising.iloc[-1] - rising.loc[: last - 20].iloc[-1]
-    longer = to_the_plateau(found.rows)
+    longer = with_more_passes(found.rows)
     late = final_values(longer, "test_accuracy", ["seed"])
     left, gain = paired_t(sgd, late).difference, gain_of_last_quarter(longer)
     gained = flat.iloc[-1] - flat.loc[last / 4 :].iloc[0]

@@ -30,8 +30,8 @@ SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 DECREASING_RATES, DECAYS = (0.01, 0.1), (0.1,)
 # SGD for as many passes, to compare with.
 LONG_SGD_RATES = (0.01, 0.03, 0.1, 0.3)
-# The stream at its best rate until it does not gain any more.
-PLATEAU_RATE, PLATEAU_EPOCHS = 0.1, {"full": 600, "quick": 3}
+# The stream at its best rate for twice as many passes, to see whether it still gains.
+MORE_PASSES_RATE, MORE_PASSES = 0.1, {"full": 600, "quick": 3}
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -158,14 +158,14 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in LONG_SGD_RATES
         for seed in slow.seeds
     )
-    plateau = tuple(
+    more_passes = tuple(
         Run(
             order="label_sorted",
-            learning_rate=PLATEAU_RATE,
+            learning_rate=MORE_PASSES_RATE,
             batch_size=1,
             train_examples=slow.train_examples,
             validation_examples=VALIDATION_EXAMPLES,
-            epochs=PLATEAU_EPOCHS[preset],
+            epochs=MORE_PASSES[preset],
             measures=(
                 Measure(
                     metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)
@@ -197,7 +197,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *window,
         *small_rates,
         *long_sgd,
-        *plateau,
+        *more_passes,
         *passes,
         Program(name="label_sorted_stream.labels", function=labels),
         Program(name="label_sorted_stream.example_gradients", function=example_gradients),

@@ -576,9 +576,8 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
 def more_epochs_favour_smaller_rates(found: Results, longer: Results) -> Evidence:
     numbers = run_numbers(found.rows)["test_accuracy"]
     rows = longer.rows[longer.rows["train_examples"].isna() & (longer.rows["hidden"] == "300")]
-    late = rows[
-        (rows["metric"] == "test_accuracy") & (rows["epoch"] > 0.9 * rows["epoch"].max())
-    ]  # as in @sec-q2
+    # the last tenth of the epochs, as in @sec-q2
+    late = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > 0.9 * rows["epoch"].max())]
     ends = 100 * (1 - late.groupby(["learning_rate", "seed"])["value"].median())
     best, largest = ends.groupby("learning_rate").mean().idxmin(), ends.index[-1][0]
     return Evidence(
