@@ -40,13 +40,13 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from distributed import Client, Future, KilledWorker, Security, get_worker, rpc
-from distributed.comm.core import CommClosedError
 
 from analysis import data
 from analysis.campaign.keys import Job
@@ -212,11 +212,12 @@ class DaskExecutor:
         """Form stacks as a worker would; split any that exceeds one worker's share of the work."""
         if not runs:
             return []
-        future = self.client.submit(_form_stacks, runs, self.config, pure=False)
+        with _wrap_connection_errors(self.address):
+            future = self.client.submit(_form_stacks, runs, self.config, pure=False)
         try:
             stacks = future.result()
         except Exception as error:
-            if future.status == "cancelled":
+            if _is_lost(future, error):
                 raise self._lost_connection() from error
             raise ClusterError(_worker_error(self.address, error)) from error
         share = sum(map(training.estimate_flops, runs)) / self.size
@@ -278,15 +279,13 @@ class DaskExecutor:
                 if total:
                     report(task, done, total)
                     continue
-                if future.status == "cancelled":
-                    raise self._lost_connection()
                 try:
                     outcomes = future.result(timeout=GATHER_SECONDS)
                 except (TimeoutError, KilledWorker):
                     unresponsive.add(address)
-                except CommClosedError as error:  # results are fetched by way of the scheduler
-                    raise self._lost_connection() from error
                 except Exception as error:
+                    if _is_lost(future, error):
+                        raise self._lost_connection() from error
                     unfit[address] = _worker_error(address, error)
                     log.warning("%s", unfit[address])
                     del running[address]
@@ -297,7 +296,7 @@ class DaskExecutor:
                     yield from outcomes
 
     def _lost_connection(self) -> ClusterError:
-        """Return the error to raise when futures are cancelled, which only the client does, without a scheduler."""
+        """Return the error to raise when the scheduler is gone."""
         return ClusterError(
             f"lost the connection to the Dask scheduler {self.address}; results received so far are stored: "
             "start the scheduler again, then run the same command again"
@@ -312,7 +311,8 @@ class DaskExecutor:
         self, task: Task, address: str, events: queue.SimpleQueue[tuple[str, int, int]]
     ) -> Future[list[Outcome]]:
         """Submit a task to a worker; its completion is an event with a total of 0."""
-        future = self.client.submit(_compute, task.jobs, self.config, pure=False, workers=[address])
+        with _wrap_connection_errors(self.address):
+            future = self.client.submit(_compute, task.jobs, self.config, pure=False, workers=[address])
         future.add_done_callback(lambda future: events.put((future.key, 0, 0)))
         return future
 
@@ -366,6 +366,14 @@ def _wrap_connection_errors(address: str) -> Iterator[None]:
             f"cannot reach the Dask scheduler {address} ({str(error) or type(error).__name__}); check the address "
             "and that it is running; results received so far are stored"
         ) from error
+
+
+def _is_lost(future: Future[Any], error: Exception) -> bool:
+    """Return whether a result is missing because the connection is lost, not because its task failed.
+
+    The client fetches results by way of the scheduler, and cancels all futures once it gives up reconnecting.
+    """
+    return future.status != "error" and isinstance(error, OSError | CancelledError)
 
 
 def _worker_error(worker: str, error: Exception) -> str:

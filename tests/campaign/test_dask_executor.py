@@ -8,13 +8,15 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from analysis.campaign.scheduler import Task
 from analysis.campaign.store import Store
+from analysis.errors import ClusterError
 from tests.helpers import campaigns
 from tests.helpers.campaigns import ONE_THREAD, computed, interrupt_once, once, rows, wait_until
 from tests.helpers.digits import DIGEST
@@ -246,6 +248,52 @@ def test_without_dask_it_exits_with_2(
     monkeypatch.delattr("analysis.campaign.dask_executor")
     assert campaigns.main("--only", "small", "--dask", "tcp://127.0.0.1:1", "--cache", store.folder) == 2
     assert "run_all: --dask requires Dask: pip install '.[train,cluster]'" in capsys.readouterr().err
+
+
+class Lost:
+    """A client whose scheduler is gone, and the future it gives: the task is pending, its result out of reach."""
+
+    key, status = "task", "pending"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def submit(self, *_: object, **__: object) -> Lost:
+        return self
+
+    def add_done_callback(self, callback: Callable[[Lost], object]) -> None:
+        callback(self)
+
+    def result(self, timeout: float | None = None) -> None:
+        raise self.error
+
+    def nthreads(self) -> dict[str, int]:
+        return {"tcp://127.0.0.1:1": 1}
+
+    def subscribe_topic(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        distributed.comm.core.CommClosedError("in <TCP (closed) ConnectionPool.gather>: Stream is closed"),
+        OSError("Timed out trying to connect to tcp://127.0.0.1:1 after 5 s"),
+        distributed.CancelledError("task"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_losing_the_scheduler_is_told_however_the_client_notices(error: Exception) -> None:
+    """While stacks are formed and while they are computed; such an error is no fault of a worker."""
+    config = dask_executor.WorkerConfig("cpu", campaigns.no_data, None)
+    executor = dask_executor.DaskExecutor(Lost(error), "tcp://127.0.0.1:1", config, None, 1.0, 1)
+    jobs = campaigns.shared("full")
+    tasks = iter([Task(dict(enumerate(jobs)), 1.0)])
+    message = r"lost the connection .*; results received so far are stored"
+    with pytest.raises(ClusterError, match=message):
+        executor.form_stacks(list(jobs))
+    with pytest.raises(ClusterError, match=message):
+        list(executor.compute(tasks, lambda *_: None))
 
 
 def test_losing_the_scheduler_exits_with_2(
