@@ -37,6 +37,11 @@ EQUIVALENT_STARTS: tuple[tuple[Activation, float], ...] = (
 )
 EQUIVALENT_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 3}
 
+# What a single unit reaches in the end, from random starts: as much as equal units could, given time.
+CEILING_LEARNING_RATES = (LEARNING_RATE, 1.0)
+CEILING_EPOCHS: dict[Preset, int] = {"full": 300, "quick": 2}
+CEILING_EVERY: dict[Preset, int] = {"full": 20, "quick": 1}  # epochs
+
 
 def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
     """Train 300 equal units and the one unit that they amount to, by gradient descent in plain PyTorch and float64.
@@ -80,7 +85,7 @@ def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return constant initializations and, to compare, random ones; and `one_unit`.
+    """Return constant initializations and, to compare, random ones; `one_unit`, and one unit for long.
 
     A constant initialization does not depend on the seed, which decides the order of the examples only: full-batch
     descent from it needs one run.
@@ -115,4 +120,24 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
                     )
                     for seed in seeds
                 ]
+    runs += [
+        Run(
+            hidden=(1,),
+            activation=activation,
+            learning_rate=rate,
+            batch_size=BATCH_SIZE,
+            train_examples=budget.train_examples,
+            epochs=CEILING_EPOCHS[preset],
+            measures=(
+                Measure(
+                    metrics=("train_loss", "test_accuracy"),
+                    every=CEILING_EVERY[preset] * budget.updates(BATCH_SIZE),
+                ),
+            ),
+            seed=seed,
+        )
+        for activation in ACTIVATIONS
+        for rate in CEILING_LEARNING_RATES
+        for seed in budget.seeds
+    ]
     return tuple(runs)

@@ -22,14 +22,13 @@ FEW_EXAMPLES_LEARNING_RATE = 0.5
 FEW_EXAMPLES_EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 50}
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-CONFIDENCE = Measure(metrics=("misread_loss",), every=100)  # of 784-300-10 at the common rate
+CONFIDENCE = Measure(metrics=("misread_loss",), every=100)  # at the common rate, of the networks of WATCHED
+WATCHED = ((300,), (20, 20))  # one whose test loss does not rise there and one whose does
 CONFIDENCE_FEW = Measure(metrics=("misread_loss",), every=10)  # of the network whose test loss rises most
 
 
 def seeds(preset: Preset, hidden: tuple[int, ...], rate: float) -> tuple[int, ...]:
     """Return the seeds of a network on all examples at a rate."""
-    if rate == SOURCE_RATE and hidden != (300,):
-        return SEEDS[preset][:1]  # as slow as the small networks learn there, one start each shows it
     return SEEDS[preset] + (FURTHER_SEEDS[preset] if (hidden, rate) == ((10, 10), COMMON_RATE) else ())
 
 
@@ -41,7 +40,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
             hidden=hidden,
             learning_rate=rate,
             epochs=EPOCHS[preset],
-            measures=(*thinned, CONFIDENCE) if (hidden, rate) == ((300,), COMMON_RATE) else thinned,
+            measures=(*thinned, CONFIDENCE) if rate == COMMON_RATE and hidden in WATCHED else thinned,
             seed=seed,
         )
         for hidden, rates in LEARNING_RATES.items()
