@@ -13,6 +13,7 @@ from scipy.special import fdtrc, stdtr, stdtrit  # not scipy.stats, which takes 
 Key = TypeVar("Key", bound=Hashable)
 
 LEVEL = 0.95
+END = 0.1  # share of the epochs over which an end is judged where curves spike: at the last one, a curve may
 PLATEAU = 0.001  # runs are on one if `gain_of_last_quarter` is smaller
 
 

@@ -27,7 +27,7 @@ ALSO_DESCENDED = (1e-5, 3e-5)  # compared as well, by what is measured after eve
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 # The stream with a decreasing rate, as the proofs ask for it: halved after 1/decay passes, a third after twice as many.
 # Expected: accuracy departs less and less within passes, and the loss falls more slowly.
-DECREASING_RATES, DECAYS = (0.01, 0.1), (0.1,)
+DECREASING_RATES, DECAY = (0.01, 0.1), 0.1
 # SGD for as many passes, to compare with.
 LONG_SGD_RATES = (0.01, 0.03, 0.1, 0.3)
 # The stream at its best rate for twice as many passes, to see whether it still gains.
@@ -133,12 +133,11 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             ),
             seed=seed,
         )
-        for batch_size, rates, decays in (
-            (1, SLOW_RATES, (0.0,)),
-            (None, (*COMPARED, *ALSO_DESCENDED), (0.0,)),
-            (1, DECREASING_RATES, DECAYS),
+        for batch_size, rates, decay in (
+            (1, SLOW_RATES, 0.0),
+            (None, (*COMPARED, *ALSO_DESCENDED), 0.0),
+            (1, DECREASING_RATES, DECAY),
         )
-        for decay in decays
         for rate in rates
         for seed in slow.seeds
     )

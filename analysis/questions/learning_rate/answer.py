@@ -39,7 +39,7 @@ from analysis.plotting import (
 )
 from analysis.questions.learning_rate.runs import SCATTERED_RATES
 from analysis.results import Results, remembered
-from analysis.statistics import first_epochs, t_interval
+from analysis.statistics import END, first_epochs, t_interval
 
 UNSTABLE_SHARE = 0.01  # a run is unstable if its train loss rises in more of the last half of the epochs
 SLOW, FAST = 0.90, 0.95  # test accuracies; a run is slow if it never reaches the lower one
@@ -47,6 +47,7 @@ CHANCE = 0.15  # test accuracy of a run that has learnt nothing, at most
 DIVERGED = 2  # a run blows up if its train loss ends at that many times the first
 DENSE_UNTIL = 2  # the epoch up to which the sharpness is measured at each
 EDGE_EPOCH = 150  # when the first transients are over
+SOONER = 150  # η × epochs at which they are not over yet
 SETTLED = 200  # η × epochs by which they are over at every rate that trains steadily
 ONE_CURVE = 0.06  # relative difference of losses that lie on one curve
 NEAR = 0.01  # of test accuracy: rates whose mean ends within it of the best are about as good
@@ -431,14 +432,14 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
         (each.max(axis="columns") / each.min(axis="columns") - 1).max()
         for each in (
             pd.DataFrame({rate: losses[rate].loc[round(product / rate)] for rate in steady}).dropna()
-            for product in (SETTLED * 3 / 4, SETTLED)
+            for product in (SOONER, SETTLED)
         )
     )
     reference, smallest = steady[0], losses.columns[0][0]
     pace = round(losses.index.max() * smallest / reference)
     beginning = (losses[smallest].iloc[-1] / losses[reference].loc[pace] - 1).abs().max()
     return Evidence(
-        f"When $\\eta$ times epochs is {SETTLED * 3 / 4:.0f}, the train losses of the rates from {steady[0]:g} to "
+        f"When $\\eta$ times epochs is {SOONER}, the train losses of the rates from {steady[0]:g} to "
         f"{steady[-1]:g} lie within {format_percent(before, 0)}, when it is {SETTLED} within "
         f"{format_percent(spread, 0)}, from every start (@fig-learning-rates, middle, has the first). The "
         f"smallest rate, {smallest:g}, ends on the same curve, at its very beginning: if it stays there, it takes an "
@@ -576,8 +577,7 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
 def more_epochs_favour_smaller_rates(found: Results, longer: Results) -> Evidence:
     numbers = run_numbers(found.rows)["test_accuracy"]
     rows = longer.rows[longer.rows["train_examples"].isna() & (longer.rows["hidden"] == "300")]
-    # the last tenth of the epochs, as in @sec-q2
-    late = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > 0.9 * rows["epoch"].max())]
+    late = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > (1 - END) * rows["epoch"].max())]
     ends = 100 * (1 - late.groupby(["learning_rate", "seed"])["value"].median())
     best, largest = ends.groupby("learning_rate").mean().idxmin(), ends.index[-1][0]
     return Evidence(

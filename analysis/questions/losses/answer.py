@@ -72,10 +72,7 @@ def _validated(rows: pd.DataFrame) -> pd.DataFrame:
 
 @remembered
 def passed_back(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of the error that reaches the logits at the end, of runs from the usual start.
-
-    With q the outputs, it is the root mean square over the training examples of the loss's gradient at the logits over
-    that of ‖q - t‖: 1 for cross entropy, and less the more the outputs are saturated for the quadratic loss.
+    """Return the share of the error that reaches the logits at the end (`_share`), of runs from the usual start.
 
     Returns:
         Index: name, learning_rate; a column per seed.
@@ -83,12 +80,12 @@ def passed_back(rows: pd.DataFrame) -> pd.DataFrame:
     watched = _with_errors(rows, "gradient_norm", "test_accuracy")
     by = ["name", "learning_rate", "seed"]
     norm, loss = (final_values(watched, metric, by) for metric in ("error_norm", "train_loss"))
-    return (norm / (2 * loss) ** 0.5).unstack("seed")
+    return _share(norm, loss).unstack("seed")
 
 
 @remembered
 def first_updates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of the error that reaches the logits, as of `passed_back`, in the first updates at one rate.
+    """Return the share of the error that reaches the logits (`_share`) in the first updates at one rate.
 
     The runs are those from the usual start; cross entropy passes all of its error back.
 
@@ -98,14 +95,14 @@ def first_updates(rows: pd.DataFrame) -> pd.DataFrame:
     begun = _begun(rows)
     usual = (begun["learning_rate"] == FIRST_RATE) & (begun["shift"] == 0) & (begun["update"] <= DENSE)
     table = begun[usual].pivot(index=["name", "update", "seed"], columns="metric", values="value")
-    share = table["error_norm"] / (2 * table["train_loss"]) ** 0.5
+    share = _share(table["error_norm"], table["train_loss"])
     quadratic = table.index.get_level_values("name").isin(list(REFERENCE))
     return share.where(quadratic, 1.0).unstack("seed")
 
 
 @remembered
 def passed_back_later(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of the error that the quadratic losses pass back, as of `passed_back`, after one epoch.
+    """Return the share of the error that the quadratic losses pass back (`_share`) after one epoch.
 
     Returns:
         Index: name, shift, learning_rate (LARGER_RATES); a column per seed.
@@ -114,7 +111,16 @@ def passed_back_later(rows: pd.DataFrame) -> pd.DataFrame:
     larger = begun[begun["learning_rate"].isin(LARGER_RATES)]
     by = ["name", "shift", "learning_rate", "seed"]
     norm, loss = (final_values(larger, metric, by) for metric in ("error_norm", "train_loss"))
-    return (norm / (2 * loss) ** 0.5).unstack("seed")
+    return _share(norm, loss).unstack("seed")
+
+
+def _share(error_norm: pd.Series[float], loss: pd.Series[float]) -> pd.Series[float]:
+    """Return the share of the error that reaches the logits under the quadratic loss.
+
+    With q the outputs, it is the root mean square over the training examples of the loss's gradient at the logits over
+    that of ‖q - t‖: less than 1 by the outputs' slopes.
+    """
+    return error_norm / (2 * loss) ** 0.5
 
 
 def _begun(rows: pd.DataFrame) -> pd.DataFrame:

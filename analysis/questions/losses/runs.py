@@ -7,11 +7,10 @@ from dataclasses import replace
 from analysis.engine.run import Loss, Measure, Output, Run
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
+OUTPUTS: tuple[Output, ...] = ("softmax", "sigmoid")
 LOSSES: tuple[tuple[Loss, Output], ...] = (
-    ("cross_entropy", "softmax"),
-    ("cross_entropy", "sigmoid"),
-    ("quadratic", "softmax"),
-    ("quadratic", "sigmoid"),
+    *(("cross_entropy", output) for output in OUTPUTS),
+    *(("quadratic", output) for output in OUTPUTS),
 )
 LEARNING_RATES = (0.1, 0.3, 1.0, 1.4, 2.0, 3.0, 10.0, 30.0)
 BATCH_SIZE = 128
@@ -80,7 +79,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         BATCH_SIZE,
         ("train_loss", "error_norm"),
         loss=("quadratic",),
-        output=("softmax", "sigmoid"),
+        output=OUTPUTS,
         learning_rate=WATCHED_RATES,
     )
     first_updates = Measure(
@@ -95,9 +94,8 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for seed in budget.seeds
     )
     begun_larger = tuple(
-        run(loss, output, rate, seed, shift, replace(first_updates, dense_until=0))
-        for loss, output in LOSSES
-        if loss == "quadratic"
+        run("quadratic", output, rate, seed, shift, replace(first_updates, dense_until=0))
+        for output in OUTPUTS
         for shift in (0.0, SHIFTS[-1])
         for rate in LARGER_RATES
         for seed in budget.seeds

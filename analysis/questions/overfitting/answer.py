@@ -44,7 +44,7 @@ from analysis.questions.overfitting.runs import (
     SOURCE_RATE,
 )
 from analysis.results import Results, remembered
-from analysis.statistics import t_interval
+from analysis.statistics import END, t_interval
 
 FAR_RATE = max(LEARNING_RATES[300,])  # at which 784-300-10 gets furthest
 NETWORKS = ("300", "10-10", "20-20")
@@ -53,7 +53,6 @@ FAR = f"300, η = {FAR_RATE:g}"
 COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, FEW: ORANGE}
 DASHES: dict[str, Any] = {FAR: (0, (4, 1.5)), "10-10": (0, (1, 1))}
 MEDIAN_OF = 51  # measurements around each, fewer where a curve has few: curves without single spikes
-LAST = 0.1  # share of the epochs over which the end is judged: at the last one, a curve may spike
 
 
 @remembered
@@ -92,14 +91,14 @@ def overfitting(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Index key; epochs; train_loss, test_loss, train_error, test_error (in percent), the medians over the last
-        epochs, those of the share LAST; best_epoch, of the least test loss, and best_train_loss there, by running
+        epochs, those of the share END; best_epoch, of the least test loss, and best_train_loss there, by running
         medians; rise: how far the test loss of the last epochs lies above the least before them, relative to it, below
         zero where it still falls; error_rise: the same of the test error, in points; and rises: whether the loss does
         while the train loss has fallen.
     """
     train, test = _curves(rows, "train_loss"), _curves(rows, "test_loss")
     train_error, test_error = (100 * (1 - _curves(rows, f"{part}_accuracy")) for part in TRAIN_TEST)
-    last = test.index > (1 - LAST) * test.index[-1]
+    last = test.index > (1 - END) * test.index[-1]
     losses, errors = smooth(test), smooth(test_error)
     turns = _turns(losses)
     numbers = pd.DataFrame(
@@ -313,7 +312,7 @@ def overfitting_table(found: Results) -> Table:
     epochs, few = (int(overfitting(rows)["epochs"].max()) for _, rows in (frames[0], frames[-1]))
     return Table(
         pd.DataFrame(lines),
-        f"Medians over the last {format_percent(LAST, 0)} of the epochs ({epochs:,}; on few examples {few:,}), least "
+        f"Medians over the last {format_percent(END, 0)} of the epochs ({epochs:,}; on few examples {few:,}), least "
         "and largest of the starts. Rise: how far the median lies above the least before; below zero, test "
         "still falls.",
         (8, 4, 13, 13, 15, 14, 9, 9, 14),
