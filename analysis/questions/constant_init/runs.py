@@ -38,7 +38,7 @@ EQUIVALENT_STARTS: tuple[tuple[Activation, float], ...] = (
 EQUIVALENT_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 3}
 
 # What a single unit reaches in the end, from random starts: as much as equal units could, given time.
-CEILING_LEARNING_RATES = (LEARNING_RATE, 1.0)
+CEILING_LEARNING_RATES = (0.01, LEARNING_RATE, 1.0)  # the smallest was added when 1 had proved too large
 CEILING_EPOCHS: dict[Preset, int] = {"full": 300, "quick": 2}
 CEILING_EVERY: dict[Preset, int] = {"full": 20, "quick": 1}  # epochs
 
