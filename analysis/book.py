@@ -366,7 +366,7 @@ def experiments_table() -> Table:
         lines.append(
             {
                 "Experiment": f"`{question.name}`",
-                "Question": question.asked,
+                "Question": f"@{question.section}, {question.title}",
                 "Results": len(found.provenance),
                 "Seeds": len({run.seed for run in runs}) or "–",
                 "Epochs": " / ".join(f"{epochs:,}" for epochs in sorted({run.epochs for run in runs})) or "–",
@@ -374,7 +374,7 @@ def experiments_table() -> Table:
             }
         )
     caption = "Experiments: number of results, seeds, epochs and time to compute."
-    return Table(pd.DataFrame(lines), caption, (20, 34, 10, 8, 18, 10))
+    return Table(pd.DataFrame(lines), caption, (20, 36, 8, 7, 20, 9))
 
 
 def environments_table() -> Table:

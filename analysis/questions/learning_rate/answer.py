@@ -307,8 +307,9 @@ def sharpness_along_training(found: Results) -> Picture:
         axes.set_yscale("log")
         axes.set_xlabel("epoch")
     start.set_xticks(range(DENSE_UNTIL + 1))
-    start.set_ylabel("λ$_{max}$ relative to 2/η")
+    start.set_ylabel(r"λ$_\mathrm{max}$ relative to 2/η")
     course.set_xscale("log")
+    course.set_xlim(right=curves.index.max())  # the dotted line ends where the labels begin
     label_ends(course, labels)
     return Picture(
         figure,
