@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from analysis.data import Data
 
 ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
+SATURATING: tuple[Activation, ...] = ("sigmoid", "tanh")
 CONSTANTS = (0.0, 0.01, 0.1, 1.0)
 HIDDEN = (300,)
 LEARNING_RATE = 0.1
@@ -36,6 +37,10 @@ EQUIVALENT_STARTS: tuple[tuple[Activation, float], ...] = (
     ("relu", 0.01),
 )
 EQUIVALENT_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 3}
+
+# A rate at which saturated units' steps should no longer overshoot, as the step of the logits is (1 + 300) η < 20.
+SMALLER_RATE = 0.05
+SMALLER_RATE_EPOCHS: dict[Preset, int] = {"full": 200, "quick": 2}
 
 # What a single unit reaches in the end, from random starts: as much as equal units could, given time.
 CEILING_LEARNING_RATES = (0.01, LEARNING_RATE, 1.0)  # the smallest was added when 1 had proved too large
@@ -85,7 +90,8 @@ def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return constant initializations and, to compare, random ones; `one_unit`, and one unit for long.
+    """Return constant initializations and, to compare, random ones; `one_unit`, and one unit for long;
+    the largest constant at a smaller rate.
 
     A constant initialization does not depend on the seed, which decides the order of the examples only: full-batch
     descent from it needs one run.
@@ -120,6 +126,19 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
                     )
                     for seed in seeds
                 ]
+    runs += [
+        Run(
+            hidden=HIDDEN,
+            activation=activation,
+            init="constant",
+            init_scale=max(CONSTANTS),
+            learning_rate=SMALLER_RATE,
+            train_examples=budget.train_examples,
+            epochs=SMALLER_RATE_EPOCHS[preset],
+            measures=(Measure(metrics=("train_loss", "mean_slope"), every=1),),
+        )
+        for activation in SATURATING
+    ]
     runs += [
         Run(
             hidden=(1,),

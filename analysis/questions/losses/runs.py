@@ -12,7 +12,7 @@ LOSSES: tuple[tuple[Loss, Output], ...] = (
     *(("cross_entropy", output) for output in OUTPUTS),
     *(("quadratic", output) for output in OUTPUTS),
 )
-LEARNING_RATES = (0.1, 0.3, 1.0, 1.4, 2.0, 3.0, 10.0, 30.0)
+LEARNING_RATES = (0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 10.0, 30.0)
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 # For longer at the best rate and one on either side: how much of the lead is one of speed.
