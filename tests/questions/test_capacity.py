@@ -10,15 +10,17 @@ import pytest
 from analysis.questions.capacity.answer import (
     TO_WIDE,
     TO_WIDEST,
-    TURNS,
+    agreeing,
     change,
+    change_at,
     choice,
     errors,
     is_moderate,
     least,
-    lost_fit,
+    least_at_one_rate,
+    rates,
+    train_losses,
     verdict,
-    widths_of,
 )
 from analysis.questions.capacity.runs import BUDGETS, CANDIDATES, CHOICE_RATE, CHOICE_SEEDS, LEARNING_RATES
 from analysis.results import Results, cached
@@ -35,9 +37,8 @@ CONTRADICTIONS: dict[str, Alter] = {
     "rate_of_the_choice": swap("learning_rate", 0.005, 0.05),
     "variance_turns": times(0.5, "variance", hidden="2048"),
     "sgd_turns_with_the_rate": times(0.5, "variance", hidden="1024"),
-    "bias_rises_with_the_train_loss": times(100.0, "train_loss", hidden="2048"),
-    "optimum_depends_on_the_rate": swap("examples", 1_000, 5_000),
-    "depth_trades_bias_for_variance": swap("metric", "bias2", "variance"),
+    "bias_levels_off": times(0.1, "bias2", hidden="2048"),
+    "depth_raises_the_variance": swap("hidden", "300", "300-300-300"),
     "narrow_layers_fit_worse": swap("hidden", "4", "4-4-4"),
     "depth_differs_from_width": swap("hidden", "512", "300-300-300"),
     "depth_gains_no_accuracy": times(0.5, "validation_accuracy", hidden="300"),
@@ -61,57 +62,69 @@ def results(rows: pd.DataFrame, programs: dict[str, pd.DataFrame]) -> Results:
     return Results("capacity", "full", rows, programs, ())
 
 
-def over_width(variances: Sequence[Sequence[float]], losses: Sequence[Sequence[float]]) -> Results:
-    """Networks of 4, 300 and 2,048 units with a bias² of 1; their variances and train losses, for every rate a list."""
+def over_width(variances: Sequence[Sequence[float]], accuracies: Sequence[Sequence[float]]) -> Results:
+    """Networks of 4, 300 and 2,048 units with a bias² of 1; their variances and accuracies, for every rate a list."""
     lines = [
         (width, rate, metric, subset, value)
-        for rate, of_rate, losses_of_rate in zip(LEARNING_RATES, variances, losses, strict=True)
-        for width, variance, loss in zip(("4", "300", "2048"), of_rate, losses_of_rate, strict=True)
+        for rate, of_rate, reached in zip(LEARNING_RATES, variances, accuracies, strict=True)
+        for width, variance, accuracy in zip(("4", "300", "2048"), of_rate, reached, strict=True)
         for subset in (-1, 0, 1, 2)
         for metric, value in (
             ("variance", variance),
             ("bias2", 1.0),
             ("squared_error", 1.0 + variance),
-            *((("train_loss", loss + subset),) if subset >= 0 else ()),
+            *((("validation_accuracy", accuracy), ("train_loss", rate)) if subset >= 0 else ()),
         )
     ]
     rows = pd.DataFrame(lines, columns=["hidden", "learning_rate", "metric", "subset", "value"])
     return results(pd.DataFrame(), {"decomposition": rows.assign(examples=1_000)})
 
 
-def test_networks_are_compared_at_one_rate() -> None:
-    found = over_width(4 * [[4, 1, 2]] + [[1, 4, 2]], 4 * [[3, 2, 1]] + [[3, 1, 2]])
-    of_variance = [
-        [each.mean for each in step.changes(found, 1_000, "variance").values()]
+ALIKE = 5 * [[0.5, 0.5, 0.5]]
+
+
+def test_each_network_is_taken_at_its_best_rate_on_validation_data() -> None:
+    accuracies = [[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], *3 * [[0.1, 0.1, 0.9]]]
+    found = over_width([[4, 9, 9], [9, 1, 9], *3 * [[9, 9, 2]]], accuracies)
+    assert rates(found)[1_000].to_dict() == dict(zip(("4", "300", "2048"), LEARNING_RATES[:3], strict=True))
+    assert [step.change(found, 1_000, "variance").mean for step in (TO_WIDE, TO_WIDEST)] == [-0.75, 1.0]
+    assert train_losses(found)[1_000, "300"] == LEARNING_RATES[1]
+    assert least(found, 1_000, "squared_error").width == 300
+
+
+def test_networks_are_also_compared_at_one_rate() -> None:
+    found = over_width(4 * [[4, 1, 2]] + [[1, 4, 2]], ALIKE)
+    at_rates = [
+        change_at(found, 1_000, "variance", rate, step.first, step.second).mean
         for step in (TO_WIDE, TO_WIDEST)
+        for rate in LEARNING_RATES
     ]
-    assert of_variance == [4 * [-0.75] + [3.0], 4 * [1.0] + [-0.5]]
-    assert widths_of(least(found, 1_000, "squared_error")).tolist() == 4 * [300] + [4]
-    assert lost_fit(found, TO_WIDEST, 1_000).tolist() == 4 * [False] + [True]
+    assert at_rates == [*4 * [-0.75], 3.0, *4 * [1.0], -0.5]
+    assert least_at_one_rate(found, "squared_error").tolist() == 4 * [300] + [4]
 
 
 def test_a_change_is_relative_to_the_first_network_with_what_training_sets_share_left_out() -> None:
-    found = over_width(5 * [[1, 2, 2]], 5 * [[1, 1, 1]])
+    found = over_width(5 * [[1, 2, 2]], ALIKE)
     rows = found.programs["decomposition"]
     rows["value"] *= rows["subset"].map({-1: 1.0, 0: 0.9, 1: 1.1, 2: 1.0})  # alike for all networks
-    doubled = change(found, 1_000, "variance", CHOICE_RATE, "4", "300")
+    doubled = change(found, 1_000, "variance", "4", "300")
     assert doubled.mean == pytest.approx(1.0)
     assert doubled.half_width == pytest.approx(0, abs=1e-12)
-    assert change(found, 1_000, "bias2", CHOICE_RATE, "4", "300").mean == pytest.approx(0)
+    assert change(found, 1_000, "bias2", "4", "300").mean == pytest.approx(0)
 
 
-def test_the_place_of_the_least_is_told_with_how_far_a_training_set_moves_it() -> None:
-    found = over_width(5 * [[3, 1, 2]], 5 * [[1, 1, 1]])
+def test_the_place_of_the_least_is_told_with_the_widths_that_cannot_be_told_from_it() -> None:
+    found = over_width(5 * [[3, 1, 2]], ALIKE)
     rows = found.programs["decomposition"]
     moved = (rows["metric"] == "variance") & (rows["subset"] == 1) & (rows["hidden"] == "300")
     rows.loc[moved, "value"] = 2.5
-    assert {str(place) for place in least(found, 1_000, "variance").values()} == {"300–2,048"}
-    assert {str(place) for place in least(found, 1_000, "squared_error").values()} == {"300"}
+    assert str(least(found, 1_000, "variance")) == "300 (4–2,048)"
+    assert str(least(found, 1_000, "squared_error")) == "300 (300–300)"
 
 
-@pytest.mark.parametrize(("widths", "moderate"), [([4, 1024], True), ([4, 2048], False), ([2, 1024], False)])
-def test_a_moderate_width_is_neither_the_narrowest_nor_the_widest(widths: list[int], moderate: bool) -> None:
-    assert is_moderate(pd.Series(widths)) is moderate
+@pytest.mark.parametrize(("width", "moderate"), [(2, False), (4, True), (1024, True), (2048, False)])
+def test_a_moderate_width_is_neither_the_narrowest_nor_the_widest(width: int, moderate: bool) -> None:
+    assert is_moderate(width) is moderate
 
 
 def test_errors_are_those_of_the_choice_for_its_candidates() -> None:
@@ -126,20 +139,23 @@ def test_errors_are_those_of_the_choice_for_its_candidates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "means", "said"),
+    ("expected", "means", "said", "agree"),
     [
-        ("rises", [3, 3, 0.5], "confirmed"),  # all but one at most
-        ("rises", [3, 0.5, 0.5], "open"),
-        ("rises", [3, 3, -3], TURNS),
-        ("falls", [3, 3, 3], "refuted"),
-        ("stays", [0.5, 0.5, 0.5], "open"),  # no interval shows that nothing changes
-        ("stays", [0.5, 0.5, 3], "refuted"),
+        ("rises", [3, 3], "confirmed", 2),
+        ("rises", [3, 0.5], "in part", 1),
+        ("rises", [3, -3], "in part", 1),
+        ("rises", [0.5, -3], "not seen", 0),
+        ("falls", [3, 3], "refuted", 0),
+        ("stays", [0.5, 0.5], "not seen", 2),  # no interval shows that nothing changes
+        ("stays", [3, -3], "refuted", 0),
     ],
 )
 def test_intervals_decide_what_becomes_of_an_expectation(
-    expected: str, means: list[float], said: str
+    expected: str, means: list[float], said: str, agree: int
 ) -> None:
-    assert verdict(expected, [Interval(mean, 1.0, 5) for mean in means]) == said
+    changes = [Interval(mean, 1.0, 5) for mean in means]
+    assert verdict(expected, changes) == said
+    assert agreeing(expected, changes) == agree
 
 
 @pytest.mark.parametrize(
