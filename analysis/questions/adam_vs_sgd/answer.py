@@ -301,11 +301,8 @@ def adam_is_less_sensitive(found: Results) -> Evidence:
         f"After {short} epochs, {count_words(early['adam'])} rates of Adam and {count_words(early['sgd'])} of SGD end "
         f"within one point of their best, after {long} epochs {count_words(late['adam'])} and "
         f"{count_words(late['sgd'])} (@tbl-adam). In that time SGD comes to pass {format_percent(USABLE, 0)} at rates "
-        f"down to {format_rate(last)} instead of {format_rate(first)}, but Adam's rates still span more; they end where "
-        "those tried do, and may span more than that.",
+        f"down to {format_rate(last)} instead of {format_rate(first)}, but Adam's rates still span more.",
         {
-            "all rates of Adam that were run for long are usable": set(_usable_rates(budgets[1])["adam"])
-            == set(budgets[1].loc[budgets[1]["optimizer"] == "adam", "learning_rate"]),
             **_sensitivity_conditions(found.rows),
             "with more epochs, smaller rates of SGD are usable": last < first,
         },
