@@ -18,6 +18,8 @@ CONTRADICTIONS = {
     "units_stay_identical": constant(1, "unit_distance"),
     "zero_moves_the_bias_only": constant(1, "gradient_norm"),
     "ones_are_saturated": constant(0.2, "mean_slope"),
+    "smaller_rate_does_not_overshoot": constant(3, "train_loss", learning_rate=0.05),
+    "one_unit_does_not_get_far": constant(0.9, "test_accuracy", hidden="1"),
     "large_relus_die": constant(1, "mean_slope"),
     "one_unit_learns_the_same": lambda rows: (
         rows.assign(train_loss=rows["units"]) if "units" in rows else rows
@@ -38,7 +40,16 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
 
 def test_settings_name_method_and_start() -> None:
     starts = pd.concat(
-        measured("train_loss", {1.0: 2.0}, init=init, init_scale=scale, activation="relu", batch_size=size)
+        measured(
+            "train_loss",
+            {1.0: 2.0},
+            hidden="300",
+            learning_rate=0.1,
+            init=init,
+            init_scale=scale,
+            activation="relu",
+            batch_size=size,
+        )
         for init, scale, size in (("uniform_fan_in", 1.0, 128.0), ("constant", 0.01, math.nan))
     )
     assert named_settings(starts)[["method", "initialization"]].to_numpy().tolist() == [

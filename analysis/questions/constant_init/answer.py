@@ -25,36 +25,46 @@ from analysis.formatting import (
     label,
 )
 from analysis.plotting import (
+    GREEN,
     INK,
     ORANGE,
+    PINK,
     TRAIN,
     WIDTH,
     draw_line,
     mean_and_range,
     write_in,
 )
-from analysis.questions.constant_init.runs import BATCH_SIZE, HIDDEN, LEARNING_RATE
+from analysis.questions.constant_init.runs import BATCH_SIZE, HIDDEN, LEARNING_RATE, SMALLER_RATE
 from analysis.results import Results
 from analysis.statistics import final_values
 
 METHODS = {"gd": "GD", "sgd": "SGD"}
 RANDOM = "random"
-SHOWN: dict[str, dict[str, Any]] = {  # the initializations from which something is learnt
+STYLES: dict[str, dict[str, Any]] = {
     "0": {"color": TRAIN, "label": "all 0"},
     "0.01": {"color": ORANGE, "linestyle": (0, (5, 1.5)), "label": "all 0.01"},
+    "0.1": {"color": GREEN, "linestyle": (0, (1, 1)), "label": "all 0.1"},
+    "1": {"color": PINK, "linestyle": (0, (4, 1, 1, 1)), "label": "all 1"},
     RANDOM: {"color": INK, "linewidth": 2.2, "label": "random"},
 }
 SETTING = ["method", "activation", "initialization"]
-CEILING = 2.6  # of the train loss as drawn
+CEILING = 10  # of the train loss as drawn
 POOR, LEARNT = 0.5, 0.85  # test accuracies: what constant starts stay below, and random ones reach
 LARGE = ("0.1", "1")  # the constants from which units are saturated
 SATURATED = 0.01  # mean slope below which they are
+STABLE = 20  # largest stable step of an output bias where all classes are as likely
+NEAR_ENTROPY = 1e-4
 NOTHING = 0.15  # test accuracy below which nothing is learnt
 CHANCE = math.log(CLASSES)  # train loss of guessing
 
 
 def named_settings(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows with the columns SETTING. An initialization is the constant, as in "0.01", or RANDOM."""
+    """Return the rows of 300 units at LEARNING_RATE with the columns SETTING.
+
+    An initialization is the constant, as in "0.01", or RANDOM.
+    """
+    rows = rows[(rows["hidden"] == str(HIDDEN[0])) & (rows["learning_rate"] == LEARNING_RATE)]
     return rows.assign(
         method=rows["batch_size"].isna().map({True: "gd", False: "sgd"}),
         initialization=rows["init_scale"].map("{:g}".format).where(rows["init"] == "constant", RANDOM),
@@ -112,7 +122,7 @@ def label_entropy(labels: pd.Series[int]) -> float:
     ),
 )
 def train_losses(found: Results) -> Picture:
-    """Draw the train loss from the initializations that learn, a row per method and a panel per activation."""
+    """Draw the train loss from every initialization, a row per method and a panel per activation."""
     rows = named_settings(found.rows)
     activations = rows["activation"].unique()
     figure, panels = plt.subplots(
@@ -121,26 +131,29 @@ def train_losses(found: Results) -> Picture:
     for line, (method, name) in zip(panels, METHODS.items(), strict=True):
         for axes, activation in zip(line, activations, strict=True):
             chosen = rows[(rows["method"] == method) & (rows["activation"] == activation)]
-            for initialization, style in SHOWN.items():
+            for initialization, style in STYLES.items():
                 runs = chosen[chosen["initialization"] == initialization]
                 draw_line(axes, mean_and_range(runs, "train_loss"), **style)
             axes.set_title(f"{label(activation)}, {name}")
-            axes.set_ylim(0, CEILING)
+            axes.set_yscale("log")
+            axes.set_ylim(0.05, CEILING)
+            axes.set_yticks((0.1, 1, 10), ("0.1", "1", "10"))
+            axes.minorticks_off()
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
     for axes in panels[:, 0]:
         axes.set_ylabel("train loss")
     figure.legend(
-        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(SHOWN), fontsize=8
+        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(STYLES), fontsize=8
     )
     seeds = count_words(rows["seed"].nunique(), "seed")
     return Picture(
         figure,
-        f"Train loss at η = {LEARNING_RATE:g} from two constant starts and a random one: above gradient descent, below "
+        f"Train loss at η = {LEARNING_RATE:g} from constant starts and a random one: above gradient descent, below "
         f"SGD (batches of {BATCH_SIZE}). Means, bands the range over {seeds} (one from constants "
-        f"under gradient descent); losses above {CEILING} are cut off.",
+        f"under gradient descent); logarithmic axes, losses above {CEILING} are cut off.",
         "Six panels. In each the random start falls towards zero and the constants stay far above: that of 0 at 2.3, "
-        "but for sigmoids under SGD, that of 0.01 at 2.3 or falling to no less than 1.5.",
+        "but for sigmoids under SGD, that of 0.01 at 2.3 or falling to no less than 1.5, larger ones mostly above 2.3.",
     )
 
 
@@ -196,12 +209,13 @@ def sketch_of_losses(axes: Axes, found: Results) -> None:
 
 @finding("constant_init", headline=True)
 def units_stay_identical(found: Results) -> Evidence:
-    constant = found.rows[found.rows["init"] == "constant"]
+    rows = named_settings(found.rows)
+    constant = rows[rows["init"] == "constant"]
     distance = constant.loc[constant["metric"] == "unit_distance", "value"]
     accuracies = final_means(found.rows)["test_accuracy"].unstack("initialization")
     stuck = accuracies[constants(found.rows)].groupby("method").max().max(axis="columns")
     random = accuracies[RANDOM].groupby("method").min()
-    epochs = named_settings(found.rows).groupby("method")["epochs"].max()
+    epochs = rows.groupby("method")["epochs"].max()
     return Evidence(
         f"The hidden units stay identical, so {HIDDEN[0]} of them compute what one could: in all "
         f"{constant['key'].nunique()} runs the largest distance between two is 0 at every measurement. After "
@@ -271,6 +285,52 @@ def ones_are_saturated(found: Results) -> Evidence:
                 (slope[["sigmoid", "tanh"]] < SATURATED).all(axis=None)
             ),
             "the loss of both ends above that of guessing": bool(losses > CHANCE),
+        },
+    )
+
+
+@finding("constant_init", "label_sorted_stream")
+def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence:
+    losses = found.rows[
+        (found.rows["learning_rate"] == SMALLER_RATE)
+        & (found.rows["init"] == "constant")
+        & (found.rows["metric"] == "train_loss")
+    ].pivot(index="epoch", columns="activation", values="value")
+    entropy = label_entropy(stream.programs["labels"]["label_sorted"])
+    near = losses.index[(losses - entropy < NEAR_ENTROPY).all(axis="columns")]
+    first = int(near.min()) if len(near) else losses.index.max()
+    return Evidence(
+        f"At $\\eta = {SMALLER_RATE:g}$ it is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from the same starts of "
+        f"{join_english(map(label, losses.columns))} the loss does not overshoot: it falls to "
+        f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$, within {count_words(first, 'update')}, and stays "
+        "there.",
+        {
+            "it never lies above the first loss": bool((losses <= losses.iloc[0] + 1e-6).all(axis=None)),
+            "it comes near the entropy within ten updates, and stays": bool(
+                len(near) and first < 10 and len(near) == len(losses.loc[first:])
+            ),
+            "at the larger rate the steps are too large, at this one not": (1 + HIDDEN[0]) * SMALLER_RATE
+            < STABLE
+            < (1 + HIDDEN[0]) * LEARNING_RATE,
+        },
+    )
+
+
+@finding("constant_init")
+def one_unit_does_not_get_far(found: Results) -> Evidence:
+    one = found.rows[(found.rows["hidden"] == "1") & (found.rows["metric"] == "test_accuracy")]
+    best = one.groupby("activation")["value"].max()
+    rates = sorted(one["learning_rate"].unique())
+    return Evidence(
+        f"But what one unit can do is little: trained from random starts with SGD for {one['epochs'].max():,} epochs "
+        f"at $\\eta$ = {join_english(f'{rate:g}' for rate in rates)}, it has at most "
+        f"{format_at_most(best.max(), 0)} test accuracy at any measurement.",
+        {
+            "with no activation does it read half of the digits": bool(best.max() < POOR),
+            "the best rate is not the largest or the smallest": one.loc[
+                one["value"].idxmax(), "learning_rate"
+            ]
+            == rates[1],
         },
     )
 
