@@ -5,7 +5,12 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
+from analysis.data import Data
+from analysis.engine.network import reference_model
+from analysis.engine.run import Run
 from analysis.questions.vanishing_gradient.answer import (
     accuracies_table,
     descent_means,
@@ -14,7 +19,12 @@ from analysis.questions.vanishing_gradient.answer import (
     first_over_second,
     layer_factors,
 )
-from analysis.questions.vanishing_gradient.runs import DESCENT_RATES
+from analysis.questions.vanishing_gradient.runs import (
+    DESCENT_EVERY,
+    DESCENT_MEASURES,
+    DESCENT_RATES,
+    frozen_first_layer,
+)
 from analysis.results import Results, cached
 from tests.helpers.altered import assert_follows_results, assert_refuted, constant, times
 
@@ -79,3 +89,23 @@ def test_an_activation_that_is_new_to_the_runs_is_tabulated_and_drawn() -> None:
     figure = errors_and_updates.contents(lambda name: found)["fig-vanishing"].figure
     assert "soft plus" in [text.get_text() for text in figure.legends[0].get_texts()]
     plt.close(figure)
+
+
+def test_a_frozen_first_layer_is_left_at_its_start_and_the_second_descends(small: Data) -> None:
+    rows = frozen_first_layer(small, torch.device("cpu"), epochs=DESCENT_EVERY, rates=(0.5,), seeds=(3,))
+    run = Run(learning_rate=0.5, epochs=DESCENT_EVERY, measures=DESCENT_MEASURES, seed=3)
+    network = reference_model(run)
+    optimizer = torch.optim.SGD(network[-1].parameters(), lr=0.5)
+    losses = []
+    for _ in range(DESCENT_EVERY + 1):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(small.train_images), small.train_labels)
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    found = rows[rows["metric"] == "train_loss"].set_index("epoch")["value"]
+    assert found.to_dict() == pytest.approx({0: losses[0], DESCENT_EVERY: losses[-1]}, rel=1e-5)
+    assert losses[-1] < losses[0]
+    accuracies = rows.loc[rows["metric"] == "test_accuracy", "value"]
+    assert len(accuracies) == 2
+    assert accuracies.between(0, 1).all()
