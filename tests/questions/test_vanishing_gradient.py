@@ -92,10 +92,10 @@ def test_an_activation_that_is_new_to_the_runs_is_tabulated_and_drawn() -> None:
 
 
 def test_a_frozen_first_layer_is_left_at_its_start_and_the_second_descends(small: Data) -> None:
-    rows = frozen_first_layer(small, torch.device("cpu"), epochs=DESCENT_EVERY, rates=(0.5,), seeds=(3,))
-    run = Run(learning_rate=0.5, epochs=DESCENT_EVERY, measures=DESCENT_MEASURES, seed=3)
+    rows = frozen_first_layer(small, torch.device("cpu"), epochs=DESCENT_EVERY, rates=(0.1,), seeds=(3,))
+    run = Run(learning_rate=0.1, epochs=DESCENT_EVERY, measures=DESCENT_MEASURES, seed=3)
     network = reference_model(run)
-    optimizer = torch.optim.SGD(network[-1].parameters(), lr=0.5)
+    optimizer = torch.optim.SGD(network[-1].parameters(), lr=0.1)
     losses = []
     for _ in range(DESCENT_EVERY + 1):
         optimizer.zero_grad()
