@@ -21,6 +21,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from analysis import archive, citation, explorer, formatting
+from analysis.campaign.keys import Program
 from analysis.data import MNIST_SHA256
 from analysis.drawn import axes_guide, drawn_csv, drawn_points
 from analysis.engine.run import Run
@@ -134,7 +135,7 @@ def show_cards() -> None:
     for question in QUESTIONS:
         if question.assignment is None:
             continue
-        headline, objection = in_short(question), refuted(question)
+        headline = in_short(question)
         (picture,) = of_kind(question, Sketch).values()
         file = f"sketch-{question.name.replace('_', '-')}.svg"
         figure = picture.figure()
@@ -142,9 +143,9 @@ def show_cards() -> None:
         plt.close(figure)
         cards.append(
             f'::: {{.card}}\n![](report/generated/{file}){{fig-alt="{picture.alt}"}}\n\n'
-            f"[{question.title}]({question.page}){{.title}}\n\n{headline}\n\n{objection}\n:::\n"
+            f"[{question.title}]({question.page}){{.title}}\n\n{headline}\n:::\n"
         )
-        lines.append(f"- **{question.title}** (@{question.section}). {headline} {objection}")
+        lines.append(f"- **{question.title}** (@{question.section}). {headline}")
     _print_for("html", "::: {.cards}\n" + "\n".join(cards) + ":::")
     _print_for("typst", "\n".join(lines))
 
@@ -154,14 +155,6 @@ def in_short(question: Question) -> str:
     (claim,) = (each for each in of_kind(question, Finding).values() if each.headline)
     answer = verdict(claim)
     return sentence(replace(answer, sentence=answer.short))
-
-
-def refuted(question: Question) -> str:
-    """Return the first statement by others on a question that results refute, if there is one."""
-    for claim in of_kind(question, Statement).values():
-        if verdict(claim).failed:
-            return f"*Refuted:* {claim.said.removesuffix('.')}."
-    return ""
 
 
 def show(label: str, content: Content) -> None:
@@ -362,14 +355,17 @@ def experiments_table() -> Table:
     lines = []
     for question in QUESTIONS:
         found = cached(question.name)
-        runs = [job for job in question.jobs(found.preset) if isinstance(job, Run)]
+        jobs = question.jobs(found.preset)
+        runs = [job for job in jobs if isinstance(job, Run)]
+        programs = [dict(job.arguments) for job in jobs if isinstance(job, Program)]
+        epochs = {run.epochs for run in runs} | {each["epochs"] for each in programs if "epochs" in each}
         lines.append(
             {
                 "Experiment": f"`{question.name}`",
                 "Question": f"@{question.section}, {question.title}",
                 "Results": len(found.provenance),
                 "Seeds": len({run.seed for run in runs}) or "–",
-                "Epochs": " / ".join(f"{epochs:,}" for epochs in sorted({run.epochs for run in runs})) or "–",
+                "Epochs": " / ".join(f"{each:,}" for each in sorted(epochs)) or "–",
                 "Minutes": f"{found.seconds / 60:.1f}",
             }
         )

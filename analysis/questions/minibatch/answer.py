@@ -387,8 +387,8 @@ def small_batches_are_faster(found: Results) -> Evidence:
         f"Smaller batches need fewer epochs: to {format_percent(EARLY_ACCURACY, 0)} test accuracy, batches of up to "
         f"{max(SMALL_BATCHES)} take at most {_format_count(small.max())} epochs, and gradient descent on all "
         f"{train_examples(found):,} examples takes {_format_count(early[np.inf])}. Larger ones save updates, so that "
-        "by the clock middle sizes are the fastest. The end depends on the size by tenths of a point at most: trained "
-        f"until a plateau, all sizes have {100 * ends.min():.1f} to {format_percent(ends.max())}.",
+        "by the clock middle sizes are the fastest. The end depends on the size by tenths of a point: trained "
+        f"until a plateau, all sizes have {100 * ends.min():.1f} to {format_percent(ends.max())}, the small ones most.",
         {
             "from the largest of the small sizes on, each takes more epochs": early.loc[
                 max(SMALL_BATCHES) :
@@ -401,15 +401,18 @@ def small_batches_are_faster(found: Results) -> Evidence:
             "by the clock a middle size is the fastest": bool(small.index[0] < seconds.idxmin() < np.inf),
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
             "their accuracies lie within half a point": bool(np.ptp(ends) < 0.005),
+            "every small size ends above every other": bool(
+                ends[ends.index <= max(SMALL_BATCHES)].min() > ends[ends.index > max(SMALL_BATCHES)].max()
+            ),
         },
-        "Smaller batches need far fewer epochs; final accuracies differ by tenths of a point.",
+        "Smaller batches need far fewer epochs, and end higher by tenths of a point.",
     )
 
 
 @finding("minibatch")
 def larger_batches_save_updates(found: Results) -> Evidence:
     updates, rates = mean_crossings(found.rows, "early_updates"), size_numbers(found.rows)["early_rate"]
-    first = LARGE_BATCHES[0]
+    first, long = LARGE_BATCHES[0], constant_runs(found.rows).query(f"long and batch >= {LEAST_UPDATES}")
     beyond, rate = updates.loc[LEAST_UPDATES:], rates[np.inf]
     means = crossings(courses(found.rows), "test_accuracy").groupby(["learning_rate", "batch"]).mean()
     shared = means[size_numbers(found.rows)["learning_rate"][np.inf]].loc[first:]
@@ -425,7 +428,7 @@ def larger_batches_save_updates(found: Results) -> Evidence:
             and updates.loc[:first].is_monotonic_decreasing,
             "and the rate grows": rates.loc[:first].is_monotonic_increasing and rates[first] > rates.iloc[0],
             "beyond, the rate is the largest of them": bool(
-                (rates.loc[LEAST_UPDATES:] == max(_rates_of_large(found.rows))).all()
+                (rates.loc[LEAST_UPDATES:] == long["learning_rate"].max()).all()
             ),
             "larger batches take fewer updates than the first of them": bool(beyond.max() < updates[first]),
             "but among themselves within half": bool(beyond.max() < 1.5 * beyond.min()),
@@ -441,12 +444,6 @@ def _long_rates(rows: pd.DataFrame) -> str:
     """Return in words how many rates every size was trained at for long."""
     numbers = constant_runs(rows).query("long").groupby("batch")["learning_rate"].nunique()
     return " or ".join(map(count_words, sorted(set(numbers))))
-
-
-def _rates_of_large(rows: pd.DataFrame) -> list[float]:
-    """Return the rates of the long runs of the sizes from LEAST_UPDATES on."""
-    runs = constant_runs(rows).query("long")
-    return sorted(runs.loc[runs["batch"] >= LEAST_UPDATES, "learning_rate"].unique())
 
 
 @finding("minibatch", "learning_rate", "label_sorted_stream")
@@ -539,33 +536,43 @@ def overhead_decides_the_time(found: Results) -> Evidence:
 
 
 @finding("minibatch")
-def ends_can_hardly_be_told_apart(found: Results) -> Evidence:
+def small_batches_end_higher(found: Results) -> Evidence:
     leads, ends = leads_over_descent(found.rows), final_accuracies(found.rows)
-    largest = max((test.difference for test in leads.values()), key=lambda each: each.mean)
+    complete = ends.dropna(axis="columns")
+    lead = paired_t(complete[complete.columns[0]], complete[complete.columns[-1]]).difference
     bound = max(abs(test.difference.mean) + test.difference.half_width for test in leads.values())
+    small, large = (complete.mean()[chosen] for chosen in _split(complete))
     return Evidence(
-        "All sizes end on one, where the largest lead over gradient descent is "
-        f"{format_interval(largest, 2, '')} points. After Holm's correction the least p-value of "
-        f"the {count_words(len(leads))} leads is {_lead_p(ends):.2f}, and no interval reaches beyond "
-        f"{math.ceil(1_000 * bound) / 10:.1f} points. Over all sizes an F test with repeated measures has the p-value "
-        f"{_sizes_differ_p(ends):.3f} (not adjusted), and up to {_weakest(_sizes_differ_p, ends):.2f} if a seed is "
-        f"left out: {count_words(len(ends), 'seed')} are too few to tell whether the sizes differ by these tenths of a "
-        "point.",
+        f"All sizes end on one. Up to batches of {format_size(complete.columns[-1])}, with "
+        f"{count_words(len(complete), 'seed')}, an F test with repeated measures tells them apart "
+        f"({_bound(_sizes_differ_p(ends))}, and {_bound(_weakest(_sizes_differ_p, ends))} whichever seed is left out): the "
+        f"small ones end higher, single examples by {format_interval(lead, 2, '')} points over batches of "
+        f"{format_size(complete.columns[-1])}. Against gradient descent, with "
+        f"{count_words(len(ends.dropna()), 'seed')} only, the least p-value after Holm's correction is "
+        f"{_lead_p(ends):.2f}, and no interval reaches beyond {math.ceil(1_000 * bound) / 10:.1f} points.",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
             "no mean lead over gradient descent is half a point": bool(
                 max(abs(test.difference.mean) for test in leads.values()) < 0.005
             ),
-            **_end_conditions(ends),
+            "no lead over gradient descent can be told": not _lead_p(ends) < 1 - LEVEL,
+            "the F test tells the sizes apart whichever seed is left out": _weakest(_sizes_differ_p, ends)
+            < 1 - LEVEL,
+            "every small size ends above every larger one": bool(small.min() > large.max()),
+            "single examples lead by more than the interval": lead.mean > lead.half_width,
         },
     )
 
 
-def _end_conditions(ends: pd.DataFrame) -> dict[str, bool]:
-    return {
-        f"with some seed left out, {name} does not tell the sizes apart": not _weakest(p, ends) < 1 - LEVEL
-        for name, p in {"a lead": _lead_p, "the F test": _sizes_differ_p}.items()
-    }
+def _split(ends: pd.DataFrame) -> tuple[list[float], list[float]]:
+    """Return the sizes of the columns that are said to be small, and the others."""
+    small = [size for size in ends if size in SMALL_BATCHES]
+    return small, [size for size in ends if size not in small]
+
+
+def _bound(p: float) -> str:
+    """Write a p-value as a bound, with three decimals."""
+    return f"p < {math.floor(1_000 * p + 1) / 1_000:.3f}"
 
 
 def _weakest(p: Callable[[pd.DataFrame], float], ends: pd.DataFrame) -> float:
