@@ -545,8 +545,8 @@ def small_batches_end_higher(found: Results) -> Evidence:
     return Evidence(
         f"All sizes end on one. Up to batches of {format_size(complete.columns[-1])}, with "
         f"{count_words(len(complete), 'seed')}, an F test with repeated measures tells them apart "
-        f"({_bound(_sizes_differ_p(ends))}, and {_bound(_weakest(_sizes_differ_p, ends))} whichever seed is left out): the "
-        f"small ones end higher, single examples by {format_interval(lead, 2, '')} points over batches of "
+        f"({_bound(_sizes_differ_p(ends))}, and {_bound(_weakest(_sizes_differ_p, ends))} whichever seed is left out): "
+        f"the small ones end higher, single examples by {format_interval(lead, 2, '')} points over batches of "
         f"{format_size(complete.columns[-1])}. Against gradient descent, with "
         f"{count_words(len(ends.dropna()), 'seed')} only, the least p-value after Holm's correction is "
         f"{_lead_p(ends):.2f}, and no interval reaches beyond {math.ceil(1_000 * bound) / 10:.1f} points.",
