@@ -33,11 +33,12 @@ from analysis.plotting import svg
 from analysis.question import Preset, Question
 from analysis.questions import QUESTIONS
 from analysis.results import cached
-from analysis.setup import describe_setup
+from analysis.setup import describe_setup, outline_setup
 
 Kind = TypeVar("Kind")
 
 NAMES = [question.name for question in QUESTIONS]
+SETUP_LINES = 4  # in print, longer set-ups stand in the appendix
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
 
 
@@ -76,14 +77,32 @@ class Page:
         _print_details([*drawn, *lines, *links], exhibit.make)
 
     def setup(self) -> None:
-        """Print the box that says what the page's runs have in common and how they differ."""
+        """Print the box that says what the page's runs have in common and how they differ; in print, an outline if that
+        is long."""
         jobs = self.question.jobs(self.preset)
-        lines = "\\\n".join(f"*{name}:* {text}." for name, text in describe_setup(jobs))
-        print(f"::: {{.setup}}\n**Set-up**\\\n{lines}\n:::\n")
+        lines = describe_setup(jobs)
+        if len(lines) <= SETUP_LINES:
+            print(_setup_box("Set-up", lines))
+        else:
+            _print_for("html", _setup_box("Set-up", lines))
+            _print_for("typst", _setup_box("Set-up", outline_setup(jobs, "@sec-setups")))
 
     def banner(self) -> Markdown:
         """Return a warning if the page shows quick results."""
         return provisional_banner((self.question.name,))
+
+
+def show_setups() -> None:
+    """Print, for print alone, the set-ups of which pages have an outline."""
+    for question in QUESTIONS:
+        lines = describe_setup(question.jobs(cached(question.name).preset))
+        if len(lines) > SETUP_LINES:
+            _print_for("typst", _setup_box(f"@{question.section}", lines))
+
+
+def _setup_box(title: str, lines: Sequence[tuple[str, str]]) -> str:
+    told = "\\\n".join(f"*{name}:* {text}." for name, text in lines)
+    return f"::: {{.setup}}\n**{title}**\\\n{told}\n:::\n"
 
 
 def open_page(name: str) -> Page:

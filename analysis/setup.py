@@ -64,6 +64,7 @@ ASPECTS = (
 
 Grid: TypeAlias = dict[str, tuple[Hashable, ...]]  # all combinations of these values, by name
 
+COMMON = "All runs"  # heads what they have in common
 LISTED = 8  # at most so many numbers are listed; of more, the first and the last are told
 
 
@@ -86,7 +87,7 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
         if len(blocks) == 1:
             lines.append((counts[0], "; ".join(filter(None, (common, *told)))))
         else:
-            lines += [("All runs", common)] * bool(common)
+            lines += [(COMMON, common)] * bool(common)
             lines += zip(counts, told, strict=True)
     programs: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
@@ -95,6 +96,16 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     if programs:
         lines.append(("Programs", "; ".join(_program(name, calls) for name, calls in programs.items())))
     return lines
+
+
+def outline_setup(jobs: Sequence[Job], where: str) -> list[tuple[str, str]]:
+    """Return what all runs have in common, their epochs and seeds, and where they are listed."""
+    runs = [job for job in jobs if isinstance(job, Run)]
+    common = [line for line in describe_setup(jobs) if line[0] == COMMON]
+    epochs = [f"{each:,}" for each in sorted({run.epochs for run in runs})]
+    seeds = len({run.seed for run in runs})
+    told = f"{_listed(epochs)} epochs, up to {count_words(seeds, 'seed')}; {where} lists them"
+    return [*common, (format_count(len(runs), "run"), told)]
 
 
 def grids(points: Sequence[dict[str, Hashable]]) -> list[Grid]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from analysis.campaign.keys import Program
 from analysis.engine.run import Measure, Run
-from analysis.setup import describe_setup, grids
+from analysis.setup import describe_setup, grids, outline_setup
 
 MEASURES = (Measure(metrics=("train_loss",), every=1),)
 
@@ -47,6 +47,13 @@ def test_runs_are_told_by_the_grids_that_they_form() -> None:
         ("4 runs", "2 epochs; $\\eta$ = 0.1, 1; two seeds"),
         ("1 run", "2 epochs; $\\eta$ = 30; one seed"),
     ]
+
+
+def test_an_outline_has_what_runs_share_their_epochs_and_most_seeds() -> None:
+    long, short = [run(epochs=100)], [run(epochs=2, seed=seed) for seed in (0, 1)]
+    common, rest = outline_setup([*long, *short], "@sec-setups")
+    assert common == describe_setup([*long, *short])[0]
+    assert rest == ("3 runs", "2, 100 epochs, up to two seeds; @sec-setups lists them")
 
 
 def test_values_with_the_same_words_before_a_number_share_them() -> None:
