@@ -349,7 +349,7 @@ def errors_fall_on_neighbours(found: Results) -> Evidence:
     return Evidence(
         f"With Adam, {format_percent(single[0], 0)} of the single sigmoid's errors fall on a digit numbered next to "
         f"the true one; after renumbering, {format_percent(single.drop(0).min(), 0)} or more fall on the new "
-        "neighbours: the numbering makes these errors, not the shapes.",
+        "neighbours: it is the numbering that makes most of these errors, not the shapes.",
         {
             "under every numbering, more than twice as large a share as with one-hot targets falls on neighbours": bool(
                 single.min() > 2 * one_hot.max()

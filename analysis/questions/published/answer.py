@@ -84,8 +84,8 @@ def start_decides_nielsens_network(found: Results) -> Evidence:
     (printed,) = (1 - each.error for each in PRINTED if each.hidden == "100")
     seeds = format_count(len(final), "seed")
     return Evidence(
-        f"Nielsen's {format_percent(printed, 2)} for 784-100-10 are above the end of all our starts: with his "
-        f"settings, {len(stuck)} of {seeds} leave at least one digit unlearnt, as he warns that some do, and the "
+        f"Nielsen prints {format_percent(printed, 2)} for 784-100-10, and none of our runs with his settings ends so "
+        f"high. Of {seeds}, {len(stuck)} leave at least one digit unlearnt, as he warns that some do; the "
         f"others have {_format_range(other)} after their last epoch.",
         {
             "the printed accuracy is above all of ours": bool(printed > final.max()),
