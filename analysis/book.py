@@ -38,7 +38,7 @@ from analysis.setup import describe_setup, outline_setup
 Kind = TypeVar("Kind")
 
 NAMES = [question.name for question in QUESTIONS]
-SETUP_LINES = 4  # in print, longer set-ups stand in the appendix
+SETUP_LINES = 5  # longer set-ups stand in the appendix
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
 
 
@@ -77,15 +77,12 @@ class Page:
         _print_details([*drawn, *lines, *links], exhibit.make)
 
     def setup(self) -> None:
-        """Print the box that says what the page's runs have in common and how they differ; in print, an outline if that
-        is long."""
+        """Print what the page's runs have in common and how they differ: an outline if that is long."""
         jobs = self.question.jobs(self.preset)
         lines = describe_setup(jobs)
-        if len(lines) <= SETUP_LINES:
-            print(_setup_box("Set-up", lines))
-        else:
-            _print_for("html", _setup_box("Set-up", lines))
-            _print_for("typst", _setup_box("Set-up", outline_setup(jobs, "@sec-setups")))
+        print(
+            _setup_box("Set-up", lines if len(lines) <= SETUP_LINES else outline_setup(jobs, "@sec-setups"))
+        )
 
     def banner(self) -> Markdown:
         """Return a warning if the page shows quick results."""
@@ -93,11 +90,11 @@ class Page:
 
 
 def show_setups() -> None:
-    """Print, for print alone, the set-ups of which pages have an outline."""
+    """Print the set-ups of which pages have an outline."""
     for question in QUESTIONS:
         lines = describe_setup(question.jobs(cached(question.name).preset))
         if len(lines) > SETUP_LINES:
-            _print_for("typst", _setup_box(f"@{question.section}", lines))
+            print(_setup_box(f"@{question.section}", lines))
 
 
 def _setup_box(title: str, lines: Sequence[tuple[str, str]]) -> str:

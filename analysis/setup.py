@@ -99,13 +99,13 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
 
 
 def outline_setup(jobs: Sequence[Job], where: str) -> list[tuple[str, str]]:
-    """Return what all runs have in common, their epochs and seeds, and where they are listed."""
+    """Return what all runs have in common, what varies between them, and where their grids are listed."""
     runs = [job for job in jobs if isinstance(job, Run)]
     common = [line for line in describe_setup(jobs) if line[0] == COMMON]
-    epochs = [f"{each:,}" for each in sorted({run.epochs for run in runs})]
-    seeds = len({run.seed for run in runs})
-    told = f"{_listed(epochs)} epochs, up to {count_words(seeds, 'seed')}; {where} lists them"
-    return [*common, (format_count(len(runs), "run"), told)]
+    varied = _varied([aspect for aspect in ASPECTS if len(aspect.words(runs)) > 1], runs)
+    if "seed" not in common[0][1]:
+        varied.append(f"up to {_seeds(runs)}")
+    return [*common, (format_count(len(runs), "run"), f"{'; '.join(varied)}. {where} lists the combinations")]
 
 
 def grids(points: Sequence[dict[str, Hashable]]) -> list[Grid]:

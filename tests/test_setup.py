@@ -49,11 +49,12 @@ def test_runs_are_told_by_the_grids_that_they_form() -> None:
     ]
 
 
-def test_an_outline_has_what_runs_share_their_epochs_and_most_seeds() -> None:
-    long, short = [run(epochs=100)], [run(epochs=2, seed=seed) for seed in (0, 1)]
+def test_an_outline_has_what_runs_share_and_all_that_varies() -> None:
+    long, short = [run(epochs=100)], [run(epochs=2, learning_rate=0.1, seed=seed) for seed in (0, 1)]
     common, rest = outline_setup([*long, *short], "@sec-setups")
     assert common == describe_setup([*long, *short])[0]
-    assert rest == ("3 runs", "2, 100 epochs, up to two seeds; @sec-setups lists them")
+    told = "2, 100 epochs; $\\eta$ = 0.1, 0.5; up to two seeds. @sec-setups lists the combinations"
+    assert rest == ("3 runs", told)
 
 
 def test_values_with_the_same_words_before_a_number_share_them() -> None:

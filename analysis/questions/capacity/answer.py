@@ -488,7 +488,7 @@ def _parts(found: Results, examples: int, metric: str) -> dict[str, Interval]:
 @sketch("capacity", alt="Over width, bias falls; variance falls too and then rises a little.")
 def sketch_of_parts(axes: Axes, found: Results) -> None:
     for name, colour in (("bias2", GREEN), ("variance", PINK)):
-        parts = over_width(found, sizes(found)[0], name)
+        parts = over_width(found, sizes(found)[-1], name)
         axes.plot(parts.index, [each.mean for each in parts], color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
