@@ -33,8 +33,14 @@ BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 ADAM_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
 RENUMBERED_WITH_ADAM = ENCODINGS[1:3]  # which differ by nothing but the encoding
 ADAM_EPOCHS: dict[Preset, int] = {"full": 30, "quick": 1}
-# The best encodings for still longer, at the rates that are best for them: whether the single outputs come closer.
-LONG_RATES = {ENCODINGS[0]: 0.003, ENCODINGS[1]: 0.003, ENCODINGS[2]: 0.01, ENCODINGS[4]: 0.01}
+# All encodings for still longer, at the rates that are best for them: whether the single outputs come closer.
+LONG_RATES = {
+    ENCODINGS[0]: 0.003,
+    ENCODINGS[1]: 0.003,
+    ENCODINGS[2]: 0.01,
+    ENCODINGS[3]: 0.001,
+    ENCODINGS[4]: 0.01,
+}
 # Of the quadratic loss, train and test loss tell how far outputs lie from their targets.
 SPREAD = ("test_loss",)
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}

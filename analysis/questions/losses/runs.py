@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from analysis.engine.run import Loss, Measure, Output, Run
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
+from analysis.questions.encoding.runs import ADAM_EPOCHS, ADAM_RATES
 
 OUTPUTS: tuple[Output, ...] = ("softmax", "sigmoid")
 LOSSES: tuple[tuple[Loss, Output], ...] = (
@@ -18,6 +19,8 @@ BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 # For longer at the best rate and one on either side: how much of the lead is one of speed.
 LONG_RATES = (0.3, 1.0, 2.0)
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
+# The two pairs that Q5 does not train with Adam, at its rates and for as many epochs, to compare like with like.
+WITH_ADAM: tuple[tuple[Loss, Output], ...] = (("cross_entropy", "sigmoid"), ("quadratic", "softmax"))
 # Rates about the one from which on some networks stop learning: how much of the error the quadratic loss passes back.
 WATCHED_RATES = (0.3, 1.0, 1.4, 2.0, 3.0)
 # The first epoch at the best rate of most: what the first updates do to what the losses pass back.
@@ -33,7 +36,7 @@ METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
     """Return every loss at every rate, from the usual and a confidently wrong start; first gradients over the shift;
-    longer runs; what the losses pass back at the end and in the first updates."""
+    longer runs, and with Adam; what the losses pass back at the end and in the first updates."""
     budget = BUDGETS[preset]
     each_epoch = Measure(metrics=METRICS, every=budget.updates(BATCH_SIZE))
 
@@ -82,6 +85,13 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         output=OUTPUTS,
         learning_rate=WATCHED_RATES,
     )
+    with_adam = tuple(
+        replace(run, epochs=ADAM_EPOCHS[preset])
+        for loss, output in WITH_ADAM
+        for run in budget.grid(
+            BATCH_SIZE, METRICS, loss=(loss,), output=(output,), optimizer=("adam",), learning_rate=ADAM_RATES
+        )
+    )
     first_updates = Measure(
         metrics=("error_norm", "train_loss", "test_accuracy"),
         every=max(1, budget.updates(BATCH_SIZE) // 10),
@@ -100,4 +110,4 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for rate in LARGER_RATES
         for seed in budget.seeds
     )
-    return trained + probed + long + watched + begun + begun_larger
+    return trained + probed + long + watched + with_adam + begun + begun_larger
