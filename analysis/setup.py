@@ -105,7 +105,8 @@ def outline_setup(jobs: Sequence[Job], where: str) -> list[tuple[str, str]]:
     varied = _varied([aspect for aspect in ASPECTS if len(aspect.words(runs)) > 1], runs)
     if "seed" not in common[0][1]:
         varied.append(f"up to {_seeds(runs)}")
-    return [*common, (format_count(len(runs), "run"), f"{'; '.join(varied)}. {where} lists the combinations")]
+    distinct = len({(*(aspect.of(run) for aspect in ASPECTS), run.labels, run.seed) for run in runs})
+    return [*common, (format_count(distinct, "run"), f"{'; '.join(varied)}. {where} lists the combinations")]
 
 
 def grids(points: Sequence[dict[str, Hashable]]) -> list[Grid]:

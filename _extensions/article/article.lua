@@ -38,6 +38,12 @@ local filter = {
       return blocks
     end
   end,
+  -- A question, all in italics below its heading, stays with the answer.
+  Para = function(el)
+    if #el.content == 1 and el.content[1].t == "Emph" then
+      return { pandoc.RawBlock("typst", "#question["), el, pandoc.RawBlock("typst", "]") }
+    end
+  end,
   -- A PDF travels alone: a link to a file beside the site would lead nowhere.
   Link = function(el)
     if not el.target:match("^#") and not el.target:match("^%a[%w+.-]*:") then

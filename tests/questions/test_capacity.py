@@ -144,9 +144,9 @@ def test_errors_are_those_of_the_choice_for_its_candidates() -> None:
         ("rises", [3, 3], "confirmed", 2),
         ("rises", [3, 0.5], "in part", 1),
         ("rises", [3, -3], "in part", 1),
-        ("rises", [0.5, -3], "not seen", 0),
+        ("rises", [0.5, -3], "open", 0),
         ("falls", [3, 3], "refuted", 0),
-        ("stays", [0.5, 0.5], "not seen", 2),  # no interval shows that nothing changes
+        ("stays", [0.5, 0.5], "open", 2),  # no interval shows that nothing changes
         ("stays", [3, -3], "refuted", 0),
     ],
 )

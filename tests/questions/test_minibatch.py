@@ -31,6 +31,7 @@ CONTRADICTIONS = {
         rows.assign(seconds=rows["batch_size"] * 1e-5) if "metric" not in rows else rows
     ),
     "small_batches_end_higher": times(0.9, "test_accuracy", batch_size=1),
+    "descent_ends_about_as_high": times(0.9, "test_accuracy", batch_size=1),
     "fast_rates_end_lower": constant(0.98, "test_accuracy", batch_size=1_024),
     "constant_rates_suffice_where_all_is_fitted": times(100, "train_loss", decay=0),
     "decreasing_rates_quench_noise": times(0.1, "train_loss", decay=0),

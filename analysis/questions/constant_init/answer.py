@@ -178,7 +178,8 @@ def final_table(found: Results) -> Table:
         pd.DataFrame(lines),
         f"Final train loss, and in brackets test accuracy in %, after {count_words(epochs['gd'], 'epoch')} "
         f"(updates) of GD and {count_words(epochs['sgd'], 'epoch')} of SGD with $\\eta = {LEARNING_RATE:g}$, and the "
-        "mean slope $r'(z_1)$ over units and examples at the start and at the end; means over the seeds.",
+        "mean slope $r'(z_1)$ over units and examples at the start and at the end; means over the seeds, of constants "
+        "under GD one run.",
         (9, 9, 12, 14, 12, 14, 12, 14),
     )
 
@@ -218,7 +219,8 @@ def units_stay_identical(found: Results) -> Evidence:
     epochs = rows.groupby("method")["epochs"].max()
     return Evidence(
         f"The hidden units stay identical, so {HIDDEN[0]} of them compute what one could: in all "
-        f"{constant['key'].nunique()} runs the largest distance between two is 0 at every measurement. After "
+        f"{constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the largest distance between two is 0 at "
+        "every measurement. After "
         f"{count_words(epochs['sgd'], 'epoch')} of SGD no constant start has more than "
         f"{format_at_most(stuck['sgd'], 1)} test accuracy, and no random one less than "
         f"{format_at_least(random['sgd'], 1)}; after {count_words(epochs['gd'], 'epoch')} of gradient descent, "
@@ -322,7 +324,8 @@ def one_unit_does_not_get_far(found: Results) -> Evidence:
     best = one.groupby("activation")["value"].max()
     rates = sorted(one["learning_rate"].unique())
     return Evidence(
-        f"But what one unit can do is little: trained from random starts with SGD for {one['epochs'].max():,} epochs "
+        "But what one unit can do is little: an ordinary one, trained from random starts with SGD for "
+        f"{one['epochs'].max():,} epochs "
         f"at $\\eta$ = {join_english(f'{rate:g}' for rate in rates)}, it has at most "
         f"{format_at_most(best.max(), 0)} test accuracy at any measurement.",
         {

@@ -399,8 +399,8 @@ def stream_table(found: Results) -> Table:
         f"{last} passes of SGD, the sorted stream, and GD with the rate $\\eta n$. Loss: train cross entropy "
         f"{LATE_PASSES} passes before the end, and at the end (GD: at the end). Departs: by how many points at "
         f"most accuracy at nine places within a pass lies from that at its end, in the {LATE_PASSES} passes before the "
-        f"last {LATE_PASSES}, and in the last. (Within passes it is of validation examples, at their ends of test "
-        "examples; what both differ by at an end is taken off.) "
+        f"last {LATE_PASSES}, and in the last. (Measured on validation examples within passes and on test examples at "
+        "ends, corrected by their difference at one end.) "
         f"Passes to {speeds} % "
         "test accuracy, as far as reached, by measurements at most ten passes apart. $d$: the rate decreases. Means "
         f"over {count_words(many['seed'].nunique(), 'seed')}.",
@@ -521,7 +521,8 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
     return Evidence(
         "Sorted by label, the stream learns in hundreds of passes what SGD learns in one: at its best rate, "
         f"{format_rate(best)}, it takes {stream:.0f} to {format_percent(SPEEDS[-1], 0)} test accuracy (@tbl-stream). "
-        f"There it converges. At smaller rates its loss still falls after {passes} passes, and at larger ones it does "
+        f"There its train loss goes to 0. At smaller rates its loss still falls after {passes} passes, and at larger "
+        "ones it does "
         "not fall. In "
         f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} its test accuracy exceeds "
         f"{format_percent(limit, 0)} at no rate, "
@@ -551,8 +552,9 @@ def loss_falls_and_swings_shrink(found: Results) -> Evidence:
     return Evidence(
         f"At all {count_words(len(falling) - 1)} smaller rates tried the loss falls at every measurement in the last "
         f"{LATE_PASSES} passes, and where accuracy departed by more than {100 * VISIBLE:g} points in the "
-        f"{LATE_PASSES} passes before, it departs by less now: as far as so many passes can tell, the stream converges "
-        f"there too, but is far from its end. {beyond} The loss of SGD ends below {SMALL:g} at all "
+        f"{LATE_PASSES} passes before, it departs by less now. So it may converge there too; so many passes do not "
+        "tell. "
+        f"{beyond} The loss of SGD ends below {SMALL:g} at all "
         f"{count_words(len(sgd))} rates tried, from {format_rate(sgd.index.min())} to {format_rate(sgd.index.max())}.",
         {
             "all rates at which it falls are below all others": len(falling) > 2
@@ -688,7 +690,8 @@ def loss_is_halved_again_and_again(found: Results) -> Evidence:
     longer = with_more_passes(found.rows)
     longest = longer[longer["metric"] == "train_loss"].groupby("epoch")["value"].mean()
     return Evidence(
-        f"At $\\eta$ = {format_rate(best)} the stream converges. The loss at first rises far above that of guessing "
+        f"At $\\eta$ = {format_rate(best)} the stream converges: its train loss goes to 0. It at first rises far above "
+        "that of guessing "
         f"(@fig-stream, right); from pass {late.index.min():.0f} to {last:.0f} it falls geometrically, halved about "
         f"every {halving:.0f} passes; after {longest.index.max():.0f} it is {_format_losses(longest.iloc[-1:])}.",
         {
@@ -718,13 +721,18 @@ def sorted_is_worse(found: Results) -> Evidence:
     late = final_values(longer, "test_accuracy", ["seed"])
     left, gain = paired_t(sgd, late).difference, gain_of_last_quarter(longer)
     gained = flat.iloc[-1] - flat.loc[last / 4 :].iloc[0]
+    many_of_sgd = many[(many["method"] == "shuffled") & (many["learning_rate"] == best["shuffled"])]
+
+    def train_of(runs: pd.DataFrame) -> float:
+        return float(final_values(runs, "train_loss", ["seed"]).mean())
+
     return Evidence(
         f"Not quite. After {last:.0f} passes each, at the rates of highest validation accuracy "
         f"({format_rate(best['shuffled'])} for SGD, {format_rate(best['label_sorted'])} for the stream), test "
         f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). SGD has been on a "
         "plateau for most of these passes; the stream is not on one yet. After "
         f"{longer['epoch'].max():.0f} passes it is {format_interval(left, 1, '')} points behind SGD after "
-        f"{last:.0f}, and gained {100 * gain:.2f} points of validation accuracy in their last quarter.",
+        f"{last:.0f}, although its train loss is then the smaller one: it is not for lack of fit.",
         {
             "SGD has gained less than 0.1 points since a quarter of its passes": bool(abs(gained) < 0.001),
             "it leads with every seed": bool((sgd - stream).min() > 0),
@@ -733,6 +741,7 @@ def sorted_is_worse(found: Results) -> Evidence:
             "with more passes it comes closer": left.mean < gap.mean,
             "SGD still leads, with every seed": bool((sgd - late).min() > 0),
             "it is not on a plateau then": gain > PLATEAU,
+            "its train loss is smaller than that of SGD": train_of(longer) < train_of(many_of_sgd),
         },
     )
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -47,6 +48,7 @@ CHANCE = 0.15  # test accuracy of a run that has learnt nothing, at most
 DIVERGED = 2  # a run blows up if its train loss ends at that many times the first
 DENSE_UNTIL = 2  # the epoch up to which the sharpness is measured at each
 EDGE_EPOCH = 150  # when the first transients are over
+SCATTERED = 5  # points of test accuracy: no mean is told of starts that differ by more
 SOONER = 150  # η × epochs at which they are not over yet
 SETTLED = 200  # η × epochs by which they are over at every rate that trains steadily
 ONE_CURVE = 0.06  # relative difference of losses that lie on one curve
@@ -184,7 +186,7 @@ def rates_table(found: Results) -> Table:
             "Starts": by_rate.size().to_list(),
             "Train loss": [format_fixed(value, 3) for value in means["train_loss"]],
             "Test loss": [format_fixed(value, 3) for value in means["test_loss"]],
-            "Test acc.": [format_percent(value, 1) for value in means["test_accuracy"]],
+            "Test acc., %": [_mean_or_range(100 * runs["test_accuracy"]) for _, runs in by_rate],
             **{
                 heading.format(format_percent(level, 0)): [
                     _format_epoch(runs[column].mean() * (rate if "η" in heading else 1))
@@ -199,13 +201,22 @@ def rates_table(found: Results) -> Table:
     return Table(
         frame,
         f"The {count_words(len(means), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over the "
-        "starts: losses, test accuracy, and the first epoch with the given test accuracy, also times $\\eta$, where "
+        "starts: losses, test accuracy (where starts differ by more than "
+        f"{SCATTERED:g} points: least and largest), and the first epoch with the given test accuracy, also times "
+        "$\\eta$, where "
         "every start reaches it. A run *blows up* if its train loss ends at more than twice the first, is *stuck* if "
         f"it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more "
         f"than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
         f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (7, 8, 7, 9, 8, 8, 7, 8, 7, 8, 18),
+        (7, 8, 7, 9, 8, 11, 7, 8, 7, 8, 18),
     )
+
+
+def _mean_or_range(percent: pd.Series[float]) -> str:
+    """Write the mean over starts; of scattered ones the least and the largest, as their mean is none of them."""
+    if np.ptp(percent) <= SCATTERED:
+        return format_fixed(percent.mean(), 1)
+    return f"{format_fixed(percent.min(), 1)}–{format_fixed(percent.max(), 1)}"
 
 
 def _format_epoch(epoch: float) -> str:
@@ -392,14 +403,15 @@ def learning_rate_window(found: Results) -> Evidence:
     ends = by_rate["test_accuracy"].mean()
     near = ends.index[ends > ends.max() - NEAR]
     reach = ends.index[by_rate["slow_epoch"].max() < math.inf]
+    mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
         f"Within a factor of about three the rate matters little: after {numbers['epochs'].max():,.0f} "
         f"epochs those from {near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller "
         f"rates take longer: from {slowly[0]:g} to {slowly[-1]:g}, {slowly[-1] / slowly[0]:.0f} times the rate is "
-        f"{faster:.1f} times the speed, from the same starts. From {unstable[0]:g} on, training is "
-        f"steady from no start. All starts reach {format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to "
-        f"{reach[-1]:g}.",
+        f"{faster:.1f} times the speed, from the same starts. Larger rates are unsteady, "
+        f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, those from {unstable[0]:g} on from all. All "
+        f"starts reach {format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to {reach[-1]:g}.",
         {
             "the best rates span a factor of three or four": 3 <= near[-1] / near[0] <= 4,
             "the product varies by less than a factor of one and a half": products.max() / products.min()
@@ -408,6 +420,8 @@ def learning_rate_window(found: Results) -> Evidence:
             "no start is steady from there on": bool(
                 (numbers.loc[unstable[0] :, "verdict"] != "steady").all()
             ),
+            "between steady and unstable ones some starts are steady and some not": len(mixed) > 0
+            and all(by_rate["verdict"].nunique()[rate] > 1 for rate in mixed),
             "the unstable ones lie beyond the steady ones": bool((unstable > largest).all()),
         },
         "Best within a factor of three; smaller rates take longer, larger ones get unsteady.",
