@@ -372,6 +372,8 @@ def stream_table(found: Results) -> Table:
     ends = final_values(many, "test_accuracy", ["method", "learning_rate", "seed"])
     first = pd.DataFrame({speed: first_passes(found.rows, speed) for speed in SPEEDS})
     steps = many.groupby(["method", "learning_rate"])["step"].first()
+    last = round(many["epoch"].max())
+    before = last - LATE_PASSES
     table = []
     names = {
         "shuffled": "SGD, {}",
@@ -384,44 +386,47 @@ def stream_table(found: Results) -> Table:
             table.append(
                 {
                     "$\\eta$": name.format(format_rate(rate)),
-                    "Loss": _format_losses(line[["before", "loss"]]),
-                    "GD": "–" if math.isnan(line["gd"]) else _format_losses(line[["gd"]]),
-                    "Departs": ", ".join(_format_points(line[["away_before", "away"]])),
-                    "Test accuracy": format_interval(t_interval(ends[method, rate]), 2, ""),
-                    "Passes to": _format_passes(first.loc[method, step]),
-                    "GD to": _format_passes(first.loc["gd", step]) if ("gd", step) in first.index else "–",
+                    f"Loss, {before}": _format_loss(line["before"]),
+                    f"Loss, {last}": _format_loss(line["loss"]),
+                    "GD's": "–" if math.isnan(line["gd"]) else _format_loss(line["gd"]),
+                    f"Departs to {before}": _format_points(line["away_before"]),
+                    f"to {last}": _format_points(line["away"]),
+                    "Test acc.": format_interval(t_interval(ends[method, rate]), 2, ""),
+                    **{
+                        f"To {100 * speed:.0f} %": _format_passes(first.loc[(method, step), speed])
+                        for speed in SPEEDS
+                    },
+                    **{
+                        f"GD to {100 * speed:.0f}": _format_passes(first.loc[("gd", step), speed])
+                        if ("gd", step) in first.index
+                        else "–"
+                        for speed in SPEEDS[:-1]
+                    },
                 }
             )
-    last = round(many["epoch"].max())
-    speeds = join_english(f"{100 * speed:.0f}" for speed in SPEEDS)
     return Table(
         pd.DataFrame(table),
-        f"{last} passes of SGD, the sorted stream, and GD with the rate $\\eta n$. Loss: train cross entropy "
-        f"{LATE_PASSES} passes before the end, and at the end (GD: at the end). Departs: by how many points at "
-        f"most accuracy at nine places within a pass lies from that at its end, in the {LATE_PASSES} passes before the "
-        f"last {LATE_PASSES}, and in the last. (Measured on validation examples within passes and on test examples at "
-        "ends, corrected by their difference at one end.) "
-        f"Passes to {speeds} % "
-        "test accuracy, as far as reached, by measurements at most ten passes apart. $d$: the rate decreases. Means "
-        f"over {count_words(many['seed'].nunique(), 'seed')}.",
-        (12, 15, 7, 11, 14, 14, 13),
+        f"{last} passes of SGD, the sorted stream, and GD with the rate $\\eta n$. Train cross entropy after {before} "
+        f"and {last} passes (GD's: after {last}). Departs: by how many points at most accuracy at nine places within a "
+        f"pass lies from that at its end, in the {LATE_PASSES} passes to {before} and to {last} (measured on "
+        "validation "
+        "examples within passes and on test examples at ends, corrected by their difference at one end). To: passes to "
+        "so much test accuracy, by measurements at most ten passes apart. $d$: the rate decreases. Means over "
+        f"{count_words(many['seed'].nunique(), 'seed')}.",
+        (13, 10, 10, 7, 9, 7, 15, 7, 7, 7, 8, 8),
     )
 
 
-def _format_losses(losses: pd.Series[float]) -> str:
-    return ", ".join(
-        np.format_float_positional(float(f"{loss:.2g}")) if loss < 1e-3 else f"{loss:#.3g}".rstrip(".")
-        for loss in losses
-    )
+def _format_loss(loss: float) -> str:
+    return np.format_float_positional(float(f"{loss:.2g}")) if loss < 1e-3 else f"{loss:#.3g}".rstrip(".")
 
 
-def _format_points(shares: pd.Series[float]) -> list[str]:
-    return ["–" if math.isnan(share) else format_fixed(100 * share, 1) for share in shares]
+def _format_points(share: float) -> str:
+    return "–" if math.isnan(share) else format_fixed(100 * share, 1)
 
 
-def _format_passes(passes: pd.Series[float]) -> str:
-    reached = passes[np.isfinite(passes)]
-    return ", ".join(f"{each:.1f}" if each < 10 else f"{each:.0f}" for each in reached) or "–"
+def _format_passes(passes: float) -> str:
+    return "–" if not math.isfinite(passes) else f"{passes:.1f}" if passes < 10 else f"{passes:.0f}"
 
 
 @exhibit(
@@ -693,7 +698,7 @@ def loss_is_halved_again_and_again(found: Results) -> Evidence:
         f"At $\\eta$ = {format_rate(best)} the stream converges: its train loss goes to 0. It at first rises far above "
         "that of guessing "
         f"(@fig-stream, right); from pass {late.index.min():.0f} to {last:.0f} it falls geometrically, halved about "
-        f"every {halving:.0f} passes; after {longest.index.max():.0f} it is {_format_losses(longest.iloc[-1:])}.",
+        f"every {halving:.0f} passes; after {longest.index.max():.0f} it is {_format_loss(longest.iloc[-1])}.",
         {
             "it rises to more than twice that of guessing": bool(course.max() > 2 * course.iloc[0]),
             "the logarithm falls equally fast in both hundreds of passes": bool(
