@@ -44,6 +44,7 @@ def measured(values: dict[str, list[float]], **columns: object) -> pd.DataFrame:
     common = {
         "loss": "quadratic",
         "output": "sigmoid",
+        "optimizer": "sgd",
         "init": "uniform_fan_in",
         "init_scale": 1.0,
         "seed": 0,

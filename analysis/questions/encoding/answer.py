@@ -425,15 +425,18 @@ def linear_output_hardly_trains(found: Results) -> Evidence:
     final = rows[rows["epoch"] == rows["epoch"].max()]
     linear = final[final["output"] == "identity"]
     test = linear[linear["metric"] == "test_accuracy"].groupby("learning_rate")["value"].mean()
-    best, train = test.idxmax(), final_train_accuracies(with_adam(found.rows))
+    best, longer = test.idxmax(), with_adam_for_longer(found.rows)
+    train, read = final_train_accuracies(longer), accuracies(longer)
     smaller = test[test.index < best]
     courses = rows[(rows["output"] == "identity") & (rows["metric"] == "train_loss")]
     losses = courses.groupby(["learning_rate", "epoch"])["value"].mean().unstack("learning_rate")
     return Evidence(
         f"SGD takes the linear output to {format_percent(test.max())} at best, at $\\eta = {best:g}$; larger rates "
         f"stay at chance. At {join_english(f'{rate:g}' for rate in smaller.index)}, below $2/75$, training is "
-        f"steady, but too slow for these epochs: the train loss still falls, and ends above that of {best:g}. With "
-        f"Adam it fits {format_percent(train[LINEAR])} of the training examples, fewer than either sigmoid.",
+        f"steady, but too slow for these epochs: the train loss still falls, and ends above that of {best:g}. Adam "
+        f"does train it: after {longer['epoch'].max():.0f} epochs it fits {format_percent(train[LINEAR])} of the "
+        f"training examples, as many as the single sigmoid, but reads {format_percent(read[LINEAR][0].mean())} of the "
+        "test examples. So the gap to ten outputs comes from the line, not from saturation.",
         {
             "with SGD, smaller rates were tried, below 2/75": len(smaller) > 1
             and smaller.index.max() < 2 / 75,
@@ -447,9 +450,11 @@ def linear_output_hardly_trains(found: Results) -> Evidence:
                 (losses.iloc[-1][smaller.index] > losses.iloc[-1][best]).all()
             ),
             "with SGD, larger rates end at chance": bool((test[test.index > best] < CHANCE).all()),
-            "with Adam it fits fewer training examples than the sigmoids": all(
-                train[LINEAR] < train[name] - 0.05 for name in (SINGLE, UNSATURATED)
-            ),
+            "with Adam it fits as many training examples as the single sigmoid, within a point": abs(
+                train[LINEAR] - train[SINGLE]
+            )
+            < 0.01,
+            "it reads fewer test examples, with every seed": read[LINEAR][0].max() < read[SINGLE][0].min(),
         },
     )
 
