@@ -23,6 +23,7 @@ from analysis.questions.vanishing_gradient.runs import (
     DESCENT_EVERY,
     DESCENT_MEASURES,
     DESCENT_RATES,
+    fitted_readout,
     frozen_first_layer,
 )
 from analysis.results import Results, cached
@@ -109,3 +110,13 @@ def test_a_frozen_first_layer_is_left_at_its_start_and_the_second_descends(small
     accuracies = rows.loc[rows["metric"] == "test_accuracy", "value"]
     assert len(accuracies) == 2
     assert accuracies.between(0, 1).all()
+
+
+def test_a_readout_fitted_to_the_end_is_better_than_one_trained_for_a_while(small: Data) -> None:
+    cpu = torch.device("cpu")
+    few, many = (fitted_readout(small, cpu, iterations=n, seeds=(3,)).iloc[0] for n in (1, 300))
+    trained = frozen_first_layer(small, cpu, epochs=DESCENT_EVERY, rates=(0.1,), seeds=(3,))
+    descended = trained.loc[trained["metric"] == "train_loss", "value"].iloc[-1]
+    assert many["train_loss"] < min(few["train_loss"], descended) / 2
+    assert many["gradient_norm"] < few["gradient_norm"] / 10
+    assert 0 <= many["test_accuracy"] <= 1

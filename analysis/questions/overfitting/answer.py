@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -251,7 +252,10 @@ def turns(found: Results) -> Picture:
     plain_ticks(losses.yaxis)
     losses.set_xlabel("train loss (falling)")
     losses.set_ylabel("test loss")
-    _draw_misread(misread, _since_least_loss(few_examples(found.rows)))
+    for name in ("20-20", FEW):
+        _draw_misread(misread, _since_least_loss(frames[name]), looks[name])
+    misread.set_xlabel("epochs since")
+    misread.set_ylabel("relative value")
     handles = [Line2D([], [], label=name, **looks[name]) for name in frames]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.8
@@ -259,7 +263,7 @@ def turns(found: Results) -> Picture:
     return Picture(
         figure,
         f"A line per run, running medians, $\\eta = {COMMON_RATE:g}$ unless named. Left: test loss above its least so "
-        "far. Middle: test against train loss as training goes on; grey: both equal. Right, of few "
+        "far. Middle: test against train loss as training goes on; grey: both equal. Right, of 20-20 and of few "
         "examples, relative to the epoch of the least test loss: the mean loss of a misread test digit, the share of "
         "these digits, and what all others add to the test loss.",
         "Left: lines at zero that climb late, those of few examples soonest and highest; that of 300 at the common "
@@ -268,18 +272,17 @@ def turns(found: Results) -> Picture:
     )
 
 
-def _draw_misread(axes: Axes, digits: pd.DataFrame) -> None:
-    """Draw `misread_digits` relative to their first values."""
+def _draw_misread(axes: Axes, digits: pd.DataFrame, look: dict[str, Any]) -> None:
+    """Draw `misread_digits` relative to their first values, over the epochs since."""
     relative = digits / digits.iloc[0]
-    axes.set_xlim(0, relative.index[-1])
-    axes.set_ylim(0, 1.8)
+    relative.index -= relative.index[0]
     ends = []
     for metric, name in (("misread_loss", "mean loss"), ("share", "share"), ("rest", "others")):
-        axes.plot(relative.index, relative[metric], color=COLOURS[FEW], linewidth=0.9)
-        ends.append((relative.index[-1], relative[metric].iloc[-1].mean(), name, COLOURS[FEW]))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("relative value")
-    axes.locator_params(axis="x", nbins=2)
+        axes.plot(relative.index, relative[metric], **look)
+        ends.append((relative.index[-1], relative[metric].iloc[-1].mean(), name, look["color"]))
+    axes.locator_params(axis="x", nbins=3)
+    axes.set_xlim(0)
+    axes.set_ylim(0, 1.8)
     label_ends(axes, ends)
 
 
@@ -356,7 +359,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
         f"{every['epochs'].max():,.0f} epochs, but does from every start at $\\eta = {FAR_RATE:g}$; and at that rate "
         "its test error, too, ends above that of the smaller rate, although it reads all training digits. At the "
         f"source's $\\eta = {SOURCE_RATE:g}$ no test loss rises. All three networks have a gap between train and test "
-        f"error; along no run does the test error rise by more than {_ceil(errors.max())} points.",
+        f"error; along none of these runs does the test error rise by more than {_ceil(errors.max())} points.",
         {
             "all runs of 20-20 rise, by more than the others": bool(
                 numbers["20-20"]["rises"].all()
@@ -492,14 +495,66 @@ def _train_loss(rows: pd.DataFrame, epoch: float) -> pd.Series[float]:
     return smooth(curves).loc[:epoch].iloc[-1]
 
 
+@dataclass(frozen=True)
+class Misreading:
+    """What becomes of misread test digits from the least test loss to the end, by run; all but the last in shares.
+
+    Attributes:
+        loss: Growth of the mean loss of a misread digit.
+        share: Growth of the share of these digits.
+        rest: Growth of what all other digits add to the test loss.
+        alone: Rise of the test loss if that share had not changed.
+        rise: Its rise.
+    """
+
+    loss: pd.Series[float]
+    share: pd.Series[float]
+    rest: pd.Series[float]
+    alone: pd.Series[float]
+    rise: pd.Series[float]
+
+
+@remembered
+def misreading(rows: pd.DataFrame) -> Misreading:
+    """Return what becomes of misread digits in runs whose test loss rises."""
+    digits = _since_least_loss(rows)
+    least, end = digits.iloc[0], digits.iloc[-1]
+    first, last = (each["share"] * each["misread_loss"] + each["rest"] for each in (least, end))
+    alone = least["share"] * end["misread_loss"] + end["rest"]
+    grown = end / least - 1
+    return Misreading(
+        grown["misread_loss"], grown["share"], grown["rest"], alone / first - 1, last / first - 1
+    )
+
+
+@finding("overfitting")
+def misread_digits_make_the_rise(found: Results) -> Evidence:
+    digits = misreading(at_common_rate(found.rows)["20-20"])
+    return Evidence(
+        "In 20-20, from the least test loss to the end, the mean loss of a misread digit grows by "
+        f"{format_range(100 * digits.loss, 0)} %, the share of these digits by {format_range(100 * digits.share, 0)} "
+        "%, and what all other digits add to the test loss falls (@fig-turn, right). So the network becomes more "
+        "confident, in right answers and in wrong ones.",
+        {
+            "the mean loss of a misread digit grows by more than a tenth": bool(digits.loss.min() > 0.1),
+            "by more than their share": bool((digits.loss > digits.share).all()),
+            "what the others add falls": bool(digits.rest.max() < 0),
+            "at an unchanged share, most of the rise would remain": bool(
+                (digits.alone > digits.rise / 2).all()
+            ),
+        },
+    )
+
+
 @finding("overfitting")
 def contrast_overfits(found: Results) -> Evidence:
-    runs = overfitting(few_examples(found.rows))
+    runs, digits = overfitting(few_examples(found.rows)), misreading(few_examples(found.rows))
     every = pd.concat([overfitting(rows) for rows in at_common_rate(found.rows).values()])
     return Evidence(
-        f"For contrast, on {FEW_EXAMPLES:,} examples at the same rate 784-300-10 over-fits plainly: its test loss is "
+        f"It is the same, and far plainer, where 784-300-10 has {FEW_EXAMPLES:,} training examples: its test loss is "
         f"least at epoch {runs['best_epoch'].min():,.0f} and rises by {format_range(100 * runs['rise'], 0)} %, its "
-        f"test error by {format_range(runs['error_rise'], 1)} points.",
+        f"test error by {format_range(runs['error_rise'], 1)} points. The mean loss of a misread digit grows by "
+        f"{format_range(100 * digits.loss, 0)} %, their share by {format_range(100 * digits.share, 0)} %.",
         {
             "every run rises": bool(runs["rises"].all()),
             "sooner than any network on all examples": bool(
@@ -509,32 +564,9 @@ def contrast_overfits(found: Results) -> Evidence:
             "at one epoch": runs["best_epoch"].nunique() == 1,
             "the error rises by more than a point": bool(runs["error_rise"].min() > 1),
             "at the same rate": FEW_EXAMPLES_LEARNING_RATE == COMMON_RATE,
-        },
-    )
-
-
-@finding("overfitting")
-def misread_digits_make_the_rise(found: Results) -> Evidence:
-    digits = _since_least_loss(few_examples(found.rows))
-    least, end = digits.iloc[0], digits.iloc[-1]
-    grown = end / least - 1
-    at_equal_share = least["share"] * end["misread_loss"] + end["rest"]
-    first, last = (each["share"] * each["misread_loss"] + each["rest"] for each in (least, end))
-    rise, total = at_equal_share / first - 1, last / first - 1
-    return Evidence(
-        "From there to the end, the mean loss of a misread digit grows by "
-        f"{format_range(100 * grown['misread_loss'], 0)} %, the share of these digits by only "
-        f"{format_range(100 * grown['share'], 0)} %, and what all other digits add to the test loss falls "
-        f"(@fig-turn, right). With an unchanged share the test loss would still have risen, by "
-        f"{format_range(100 * rise, 0)} %: most of the rise is growing loss of misread digits, that is, growing "
-        "confidence in wrong answers.",
-        {
-            "the mean loss of a misread digit grows by a quarter": bool(grown["misread_loss"].min() > 0.25),
-            "three times as much as their share": bool(
-                grown["misread_loss"].min() > 3 * grown["share"].max()
+            "the mean loss of a misread digit grows three times as much as their share": bool(
+                digits.loss.min() > 3 * digits.share.max()
             ),
-            "what the others add falls": bool(grown["rest"].max() < 0),
-            "at an unchanged share, more than half of the rise would remain": bool((rise > total / 2).all()),
         },
     )
 
