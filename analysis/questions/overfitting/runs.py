@@ -22,9 +22,8 @@ FEW_EXAMPLES_LEARNING_RATE = 0.5
 FEW_EXAMPLES_EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 50}
 
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
-CONFIDENCE = Measure(metrics=("misread_loss",), every=100)  # at the common rate, of the networks of WATCHED
+CONFIDENCE = ("misread_loss",)  # of the network with few examples and, at the common rate, of WATCHED
 WATCHED = ((300,), (20, 20))  # one whose test loss does not rise there and one whose does
-CONFIDENCE_FEW = Measure(metrics=("misread_loss",), every=10)  # of the network whose test loss rises most
 
 
 def seeds(preset: Preset, hidden: tuple[int, ...], rate: float) -> tuple[int, ...]:
@@ -34,13 +33,16 @@ def seeds(preset: Preset, hidden: tuple[int, ...], rate: float) -> tuple[int, ..
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
     """Three networks on all training examples at their rates, and 784-300-10 on a thousand of them."""
-    thinned = (Measure(metrics=METRICS, every=10 if preset == "full" else 1, dense_until=100),)
+    full = preset == "full"
+    thinned = (Measure(metrics=METRICS, every=10 if full else 1, dense_until=100),)
+    confidence = Measure(metrics=CONFIDENCE, every=100 if full else 1)
+    confidence_few = Measure(metrics=CONFIDENCE, every=10 if full else 1)
     everything = tuple(
         Run(
             hidden=hidden,
             learning_rate=rate,
             epochs=EPOCHS[preset],
-            measures=(*thinned, CONFIDENCE) if rate == COMMON_RATE and hidden in WATCHED else thinned,
+            measures=(*thinned, confidence) if rate == COMMON_RATE and hidden in WATCHED else thinned,
             seed=seed,
         )
         for hidden, rates in LEARNING_RATES.items()
@@ -51,7 +53,7 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         Run(
             learning_rate=FEW_EXAMPLES_LEARNING_RATE,
             epochs=FEW_EXAMPLES_EPOCHS[preset],
-            measures=(*thinned, CONFIDENCE_FEW),
+            measures=(*thinned, confidence_few),
             train_examples=FEW_EXAMPLES,
             seed=seed,
         )
