@@ -532,9 +532,9 @@ def misread_digits_make_the_rise(found: Results) -> Evidence:
     digits = misreading(at_common_rate(found.rows)["20-20"])
     return Evidence(
         "In 20-20, from the least test loss to the end, the mean loss of a misread digit grows by "
-        f"{format_range(100 * digits.loss, 0)} %, the share of these digits by {format_range(100 * digits.share, 0)} "
-        "%, and what all other digits add to the test loss falls (@fig-turn, right). So the network becomes more "
-        "confident, in right answers and in wrong ones.",
+        f"{format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
+        f"{format_at_most(digits.share.max(), 0)}, and what all other digits add to the test loss falls (@fig-turn, "
+        "right). So the network becomes more confident, in right answers and in wrong ones.",
         {
             "the mean loss of a misread digit grows by more than a tenth": bool(digits.loss.min() > 0.1),
             "by more than their share": bool((digits.loss > digits.share).all()),
