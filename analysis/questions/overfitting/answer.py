@@ -252,10 +252,7 @@ def turns(found: Results) -> Picture:
     plain_ticks(losses.yaxis)
     losses.set_xlabel("train loss (falling)")
     losses.set_ylabel("test loss")
-    for name in ("20-20", FEW):
-        _draw_misread(misread, _since_least_loss(frames[name]), looks[name])
-    misread.set_xlabel("epochs since")
-    misread.set_ylabel("relative value")
+    _draw_misread(misread, _since_least_loss(frames["20-20"]))
     handles = [Line2D([], [], label=name, **looks[name]) for name in frames]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.8
@@ -263,8 +260,8 @@ def turns(found: Results) -> Picture:
     return Picture(
         figure,
         f"A line per run, running medians, $\\eta = {COMMON_RATE:g}$ unless named. Left: test loss above its least so "
-        "far. Middle: test against train loss as training goes on; grey: both equal. Right, of 20-20 and of few "
-        "examples, relative to the epoch of the least test loss: the mean loss of a misread test digit, the share of "
+        "far. Middle: test against train loss as training goes on; grey: both equal. Right, of 20-20, "
+        "relative to the epoch of the least test loss: the mean loss of a misread test digit, the share of "
         "these digits, and what all others add to the test loss.",
         "Left: lines at zero that climb late, those of few examples soonest and highest; that of 300 at the common "
         "rate does not. Middle: every curve falls along the diagonal and leaves it. Right: from one point, "
@@ -272,17 +269,17 @@ def turns(found: Results) -> Picture:
     )
 
 
-def _draw_misread(axes: Axes, digits: pd.DataFrame, look: dict[str, Any]) -> None:
-    """Draw `misread_digits` relative to their first values, over the epochs since."""
-    relative = digits / digits.iloc[0]
-    relative.index -= relative.index[0]
+def _draw_misread(axes: Axes, digits: pd.DataFrame) -> None:
+    """Draw `misread_digits` of 20-20 relative to their first values."""
+    relative, colour = digits / digits.iloc[0], COLOURS["20-20"]
     ends = []
     for metric, name in (("misread_loss", "mean loss"), ("share", "share"), ("rest", "others")):
-        axes.plot(relative.index, relative[metric], **look)
-        ends.append((relative.index[-1], relative[metric].iloc[-1].mean(), name, look["color"]))
+        axes.plot(relative.index, relative[metric], color=colour, linewidth=0.9)
+        ends.append((relative.index[-1], relative[metric].iloc[-1].mean(), name, colour))
     axes.locator_params(axis="x", nbins=3)
-    axes.set_xlim(0)
-    axes.set_ylim(0, 1.8)
+    axes.set_ylim(0.5, 1.3)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("relative value")
     label_ends(axes, ends)
 
 
