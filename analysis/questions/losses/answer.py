@@ -286,46 +286,46 @@ def gradients_and_accuracies(found: Results) -> Picture:
 
 @exhibit("tbl-losses", "losses")
 def losses_table(found: Results) -> Table:
-    """Tabulate each loss at its best rate, from the usual start, after two numbers of epochs."""
-    numbers, later = from_start(found.rows, wrong=False), accuracies_later(found.rows)
-    from_wrong = from_start(found.rows, wrong=True).groupby("name")
-    behind, behind_later, shares = behind_reference(numbers), behind_reference(later), passed_back(found.rows)
-    longer = trained_longer(found.rows)
-    long_rates = longer.groupby("name")["learning_rate"].first()
+    """Tabulate each loss at its best rate, from the usual start after two numbers of epochs, and from the wrong one."""
+    usual, wrong = (from_start(found.rows, wrong=each) for each in (False, True))
+    longer, shares = trained_longer(found.rows), passed_back(found.rows)
+    few, many = (runs["epoch"].max() for runs in (trained(found.rows), longer))
+    later = accuracies_later(found.rows).merge(longer[["name", "learning_rate"]].drop_duplicates())
     lines = []
-    for name, of_loss in numbers.groupby("name", sort=False):
-        rate = of_loss["learning_rate"].iloc[0]
-        lines.append(
-            {
-                "Loss": label(name),
-                "$\\eta$": f"{rate:g}; {long_rates[name]:g}",
-                "Epochs to 90; 95 %": "; ".join(
-                    format_mean_epoch(of_loss[f"epochs_{level}"]) for level in (90, 95)
-                ),
-                "Test acc.": format_interval(t_interval(of_loss["test_accuracy"])),
-                "Behind": format_interval(behind[name].difference, unit="") if name in behind else "–",
-                "Passed back": format_percent(shares.loc[(name, rate)].mean() if name in behind else 1.0, 0),
-                "Longer: test acc.": format_interval(
-                    t_interval(later.loc[later["name"] == name, "test_accuracy"])
-                ),
-                "Longer: behind": format_interval(behind_later[name].difference, unit="")
-                if name in behind
-                else "–",
-                "Wrong start: $\\eta$; test acc.": f"{from_wrong.get_group(name)['learning_rate'].iloc[0]:g}; "
-                + format_interval(t_interval(from_wrong.get_group(name)["test_accuracy"]), unit=""),
-            }
-        )
+    for start, epochs, runs in (("usual", few, usual), ("usual", many, later), ("wrong", few, wrong)):
+        behind = behind_reference(runs)
+        for name in usual["name"].unique():
+            of_loss = runs[runs["name"] == name]
+            rate = of_loss["learning_rate"].iloc[0]
+            lines.append(
+                {
+                    "Loss": label(name),
+                    "Start": start,
+                    "Epochs": f"{epochs:.0f}",
+                    "$\\eta$": f"{rate:g}",
+                    **{
+                        f"To {level} %": format_mean_epoch(of_loss[f"epochs_{level}"])
+                        if runs is not later
+                        else "–"
+                        for level in (90, 95)
+                    },
+                    "Test acc., %": format_interval(t_interval(of_loss["test_accuracy"]), unit=""),
+                    "Behind": format_interval(behind[name].difference, unit="") if name in behind else "–",
+                    "Passed back": format_percent(shares.loc[(name, rate)].mean(), 0)
+                    if runs is usual and name in behind
+                    else "–",
+                }
+            )
     return Table(
         pd.DataFrame(lines),
-        f"From the usual start, after {trained(found.rows)['epoch'].max():.0f} epochs and after "
-        f"{longer['epoch'].max():.0f} (longer), each time at the learning rate of highest mean validation accuracy: "
-        f"these two rates, of {count_words(len(LEARNING_RATES))} and of {count_words(len(LONG_RATES))}; mean first "
-        "epoch with 90 and 95 % test accuracy (–: not reached by all seeds); test accuracy "
-        "and by how many points it is behind cross entropy of the same outputs, with half widths of 95 % t intervals, "
-        "paired by seed; share of the outputs' error ($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean "
-        "squares over the training examples) that is passed back to the logits in the end. Last: best "
-        "rate and accuracy from the wrong start, after the shorter training.",
-        (18, 7, 10, 15, 11, 8, 15, 11, 16),
+        "Every loss from both starts, each time at the learning rate of highest mean validation accuracy, of "
+        f"{count_words(len(LEARNING_RATES))} rates, for {many:.0f} epochs of {count_words(len(LONG_RATES))}: mean "
+        "first "
+        "epoch with 90 and 95 % test accuracy (–: not reached by all seeds, or not measured), final test accuracy, and "
+        "by how many points it is behind cross entropy of the same outputs; half widths of 95 % t intervals, paired by "
+        "seed. Last: share of the outputs' error ($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean "
+        "squares over the training examples) that the quadratic losses pass back in the end.",
+        (22, 8, 8, 6, 9, 9, 14, 14, 10),
     )
 
 
