@@ -58,6 +58,8 @@ COLUMNS = {
     "constant": "the value of all weights and biases at the start",
     "units": "number of hidden units",
     "train_loss": "mean loss over the training examples",
+    "gradient_norm": "length of the gradient of the mean loss, in the fitted layer",
+    "test_accuracy": "share of the test examples whose digit is read",
     "gradient": "length of the gradient of the mean loss, at the start",
     "variance": "mean squared distance of single examples' gradients from it",
     "largest": "largest length of a single example's gradient",

@@ -30,9 +30,9 @@ from analysis.questions import QUESTIONS
 from analysis.results import cached
 
 # Values within [-1, 1] are stored in steps of a ten-thousandth; others on a scale that is linear next to 0 and beyond
-# logarithmic, in steps of a two-thousandth of the value. The differences of such integers are small where curves are
+# logarithmic, in steps of a thousandth of the value. The differences of such integers are small where curves are
 # smooth, and compress to half of decimal numbers.
-LINEAR_STEPS, RELATIVE_STEPS, NEXT_TO_ZERO = 10_000, 2_000, 1e-12
+LINEAR_STEPS, RELATIVE_STEPS, NEXT_TO_ZERO = 10_000, 1_000, 1e-12
 KNOTS = 5  # so many times in seconds suffice for a run, whose updates take about equally long
 LINEAR = tuple(name for name in METRICS if name.endswith(("accuracy", "cosine")))
 PARAMETERS = {

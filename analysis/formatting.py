@@ -78,7 +78,7 @@ def _looks_numeric(cell: object) -> bool:
 
 def format_fixed(value: float, digits: int) -> str:
     """Return a measured value with fixed decimals; a diverged one in words."""
-    return f"{value:,.{digits}f}".replace("-", "−") if math.isfinite(value) else "not finite"
+    return f"{value:z,.{digits}f}".replace("-", "−") if math.isfinite(value) else "not finite"
 
 
 def format_percent(share: float, digits: int = 1) -> str:
@@ -98,7 +98,7 @@ def format_at_most(share: float, digits: int = 1) -> str:
 
 def format_interval(shares: Interval, digits: int = 2, unit: str = " %") -> str:
     """Return a mean share with the half width of its interval, in percent; the mean alone of a single value."""
-    mean = f"{100 * shares.mean:.{digits}f}".replace("-", "−")
+    mean = f"{100 * shares.mean:z.{digits}f}".replace("-", "−")
     return f"{mean} ± {100 * shares.half_width:.{digits}f}{unit}" if shares.n > 1 else f"{mean}{unit}"
 
 

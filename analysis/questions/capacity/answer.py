@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -361,11 +360,8 @@ def _line_of_the_move(found: Results) -> list[str]:
     few, *_, more = sizes(found)
     at_one_rate = least_at_one_rate(found, "squared_error").unstack("examples")
     wider = at_one_rate[more] > at_one_rate[few]
-    said = (
-        "confirmed"
-        if least(found, more, "squared_error").width > least(found, few, "squared_error").width
-        else "refuted"
-    )
+    before, after = (least(found, size, "squared_error") for size in (few, more))
+    said = "confirmed" if after.first > before.last else "refuted" if after.last < before.first else OPEN
     move = "wider with more"
     return [
         "Width of the least",
@@ -571,9 +567,10 @@ def variance_turns(found: Results) -> Evidence:
         TO_WIDEST.changes_at_one_rate(found, "variance"),
     )
     falls = TO_WIDE.changes(found, "variance")
+    told = join_english(f"{-100 * each.mean:.0f}" for each in falls)
     rising = agreeing(RISES, beyond)
     return Evidence(
-        f"From {NARROW} to {WIDE} units the variance falls by {_least_fall(falls)} % or more. (Layers of {NARROWEST}, "
+        f"From {NARROW} to {WIDE} units the variance falls by {told} %. (Layers of {NARROWEST}, "
         "which read fewer than half of the digits, are left aside.) With all widths at one rate (@fig-capacity, pale) "
         f"it falls and rises too: depending on the rate, it is least at {at_one_rate.min()} to {at_one_rate.max()} "
         f"units, and from {WIDE} to {int(WIDEST):,} units it rises in {count_words(rising)} of "
@@ -587,11 +584,6 @@ def variance_turns(found: Results) -> Evidence:
     )
 
 
-def _least_fall(changes: Sequence[Interval]) -> str:
-    """Return the least fall in percent, rounded down."""
-    return f"{math.floor(-100 * max(each.mean for each in changes))}"
-
-
 @finding("capacity")
 def bias_levels_off(found: Results) -> Evidence:
     few, *_, many = sizes(found)
@@ -601,7 +593,8 @@ def bias_levels_off(found: Results) -> Evidence:
     widest = int(on_all.idxmin())
     return Evidence(
         f"(With {few:,} examples the variance dips at {SMALL_RATE} units because the best rate there is the small "
-        f"{format_rate(best[SMALL_RATE])}.) Beyond {WIDE} units bias² falls no further. The least sum does not move to "
+        f"{format_rate(best[SMALL_RATE])}.) Beyond {WIDE} units bias² falls no further, and rises with {few:,} "
+        "examples. The least sum does not move to "
         "wider layers with more examples, as was expected; but widths about the least can hardly be told apart, and on "
         f"all {BUDGETS[found.preset].train_examples:,} examples the test error is least at {widest:,} units "
         "(@fig-capacity, right).",
@@ -611,6 +604,7 @@ def bias_levels_off(found: Results) -> Evidence:
             ),
             "on all examples the widest layer is the best": widest == on_all.index.max(),
             "its variance is the least": str(least(found, few, "variance").width) == SMALL_RATE,
+            "with few examples bias² rises": direction(TO_WIDEST.change(found, few, "bias2")) == RISES,
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "the least sum is not at a wider layer with more examples": least(
                 found, many, "squared_error"

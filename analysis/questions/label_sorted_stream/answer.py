@@ -806,7 +806,7 @@ def proof_covers_smallest_rates(found: Results, descent: Results) -> Evidence:
     bound = 1 / (_examples(found.rows) * curvature)
     covered = rates[rates <= bound]
     return Evidence(
-        f"The condition is strict: $\\Lambda$ is no less than the sharpness $\\lambda_{{\\max}}$, which is above "
+        f"The condition is severe: $\\Lambda$ is no less than the sharpness $\\lambda_{{\\max}}$, which is above "
         f"{math.floor(curvature)} at each of our starts (@sec-q6), so that it allows no rate above "
         f"{format_rate(float(f'{bound:.0e}'))}: of those tried {_rates(covered)} at most, where the stream follows GD.",
         {

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from analysis.engine.run import Loss, Measure, Output, Run
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
-from analysis.questions.encoding.runs import ADAM_EPOCHS, ADAM_RATES
 
 OUTPUTS: tuple[Output, ...] = ("softmax", "sigmoid")
 LOSSES: tuple[tuple[Loss, Output], ...] = (
@@ -21,6 +20,8 @@ LONG_RATES = (0.3, 1.0, 2.0)
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
 # The two pairs that Q5 does not train with Adam, at its rates and for as many epochs, to compare like with like.
 WITH_ADAM: tuple[tuple[Loss, Output], ...] = (("cross_entropy", "sigmoid"), ("quadratic", "softmax"))
+ADAM_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
+ADAM_EPOCHS: dict[Preset, int] = {"full": 30, "quick": 1}
 # Rates about the one from which on some networks stop learning: how much of the error the quadratic loss passes back.
 WATCHED_RATES = (0.3, 1.0, 1.4, 2.0, 3.0)
 # The first epoch at the best rate of most: what the first updates do to what the losses pass back.

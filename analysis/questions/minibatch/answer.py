@@ -307,7 +307,7 @@ def minibatch_table(found: Results) -> Table:
         f"*Fastest*: the rate at which validation accuracy is the first to reach {early}; then the epochs, updates and "
         "seconds (plain PyTorch, rough) after which test accuracy reaches it there. *Best*: the best of "
         f"{_long_rates(found.rows)} rates after so many epochs; in their *last quarter* validation accuracy changes by "
-        "so many points. The lead over GD is in points, paired; 95 % t intervals.",
+        "so many points. The lead over GD is in points, paired by the seeds that both have; 95 % t intervals.",
         (6, 8, 8, 9, 7, 7, 6, 8, 8, 13, 13),
     )
 
@@ -541,8 +541,9 @@ def small_batches_end_higher(found: Results) -> Evidence:
     lead = paired_t(ends[first], ends[last]).difference
     small, large = (ends.mean()[chosen] for chosen in _split(ends))
     return Evidence(
-        f"All sizes end on one. Up to batches of {format_size(last)}, with {count_words(len(ends), 'seed')}, an F test "
-        f"with repeated measures tells them apart ({_bound(_sizes_differ_p(ends))}): the small ones end higher, single "
+        f"All sizes end on one. Up to batches of {format_size(last)}, with {count_words(len(ends), 'seed')} (the first "
+        f"{count_words(len(courses(found.rows)['seed'].unique()))} left it open), an F test with repeated measures "
+        f"tells them apart ({_bound(_sizes_differ_p(ends))}): the small ones end higher, single "
         f"examples by {format_interval(lead, 2, '')} points over batches of {format_size(last)}.",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),

@@ -356,7 +356,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
         f"{every['epochs'].max():,.0f} epochs, but does from every start at $\\eta = {FAR_RATE:g}$; and at that rate "
         "its test error, too, ends above that of the smaller rate, although it reads all training digits. At the "
         f"source's $\\eta = {SOURCE_RATE:g}$ no test loss rises. All three networks have a gap between train and test "
-        f"error; along none of these runs does the test error rise by more than {_ceil(errors.max())} points.",
+        f"error; along no run on all examples does the test error rise by more than {_ceil(errors.max())} points.",
         {
             "all runs of 20-20 rise, by more than the others": bool(
                 numbers["20-20"]["rises"].all()
@@ -424,7 +424,7 @@ def width_turns_further_on(found: Results) -> Evidence:
     turns = small["best_train_loss"]
     return Evidence(
         f"At the common rate the test loss of 20-20 turns at a train loss of {format_range(turns, 3)} "
-        "(@fig-turn, middle). 784-300-10, with far more weights, in one layer, is down to "
+        "(@fig-turn, middle). 784-300-10, with far more weights, in one hidden layer, is down to "
         f"{format_fixed(wide['train_loss'].max(), 3)}, and its test loss still falls. Having few weights "
         "therefore does not by itself protect; whether the depth contributes, these runs do not tell.",
         {
