@@ -52,12 +52,12 @@ def test_shares_are_kept_to_half_a_step(values: list[float]) -> None:
 
 
 @given(st.lists(st.floats(1e-9, 1e30) | st.sampled_from([0.0, np.nan, np.inf])))
-def test_losses_are_kept_to_a_part_in_four_thousand(values: list[float]) -> None:
+def test_losses_are_kept_to_a_part_in_two_thousand(values: list[float]) -> None:
     numbers = np.array(values, dtype=float)
     decoded = decode(explorer.encode(numbers, linear=False), linear=False)
     finite = np.isfinite(numbers)
     assert np.array_equal(np.isfinite(decoded), finite)
-    np.testing.assert_allclose(decoded[finite], numbers[finite], rtol=1 / 3_900, atol=1e-14)
+    np.testing.assert_allclose(decoded[finite], numbers[finite], rtol=1 / 1_950, atol=1e-14)
 
 
 def frame(found: dict[str, Any]) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def test_every_measurement_of_every_run_is_there(question: Question, metric: str
     assert set(merged["_merge"]) == {"both"}
     expected = merged["value"].where(np.isfinite(merged["value"]))
     np.testing.assert_allclose(
-        merged["kept"], expected, rtol=3e-4, atol=0.51e-4 if found["linear"] else 1e-14
+        merged["kept"], expected, rtol=6e-4, atol=0.51e-4 if found["linear"] else 1e-14
     )
 
 
