@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from analysis.exhibits import Picture, exhibit, sketch
 from analysis.findings import Evidence, finding
 from analysis.formatting import count_words, format_count, format_percent
-from analysis.plotting import INK, MARKER, TRAIN_TEST, WIDTH, write_in
+from analysis.plotting import TRAIN_TEST, WIDTH, write_in
 from analysis.questions.exercise1.runs import LEARNING_RATE
 from analysis.results import Results
 from analysis.statistics import final_values
@@ -38,31 +38,20 @@ def digits(found: Results) -> Picture:
     )
 
 
-@exhibit("fig-program", "exercise1", "learning_rate")
-def loss_curve(found: Results, rates: Results) -> Picture:
-    """Draw the program's training loss and final accuracy, and the accuracy of like runs along training."""
-    rows = found.programs["program"]
-    losses, accuracy = (rows[rows["metric"] == metric] for metric in ("train_loss", "test_accuracy"))
-    alike = rates.rows[
-        (rates.rows["learning_rate"] == LEARNING_RATE) & (rates.rows["metric"] == "test_accuracy")
-    ]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 1.35))
-    left.plot(losses["epoch"], losses["value"], **TRAIN_TEST["train"])
-    left.set_ylabel("train loss")
-    for _, run in alike.groupby("seed"):
-        right.plot(run["epoch"], 100 * run["value"], **{**TRAIN_TEST["test"], "linewidth": 0.8})
-    right.plot(accuracy["epoch"], 100 * accuracy["value"], "o", color=INK, markersize=MARKER, clip_on=False)
-    right.set_ylabel("test acc. in %")
-    right.set_ylim(top=100)
-    for axes in (left, right):
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(left=0)
-        axes.set_xlabel("epoch")
+@exhibit("fig-program", "exercise1")
+def loss_curve(found: Results) -> Picture:
+    """Draw the program's training loss."""
+    losses = found.programs["program"].query("metric == 'train_loss'")
+    figure, axes = plt.subplots(figsize=(WIDTH / 2, 1.35))
+    axes.plot(losses["epoch"], losses["value"], **TRAIN_TEST["train"])
+    axes.set_ylabel("train loss")
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("epoch")
     return Picture(
         figure,
-        f"Left: the losses that the program yields, $\\eta = {LEARNING_RATE:g}$. Right: the accuracy that it prints "
-        f"(dot), and that of {count_words(alike['seed'].nunique(), 'run')} of @sec-q6 with the same rate.",
-        "Left, a curve that falls, steeply at first. Right, curves that rise together and end at the dot.",
+        f"The losses that the program yields, $\\eta = {LEARNING_RATE:g}$.",
+        "A curve that falls, steeply at first.",
     )
 
 

@@ -305,7 +305,7 @@ def losses_table(found: Results, encodings: Results) -> Table:
     settings = (
         ("SGD", few, usual),
         ("SGD", many, later),
-        ("SGD, wrong start", few, wrong),
+        ("SGD, wrong", few, wrong),
         ("Adam", ADAM_EPOCHS[found.preset], adam),
     )
     for method, epochs, runs in settings:
@@ -334,7 +334,8 @@ def losses_table(found: Results, encodings: Results) -> Table:
             )
     return Table(
         pd.DataFrame(lines),
-        "Every loss, each time at the learning rate of highest mean validation accuracy, of "
+        "Every loss (wrong: from the wrong start), each time at the learning rate of highest mean validation accuracy, "
+        "of "
         f"{count_words(len(LEARNING_RATES))} rates, for {many:.0f} epochs of {count_words(len(LONG_RATES))}: mean "
         "first "
         "epoch with 90 and 95 % test accuracy (–: not reached by all seeds, or not measured), final test accuracy, and "
