@@ -594,8 +594,9 @@ def bias_levels_off(found: Results) -> Evidence:
     return Evidence(
         f"(With {few:,} examples the variance dips at {SMALL_RATE} units because the best rate there is the small "
         f"{format_rate(best[SMALL_RATE])}.) Beyond {WIDE} units bias² falls no further, and rises with {few:,} "
-        "examples. The least sum does not move to "
-        "wider layers with more examples, as was expected; but widths about the least can hardly be told apart, and on "
+        "examples. Against "
+        "expectation, the least sum does not move to wider layers with more examples; but widths about the least can "
+        "hardly be told apart, and on "
         f"all {BUDGETS[found.preset].train_examples:,} examples the test error is least at {widest:,} units "
         "(@fig-capacity, right).",
         {

@@ -324,9 +324,9 @@ def one_unit_does_not_get_far(found: Results) -> Evidence:
     best = one.groupby("activation")["value"].max()
     rates = sorted(one["learning_rate"].unique())
     return Evidence(
-        "But what one unit can do is little: an ordinary one, trained from random starts with SGD for "
+        "But one unit can do little: an ordinary one, trained from random starts with SGD for "
         f"{one['epochs'].max():,} epochs "
-        f"at $\\eta$ = {join_english(f'{rate:g}' for rate in rates)}, it has at most "
+        f"at $\\eta$ = {join_english(f'{rate:g}' for rate in rates)}, has at most "
         f"{format_at_most(best.max(), 0)} test accuracy at any measurement.",
         {
             "with no activation does it read half of the digits": bool(best.max() < POOR),

@@ -667,7 +667,8 @@ def two_kinds_of_rates(found: Results) -> Evidence:
     peaks = courses.max() / courses.iloc[0]
     return Evidence(
         f"Two kinds of rates do well: small ones, best {format_rate(small.idxmax())} with "
-        f"{format_percent(small.max(), 0)} test accuracy, and large ones. At {format_rate(between.idxmin())}, in "
+        f"{format_percent(small.max(), 0)} test accuracy, and those about {format_rate(best)}. At "
+        f"{format_rate(between.idxmin())}, in "
         f"between, the stream ends at {format_percent(between.min(), 0)}.",
         {
             "the rate in between is behind a smaller one and the best": bool(

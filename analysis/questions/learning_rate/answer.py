@@ -403,14 +403,17 @@ def learning_rate_window(found: Results) -> Evidence:
     ends = by_rate["test_accuracy"].mean()
     near = ends.index[ends > ends.max() - NEAR]
     reach = ends.index[by_rate["slow_epoch"].max() < math.inf]
+    learnt = by_rate["test_accuracy"].max() > CHANCE
+    nothing = [rate for rate in ends.index if not learnt[rate:].any()]
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
         f"Within a factor of about three the rate matters little: after {numbers['epochs'].max():,.0f} "
         f"epochs those from {near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller "
         f"rates take longer: from {slowly[0]:g} to {slowly[-1]:g}, {slowly[-1] / slowly[0]:.0f} times the rate is "
-        f"{faster:.1f} times the speed, from the same starts. Larger rates are unsteady, "
-        f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, those from {unstable[0]:g} on from all. All "
+        f"{faster:.1f} times the speed to {format_percent(SLOW, 0)}, from the same starts. Larger rates are unsteady, "
+        f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, those from {unstable[0]:g} on from all; from "
+        f"{nothing[0]:g} on nothing is learnt. All "
         f"starts reach {format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to {reach[-1]:g}.",
         {
             "the best rates span a factor of three or four": 3 <= near[-1] / near[0] <= 4,
@@ -422,6 +425,7 @@ def learning_rate_window(found: Results) -> Evidence:
             ),
             "between steady and unstable ones some starts are steady and some not": len(mixed) > 0
             and all(by_rate["verdict"].nunique()[rate] > 1 for rate in mixed),
+            "the largest rates learn nothing": len(nothing) > 0,
             "the unstable ones lie beyond the steady ones": bool((unstable > largest).all()),
         },
         "Best within a factor of three; smaller rates take longer, larger ones get unsteady.",

@@ -23,7 +23,9 @@ from analysis.formatting import (
 )
 from analysis.plotting import (
     FAINT,
+    INK,
     LINE_STYLES,
+    MARKER,
     RATE_COLOURS,
     WIDTH,
     draw_line,
@@ -244,10 +246,10 @@ def format_size(batch: float) -> str:
     ),
 )
 def test_errors_by_batch_size(found: Results) -> Picture:
-    """Draw the test error of all batch sizes against epochs, updates and the time that plain PyTorch takes."""
+    """Draw the test error of all batch sizes against epochs, updates and the time of plain PyTorch; and their ends."""
     rows, plain = fastest_courses(found.rows), plain_epoch_seconds(found)
     rows = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > 0)]
-    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.2), sharey=True)
+    figure, (*panels, last) = plt.subplots(1, 4, figsize=(WIDTH, 2.2), width_ratios=(1, 1, 1, 0.8))
     sizes = sorted(rows["batch"].unique())
     handles = []
     for size, colour in zip(sizes, RATE_COLOURS(np.linspace(0, 1, len(sizes))), strict=True):
@@ -262,19 +264,37 @@ def test_errors_by_batch_size(found: Results) -> Picture:
         axes.set_xscale("log")
         axes.set_xlabel(name)
         axes.axhline(100 * (1 - EARLY_ACCURACY), color=FAINT, linewidth=0.8, zorder=0)
+    for axes in panels:
+        axes.sharey(panels[0])
+        axes.tick_params(labelleft=axes is panels[0])
     panels[0].set_yscale("log")
     plain_ticks(panels[0].yaxis)
     panels[0].set_ylabel("test error in %")
+    ends = [t_interval(1 - final_accuracies(found.rows)[size].dropna()) for size in sizes]
+    last.errorbar(
+        range(len(sizes)),
+        [100 * each.mean for each in ends],
+        [100 * each.half_width for each in ends],
+        fmt="o",
+        color=INK,
+        markersize=MARKER,
+        capsize=2,
+    )
+    last.set_xticks(range(len(sizes)), map(format_size, sizes), rotation=60, fontsize=7)
+    last.set_title("end, best rate")
+    last.set_xlabel("batch")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return Picture(
         figure,
         f"Test error of {count_words(len(sizes))} batch sizes, each at its fastest rate of @tbl-minibatch, against "
         "epochs, updates and the time of so many epochs in plain PyTorch. Dashed: all examples; grey: "
         f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span "
-        f"the {count_words(rows['seed'].nunique(), 'seed')}.",
+        f"the {count_words(rows['seed'].nunique(), 'seed')}. Right: error in % at the end of the long runs at the best "
+        "rate, with 95 % t intervals.",
         "Three panels of falling error curves, one line per batch size. Against epochs the lines lie side by side, "
         "small batches to the left, and all end close to each other. Against updates the lines of the large batches "
-        "coincide, to the left of the small ones. Against time, a middle size is leftmost.",
+        "coincide, to the left of the small ones. Against time, a middle size is leftmost. Right, ends that lie within "
+        "half a point.",
     )
 
 

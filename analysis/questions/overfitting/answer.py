@@ -29,6 +29,7 @@ from analysis.plotting import (
     INK,
     ORANGE,
     PINK,
+    QUIET,
     TRAIN_TEST,
     WIDTH,
     label_ends,
@@ -180,7 +181,7 @@ def smooth(curves: pd.DataFrame) -> pd.DataFrame:
 )
 def curves(found: Results) -> Picture:
     """Draw train and test error above, train and test loss below, of each run; a column per network, one for FAR."""
-    columns = {**at_common_rate(found.rows), FAR: trained_on(found.rows)}
+    columns, slow = {**at_common_rate(found.rows), FAR: trained_on(found.rows)}, at_source_rate(found.rows)
     figure, grid = plt.subplots(
         2, len(columns), figsize=(WIDTH, 2.9), sharex=True, sharey="row", squeeze=False
     )
@@ -190,6 +191,12 @@ def curves(found: Results) -> Picture:
             losses = smooth(_curves(rows, f"{part}_loss"))
             above.plot(errors.index, errors, **{**style, "linewidth": 0.8})
             below.plot(losses.index, losses, **{**style, "linewidth": 0.8})
+            if name in slow:
+                grey = {**style, "linewidth": 0.6, "color": QUIET, "zorder": 0}
+                slow_errors = 100 * (1 - smooth(_curves(slow[name], f"{part}_accuracy")))
+                slow_losses = smooth(_curves(slow[name], f"{part}_loss"))
+                above.plot(slow_errors.index, slow_errors, **grey)
+                below.plot(slow_losses.index, slow_losses, **grey)
             if part == "test":
                 turns = _turns(losses)
                 least = [losses.loc[epoch, run] for run, epoch in turns.items()]
@@ -210,7 +217,7 @@ def curves(found: Results) -> Picture:
         f"Train and test error (above) and loss (below) on all examples at $\\eta = {COMMON_RATE:g}$, and of "
         "784-300-10 "
         f"at ${FAR_RATE:g}$; a line per start, running medians of {MEDIAN_OF} measurements. Dots: the least test loss "
-        "of each.",
+        f"of each. Grey: at ${SOURCE_RATE:g}$.",
         "Eight panels of falling curves, a column per network. Train and test curves part, and the test losses "
         "of 20-20 and of 300 at the largest rate turn up; those of 300 at the smaller rate do not.",
     )
@@ -375,7 +382,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "all have a gap": bool(error_gap(pd.concat([every, *slow.values()])).min() > 0),
             "all have equal epochs": pd.concat([every, far, *slow.values()])["epochs"].nunique() == 1,
         },
-        f"By test loss, small networks over-fit at learning rate {COMMON_RATE:g}, 784-300-10 at {FAR_RATE:g}.",
+        "By test loss, small networks over-fit when trained far enough, 784-300-10 at larger rates.",
     )
 
 
@@ -547,7 +554,8 @@ def contrast_overfits(found: Results) -> Evidence:
     runs, digits = overfitting(few_examples(found.rows)), misreading(few_examples(found.rows))
     every = pd.concat([overfitting(rows) for rows in at_common_rate(found.rows).values()])
     return Evidence(
-        f"It is the same, and far plainer, where 784-300-10 has {FEW_EXAMPLES:,} training examples: its test loss is "
+        f"Far plainer, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training examples: its test "
+        "loss is "
         f"least at epoch {runs['best_epoch'].min():,.0f} and rises by {format_range(100 * runs['rise'], 0)} %, its "
         f"test error by {format_range(runs['error_rise'], 1)} points. The mean loss of a misread digit grows by "
         f"{format_range(100 * digits.loss, 0)} %, their share by {format_range(100 * digits.share, 0)} %.",
