@@ -46,7 +46,7 @@ class SingleSeedError(Exception):
 
 Source = TypeVar("Source")
 Made = TypeVar("Made")
-_REMEMBERED = 32  # tables: more than an experiment has seeds
+_REMEMBERED = 128  # tables: more than the seeds of an experiment times the groups that its rows are cut into
 
 
 def remembered(function: Callable[[Source], Made]) -> Callable[[Source], Made]:
