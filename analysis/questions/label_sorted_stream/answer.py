@@ -628,10 +628,6 @@ def _rates(rates: pd.Index[float]) -> str:
     return join_english(map(format_rate, rates))
 
 
-def _from_to(rates: pd.Index[float]) -> str:
-    return f"from {format_rate(rates.min())} to {format_rate(rates.max())}" if len(rates) else "at none"
-
-
 @finding("label_sorted_stream")
 def as_slow_as_gradient_descent(found: Results) -> Evidence:
     _, middle, last = SPEEDS
