@@ -8,8 +8,8 @@ A script calls `receiveCurves` with its file's name and one object:
   sorted, with the `words` for those that are names;
 - `times`: when it was measured; each is the differences of the updates, every how many of these a time in seconds
   follows (the last one does as well; others lie on a line between), the differences of these times, and their unit;
-- `curves`: each is the positions of its parameters' values, its index, its seed, the position of its times, its
-  updates per epoch, and its values as `encode` gives them.
+- `curves`: each is the positions of its parameters' values, its index, the position of its times, its updates per
+  epoch, and for every seed the seed and its values, as `encode` gives them.
 
 No value is left out: spikes are what many of these curves are about.
 """
@@ -30,9 +30,9 @@ from analysis.questions import QUESTIONS
 from analysis.results import cached
 
 # Values within [-1, 1] are stored in steps of a ten-thousandth; others on a scale that is linear next to 0 and beyond
-# logarithmic, in steps of a thousandth of the value. The differences of such integers are small where curves are
+# logarithmic, in steps of a two-thousandth of the value. The differences of such integers are small where curves are
 # smooth, and compress to half of decimal numbers.
-LINEAR_STEPS, RELATIVE_STEPS, NEXT_TO_ZERO = 10_000, 1_000, 1e-12
+LINEAR_STEPS, RELATIVE_STEPS, NEXT_TO_ZERO = 10_000, 2_000, 1e-12
 KNOTS = 5  # so many times in seconds suffice for a run, whose updates take about equally long
 LINEAR = tuple(name for name in METRICS if name.endswith(("accuracy", "cosine")))
 PARAMETERS = {
@@ -96,19 +96,12 @@ def describe(question: Question, metric: str) -> dict[str, Any]:
     ]
     values = {name: _sorted(rows[name]) for name in fields}
     times: dict[str, int] = {}
-    curves = []
+    curves: dict[tuple[Any, ...], list[Any]] = {}  # what seeds share is told once
     for curve in _longest(rows, fields):
-        time = json.dumps(_times(curve.updates, curve.seconds))
-        curves.append(
-            [
-                [values[name].index(value) for name, value in zip(fields, curve.setting, strict=True)],
-                curve.index,
-                curve.seed,
-                times.setdefault(time, len(times)),
-                curve.updates_per_epoch,
-                encode(curve.values, metric in LINEAR),
-            ]
-        )
+        time = times.setdefault(json.dumps(_times(curve.updates, curve.seconds)), len(times))
+        setting = tuple(values[name].index(value) for name, value in zip(fields, curve.setting, strict=True))
+        of_setting = curves.setdefault((setting, curve.index, time, curve.updates_per_epoch), [])
+        of_setting.append([curve.seed, encode(curve.values, metric in LINEAR)])
     described = {
         "about": METRICS[metric].partition("; index")[0],
         "linear": metric in LINEAR,
@@ -124,7 +117,7 @@ def describe(question: Question, metric: str) -> dict[str, Any]:
             for name in fields
         ],
         "times": [json.loads(time) for time in times],
-        "curves": curves,
+        "curves": [[*shared, seeds] for shared, seeds in curves.items()],
     }
     if rows["index"].nunique() > 1:
         described["index"] = "layer" if metric in PER_LAYER else "class"

@@ -52,22 +52,24 @@ def test_shares_are_kept_to_half_a_step(values: list[float]) -> None:
 
 
 @given(st.lists(st.floats(1e-9, 1e30) | st.sampled_from([0.0, np.nan, np.inf])))
-def test_losses_are_kept_to_a_part_in_two_thousand(values: list[float]) -> None:
+def test_losses_are_kept_to_a_part_in_four_thousand(values: list[float]) -> None:
     numbers = np.array(values, dtype=float)
     decoded = decode(explorer.encode(numbers, linear=False), linear=False)
     finite = np.isfinite(numbers)
     assert np.array_equal(np.isfinite(decoded), finite)
-    np.testing.assert_allclose(decoded[finite], numbers[finite], rtol=1 / 1_950, atol=1e-14)
+    np.testing.assert_allclose(decoded[finite], numbers[finite], rtol=1 / 3_900, atol=1e-14)
 
 
 def frame(found: dict[str, Any]) -> pd.DataFrame:
     """Return the curves that a script hands over as rows."""
     parts = []
-    for positions, index, seed, time, _, values in found["curves"]:
+    for positions, index, time, _, seeds in found["curves"]:
         parameters = zip(found["parameters"], positions, strict=True)
         setting = {each["name"]: str(each["values"][position]) for each, position in parameters}
-        update, kept = np.cumsum(found["times"][time][0]), decode(values, found["linear"])
-        parts.append(pd.DataFrame({"update": update, "kept": kept}).assign(index=index, seed=seed, **setting))
+        update = np.cumsum(found["times"][time][0])
+        for seed, values in seeds:
+            curve = pd.DataFrame({"update": update, "kept": decode(values, found["linear"])})
+            parts.append(curve.assign(index=index, seed=seed, **setting))
     return pd.concat(parts)
 
 
@@ -86,7 +88,7 @@ def test_every_measurement_of_every_run_is_there(question: Question, metric: str
     assert set(merged["_merge"]) == {"both"}
     expected = merged["value"].where(np.isfinite(merged["value"]))
     np.testing.assert_allclose(
-        merged["kept"], expected, rtol=6e-4, atol=0.51e-4 if found["linear"] else 1e-14
+        merged["kept"], expected, rtol=3e-4, atol=0.51e-4 if found["linear"] else 1e-14
     )
 
 
@@ -114,7 +116,7 @@ def test_of_runs_that_differ_in_their_epochs_only_the_longest_is_kept(
     found = Results("learning_rate", "full", rows, {}, ())
     monkeypatch.setattr(explorer, "cached", lambda _: found)
     (curve,) = explorer.describe(QUESTION, "train_loss")["curves"]
-    *_, updates_per_epoch, values = curve
+    *_, updates_per_epoch, ((_, values),) = curve
     assert (updates_per_epoch, len(values)) == (3, 10)
 
 

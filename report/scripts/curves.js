@@ -38,17 +38,20 @@ const Curves = (() => {
     }
     const times = data.times.map(decodeTimes);
     const settings = new Map();
-    for (const [positions, index, seed, time, updatesPerEpoch, differences] of data.curves) {
+    for (const [positions, index, time, updatesPerEpoch, seeds] of data.curves) {
       const values = Object.fromEntries(data.parameters.map((each, i) => [each.name, each.values[positions[i]]]));
       if (data.index) values[data.index] = index;
       const key = keyOf(values);
       if (!settings.has(key)) settings.set(key, { key, values, runs: [] });
       const { update, seconds } = times[time];
-      let steps = 0;
-      settings.get(key).runs.push({
-        seed, update, seconds, epoch: update.map((each) => each / updatesPerEpoch),
-        y: differences.map((each) => each === null ? null : value(steps += each)),
-      });
+      const epoch = update.map((each) => each / updatesPerEpoch);
+      for (const [seed, differences] of seeds) {
+        let steps = 0;
+        settings.get(key).runs.push({
+          seed, update, seconds, epoch,
+          y: differences.map((each) => each === null ? null : value(steps += each)),
+        });
+      }
     }
     return { about: data.about, percent, parameters, settings };
   }
