@@ -102,11 +102,13 @@ def outline_setup(jobs: Sequence[Job], where: str) -> list[tuple[str, str]]:
     """Return what all runs have in common, what varies between them, and where their grids are listed."""
     runs = [job for job in jobs if isinstance(job, Run)]
     common = [line for line in describe_setup(jobs) if line[0] == COMMON]
-    varied = _varied([aspect for aspect in ASPECTS if len(aspect.words(runs)) > 1], runs)
-    if "seed" not in common[0][1]:
-        varied.append(f"up to {_seeds(runs)}")
-    distinct = len({(*(aspect.of(run) for aspect in ASPECTS), run.labels, run.seed) for run in runs})
-    return [*common, (format_count(distinct, "run"), f"{'; '.join(varied)}. {where} lists the combinations")]
+    varied = [aspect for aspect in ASPECTS if len(aspect.words(runs)) > 1]
+    blocks = _blocks(varied, runs)
+    told = _varied(varied, runs)
+    if len(set(map(_seeds, blocks))) > 1:
+        told.append(f"up to {_seeds(runs)}")
+    count = format_count(sum(map(len, blocks)), "run")
+    return [*common, (count, f"{'; '.join(told)}. {where} lists the combinations")]
 
 
 def grids(points: Sequence[dict[str, Hashable]]) -> list[Grid]:

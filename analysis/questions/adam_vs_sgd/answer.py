@@ -390,9 +390,9 @@ def adam_is_faster_by_the_clock(found: Results) -> Evidence:
     (adam_rate, adam), (sgd_rate, sgd) = fastest["adam"], fastest["sgd"]
     return Evidence(
         f"An update of Adam takes {format_fixed(factor, 1)} times as long as one of SGD in plain PyTorch. "
-        f"To {format_percent(threshold, 0)}, each at its fastest of the rates run for long ({format_rate(adam_rate)} "
-        f"and {format_rate(sgd_rate)}), Adam takes {format_fixed(adam, 1)} epochs and SGD {format_fixed(sgd, 1)} "
-        f"(means): by the clock Adam is {format_fixed(sgd / adam / factor, 1)} times as fast.",
+        f"To {format_percent(threshold, 0)}, Adam takes {format_fixed(adam, 1)} epochs and SGD {format_fixed(sgd, 1)} "
+        f"(means), each at its fastest long-run rate: {format_rate(adam_rate)} and {format_rate(sgd_rate)}. "
+        f"By the clock Adam is {format_fixed(sgd / adam / factor, 1)} times as fast.",
         {
             "an update of Adam takes longer": bool(factor > 1),
             "counted in epochs Adam is faster, each at its fastest rate": bool(adam < sgd),

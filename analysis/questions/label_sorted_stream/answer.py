@@ -409,10 +409,9 @@ def stream_table(found: Results) -> Table:
         f"{last} passes of SGD, the sorted stream, and GD with the rate $\\eta n$. Train cross entropy after {before} "
         f"and {last} passes (GD's: after {last}). Departs: by how many points at most accuracy at nine places within a "
         f"pass lies from that at its end, in the {LATE_PASSES} passes to {before} and to {last} (measured on "
-        "validation "
-        "examples within passes and on test examples at ends, corrected by their difference at one end). To: passes to "
-        "so much test accuracy, by measurements at most ten passes apart. $d$: the rate decreases. Means over "
-        f"{count_words(many['seed'].nunique(), 'seed')}.",
+        "validation examples within passes and on test examples at ends, corrected by their difference at one end). "
+        "To: passes to so much test accuracy, by measurements at most ten passes apart. $d$: the rate decreases. Means "
+        f"over {count_words(many['seed'].nunique(), 'seed')}.",
         (16, 10, 10, 7, 9, 6, 15, 7, 7, 7, 7, 7),
     )
 
@@ -527,11 +526,9 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
         "Sorted by label, the stream learns in hundreds of passes what SGD learns in one: at its best rate, "
         f"{format_rate(best)}, it takes {stream:.0f} to {format_percent(SPEEDS[-1], 0)} test accuracy (@tbl-stream). "
         f"There its train loss goes to 0. At smaller rates its loss still falls after {passes} passes, and at larger "
-        "ones it does "
-        "not fall. In "
-        f"{count_words(round(few['epoch'].max()), 'pass', 'passes')} its test accuracy exceeds "
-        f"{format_percent(limit, 0)} at no rate, "
-        f"while SGD ends above {format_percent(GOOD, 0)} {usable} (@fig-stream, left).",
+        f"ones it does not fall. In {count_words(round(few['epoch'].max()), 'pass', 'passes')} its test accuracy "
+        f"exceeds {format_percent(limit, 0)} at no rate, while SGD ends above {format_percent(GOOD, 0)} {usable} "
+        "(@fig-stream, left).",
         {
             "within few passes the sorted stream stays below 50 % at every rate": limit < 0.5,
             "within many it has more than the last of the tabulated accuracies": bool(accuracy > SPEEDS[-1]),
@@ -558,9 +555,8 @@ def loss_falls_and_swings_shrink(found: Results) -> Evidence:
         f"At all {count_words(len(falling) - 1)} smaller rates tried the loss falls at every measurement in the last "
         f"{LATE_PASSES} passes, and where accuracy departed by more than {100 * VISIBLE:g} points in the "
         f"{LATE_PASSES} passes before, it departs by less now. So it may converge there too; so many passes do not "
-        "tell. "
-        f"{beyond} The loss of SGD ends below {SMALL:g} at all "
-        f"{count_words(len(sgd))} rates tried, from {format_rate(sgd.index.min())} to {format_rate(sgd.index.max())}.",
+        f"tell. {beyond} The loss of SGD ends below {SMALL:g} at all {count_words(len(sgd))} rates tried, from "
+        f"{format_rate(sgd.index.min())} to {format_rate(sgd.index.max())}.",
         {
             "all rates at which it falls are below all others": len(falling) > 2
             and len(others) > 0

@@ -410,11 +410,11 @@ def learning_rate_window(found: Results) -> Evidence:
     return Evidence(
         f"Within a factor of about three the rate matters little: after {numbers['epochs'].max():,.0f} "
         f"epochs those from {near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller "
-        f"rates take longer: from {slowly[0]:g} to {slowly[-1]:g}, {slowly[-1] / slowly[0]:.0f} times the rate is "
-        f"{faster:.1f} times the speed to {format_percent(SLOW, 0)}, from the same starts. Larger rates are unsteady, "
+        f"rates take longer: {format_percent(SLOW, 0)} is reached {faster:.1f} times as fast at {slowly[-1]:g} as at "
+        f"{slowly[0]:g}, from the same starts. Larger rates are unsteady, "
         f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, those from {unstable[0]:g} on from all; from "
-        f"{nothing[0]:g} on nothing is learnt. All "
-        f"starts reach {format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to {reach[-1]:g}.",
+        f"{nothing[0]:g} on nothing is learnt. "
+        f"All starts reach {format_percent(SLOW, 0)} test accuracy from {reach[0]:g} to {reach[-1]:g}.",
         {
             "the best rates span a factor of three or four": 3 <= near[-1] / near[0] <= 4,
             "the product varies by less than a factor of one and a half": products.max() / products.min()

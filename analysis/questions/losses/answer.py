@@ -337,12 +337,11 @@ def losses_table(found: Results, encodings: Results) -> Table:
         pd.DataFrame(lines),
         "Every loss (wrong: from the wrong start), each time at the learning rate of highest mean validation accuracy, "
         f"of {count_words(len(LEARNING_RATES))} rates with SGD ({count_words(len(LONG_RATES))} for {many:.0f} epochs) "
-        "and "
-        f"{count_words(len(ADAM_RATES))} with Adam: mean first epoch with 90 and 95 % test accuracy (–: not reached by "
-        "all seeds, or not measured), final test accuracy, and by how many points it is behind cross entropy of the "
-        "same outputs; half widths of 95 % t intervals, paired by seed. Last: share of the outputs' error "
-        "($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean squares over the training examples) that the "
-        "quadratic losses pass back in the end.",
+        f"and {count_words(len(ADAM_RATES))} with Adam: mean first epoch with 90 and 95 % test accuracy (–: not "
+        "reached by all seeds, or not measured), final test accuracy, and by how many points it is behind cross "
+        "entropy of the same outputs; half widths of 95 % t intervals, paired by seed. Last: share of the outputs' "
+        "error ($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean squares over the training examples) that "
+        "the quadratic losses pass back in the end.",
         (27, 18, 8, 7, 7, 7, 13, 13, 8),
     )
 
@@ -454,12 +453,11 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
     return Evidence(
         "After one epoch with softmax, the wrong start has cost cross entropy at most "
         f"{format_fixed(reference_costs.max(), 1)} points of test accuracy at the rates from "
-        f"{reference_costs.index.min():g} to {reference_costs.index.max():g}, and the quadratic loss at least "
-        f"{format_fixed(quadratic_costs.min(), 1)} at those from {quadratic_costs.index.min():g} to "
+        f"{reference_costs.index.min():g} to {reference_costs.index.max():g}. It has cost the quadratic loss at least "
+        f"{format_fixed(quadratic_costs.min(), 1)} points at those from {quadratic_costs.index.min():g} to "
         f"{quadratic_costs.index.max():g} (means, @tbl-cliff; at other rates some seed learns nothing from the usual "
-        "start "
-        f"either). With sigmoids, cross entropy is ahead at the rates up to {max(ahead[0], default=0):g}, and the "
-        f"quadratic loss at {join_english(f'{rate:g}' for rate in ahead[1])}.",
+        f"start either). With sigmoids, cross entropy is ahead at the rates up to {max(ahead[0], default=0):g}, and "
+        f"the quadratic loss at {join_english(f'{rate:g}' for rate in ahead[1])}.",
         {
             "at several rates either loss of softmax learns from the usual start": min(
                 len(reference_costs), len(quadratic_costs)
@@ -533,10 +531,10 @@ def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
     at_best = {name: shares.loc[(name, best[name])].mean() for name in REFERENCE}
     return Evidence(
         f"At $\\eta = {beyond[0]:g}$ to {beyond[-1]:g} both quadratic losses are at "
-        f"{format_at_most(quadratic, 0)} or less after one epoch, cross entropy at {format_at_least(reference, 0)} or "
-        "more (@tbl-cliff). By then the quadratic losses pass back "
+        f"{format_at_most(quadratic, 0)} test accuracy or less after one epoch. Cross entropy is at "
+        f"{format_at_least(reference, 0)} or more (@tbl-cliff). By then the quadratic losses pass back "
         f"{format_at_most(stuck.max(axis=None))} of their error or less: too large a step has thrown the outputs into "
-        f"wrong corners. At their best rates they still pass back no more than "
+        "wrong corners. At their best rates they still pass back no more than "
         f"{format_at_most(max(at_best.values()), 0)} in the end (@tbl-losses). So they pass back less at the rates "
         "that they bear, and larger rates, which might make up for it, stop them.",
         {
@@ -557,8 +555,7 @@ def small_slopes_protect_sigmoids(found: Results) -> Evidence:
     kept = shares.loc[(SIGMOID, SHIFTS[-1], rate)]
     return Evidence(
         f"At $\\eta = {rate:g}$ that keeps its sigmoids from being thrown into another corner: after one epoch it "
-        "passes back "
-        f"{format_at_least(kept.min(), 0)} of its error or more, and every seed has at least "
+        f"passes back {format_at_least(kept.min(), 0)} of its error or more, and every seed has at least "
         f"{format_at_least(quadratic.min(), 0)} test accuracy, where cross entropy has "
         f"{format_range(100 * reference, 0)} %.",
         {

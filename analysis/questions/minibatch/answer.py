@@ -423,6 +423,8 @@ def small_batches_are_faster(found: Results) -> Evidence:
             "by the clock a middle size is the fastest": bool(small.index[0] < seconds.idxmin() < np.inf),
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
             "their accuracies lie within half a point": bool(np.ptp(ends) < 0.005),
+            **_small_end_higher(found.rows),
+            **_no_lead_over_descent(found.rows),
         },
         "Smaller batches need far fewer epochs; all sizes end within tenths of a point.",
     )
@@ -559,16 +561,13 @@ def small_batches_end_higher(found: Results) -> Evidence:
     ends = final_accuracies(found.rows).dropna(axis="columns")
     first, last = ends.columns[0], ends.columns[-1]
     lead = paired_t(ends[first], ends[last]).difference
-    small, large = (ends.mean()[chosen] for chosen in _split(ends))
     return Evidence(
-        f"All sizes end on one. Up to batches of {format_size(last)}, with {count_words(len(ends), 'seed')} (the first "
-        f"{count_words(len(courses(found.rows)['seed'].unique()))} left it open), an F test with repeated measures "
-        f"tells them apart ({_bound(_sizes_differ_p(ends))}): the small ones end higher, single "
+        f"All sizes end on one. Up to batches of {format_size(last)}, with {count_words(len(ends), 'seed')}, an F test "
+        f"with repeated measures tells them apart ({_bound(_sizes_differ_p(ends))}): the small ones end higher, single "
         f"examples by {format_interval(lead, 2, '')} points over batches of {format_size(last)}.",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
-            "the F test tells the sizes apart": _sizes_differ_p(ends) < 1 - LEVEL,
-            "every small size ends above every larger one": bool(small.min() > large.max()),
+            **_small_end_higher(found.rows),
             "single examples lead by more than the interval": lead.mean > lead.half_width,
         },
     )
@@ -586,15 +585,27 @@ def descent_ends_about_as_high(found: Results) -> Evidence:
             "no mean lead over gradient descent is half a point": bool(
                 max(abs(test.difference.mean) for test in leads.values()) < 0.005
             ),
-            "none can be told": not _lead_p(ends) < 1 - LEVEL,
+            **_no_lead_over_descent(found.rows),
         },
     )
 
 
-def _split(ends: pd.DataFrame) -> tuple[list[float], list[float]]:
-    """Return the sizes of the columns that are said to be small, and the others."""
-    small = [size for size in ends if size in SMALL_BATCHES]
-    return small, [size for size in ends if size not in small]
+def _small_end_higher(rows: pd.DataFrame) -> dict[str, bool]:
+    """Return what must hold for the small ones of the sizes that have all seeds to be said to end higher."""
+    ends = final_accuracies(rows).dropna(axis="columns")
+    small = ends.columns.isin(SMALL_BATCHES)
+    means = ends.mean()
+    return {
+        "the F test tells the sizes apart": _sizes_differ_p(ends) < 1 - LEVEL,
+        "every small size ends above every larger one": bool(means[small].min() > means[~small].max()),
+    }
+
+
+def _no_lead_over_descent(rows: pd.DataFrame) -> dict[str, bool]:
+    """Return what must hold for no size to be said to lead over gradient descent."""
+    return {
+        "no lead over gradient descent can be told": not _lead_p(final_accuracies(rows).dropna()) < 1 - LEVEL
+    }
 
 
 def _bound(p: float) -> str:

@@ -45,7 +45,7 @@ LONG: dict[int | None, tuple[tuple[float, ...], int]] = {
     None: ((1.0, 2.0), 20_000),
 }
 LONG_MEASUREMENTS = 20
-# Further seeds of these, up to the largest size that takes minutes on two cores: three leave open whether sizes differ.
+# Further seeds of these, up to the largest size that takes minutes on two cores: of three, the intervals are wide.
 FURTHER_SEEDS: dict[Preset, tuple[int, ...]] = {"full": (3, 4), "quick": (1,)}
 FURTHER_SIZE = 1_024
 FULL_BATCH_FACTOR = 10  # the full batch gets so many times the epochs: its curve shows both budgets

@@ -215,9 +215,8 @@ def curves(found: Results) -> Picture:
     return Picture(
         figure,
         f"Train and test error (above) and loss (below) on all examples at $\\eta = {COMMON_RATE:g}$, and of "
-        "784-300-10 "
-        f"at ${FAR_RATE:g}$; a line per start, running medians of {MEDIAN_OF} measurements. Dots: the least test loss "
-        f"of each. Grey: at ${SOURCE_RATE:g}$.",
+        f"784-300-10 at ${FAR_RATE:g}$; a line per start, running medians of {MEDIAN_OF} measurements. Dots: the least "
+        f"test loss of each. Grey: at ${SOURCE_RATE:g}$.",
         "Eight panels of falling curves, a column per network. Train and test curves part, and the test losses "
         "of 20-20 and of 300 at the largest rate turn up; those of 300 at the smaller rate do not.",
     )
@@ -453,7 +452,7 @@ def rate_matters_too(found: Results) -> Evidence:
         f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %. "
         f"That is not only because it is trained further: at the train loss at which {COMMON_RATE:g} ends, its test "
         f"loss is already at least {format_at_least(above, 0)} higher. But {COMMON_RATE:g} may yet follow: it ends "
-        f"when $\\eta$ times epochs is {product:,.0f}, and {FAR_RATE:g} turns at {turns.min():,.0f} to "
+        f"when $\\eta$ times epochs is {product:,.0f}. The larger rate turns at {turns.min():,.0f} to "
         f"{turns.max():,.0f}.",
         {
             "all runs rise": bool(rising["rises"].all()),
@@ -554,10 +553,10 @@ def contrast_overfits(found: Results) -> Evidence:
     runs, digits = overfitting(few_examples(found.rows)), misreading(few_examples(found.rows))
     every = pd.concat([overfitting(rows) for rows in at_common_rate(found.rows).values()])
     return Evidence(
-        f"Far plainer, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training examples: its test "
-        "loss is "
-        f"least at epoch {runs['best_epoch'].min():,.0f} and rises by {format_range(100 * runs['rise'], 0)} %, its "
-        f"test error by {format_range(runs['error_rise'], 1)} points. The mean loss of a misread digit grows by "
+        f"Far plainer, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training examples. Its "
+        f"test loss is least at epoch {runs['best_epoch'].min():,.0f}; it rises by "
+        f"{format_range(100 * runs['rise'], 0)} %, and the test error by "
+        f"{format_range(runs['error_rise'], 1)} points. The mean loss of a misread digit grows by "
         f"{format_range(100 * digits.loss, 0)} %, their share by {format_range(100 * digits.share, 0)} %.",
         {
             "every run rises": bool(runs["rises"].all()),

@@ -363,10 +363,8 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
         f"first layer's first step is, relative to its weights, {1 / ratio.iloc[0].mean():.0f} times smaller than the "
         f"second's. But from update {SETTLED} on it is more than a fifth of the second's, and in the end larger, at "
         "both rates tried (@fig-vanishing, right). What it learns matters: with the first layer frozen at its start, "
-        "even "
-        f"the best second layer has {format_percent(fitted['test_accuracy'].max(), 0)} test accuracy; the whole "
-        "network, "
-        f"trained at $\\eta = {ratio.columns.max():g}$, has {format_range(100 * whole, 0)} %.",
+        f"even the best second layer has {format_percent(fitted['test_accuracy'].max(), 0)} test accuracy; the whole "
+        f"network, trained at $\\eta = {ratio.columns.max():g}$, has {format_range(100 * whole, 0)} %.",
         {
             "after the first updates the ratio is above a fifth": bool(least > 0.2),
             "at the end the first layer moves faster than the second": bool((end > 1).all()),
@@ -456,9 +454,8 @@ def first_layer_learns(found: Results) -> Evidence:
         f"And the first layer does learn: in {norms.index[-1]:,.0f} updates $\\lVert W_1 \\rVert$ grows from "
         f"{format_fixed(start.mean(), 1)} to {grown}. Frozen, the network has only "
         f"{format_percent(accuracy[slow].mean(), 0)} test accuracy after as many updates at {slow:g}, where the whole "
-        "one "
-        f"has {format_percent(whole[slow].mean(), 0)} and still learns; at {fast:g} its "
-        "steps are too large. (The best second layer, of the answer above, was fitted by L-BFGS.)",
+        f"one has {format_percent(whole[slow].mean(), 0)} and still learns; at {fast:g} its steps are too large. (The "
+        "best second layer, of the answer above, was fitted by L-BFGS.)",
         {
             "at every rate the norm grows by a quarter": bool((end > 1.25 * start).all()),
             "frozen, every start ends ten points lower at the smaller rate": bool(
