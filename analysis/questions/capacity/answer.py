@@ -525,9 +525,9 @@ def width_has_an_optimum(found: Results) -> Evidence:
     return Evidence(
         f"On small training sets, a layer of {WIDE} units has less bias² than one of {NARROW}, as expected, and, "
         f"against expectation, less variance as well; one of {int(WIDEST):,} has more variance and no less bias². So "
-        f"their sum is least at a moderate width: {sums[few]} units with {few:,} examples, {sums[many]} with {many:,}. "
-        f"A second and a third layer of {WIDE} units raise the variance for little less bias², and never lower the "
-        "sum: one hidden layer is enough.",
+        f"their sum is least at a moderate width, at {sums[few]} units with {few:,} examples and at {sums[many]} with "
+        f"{many:,}. A second and a third layer of {WIDE} units raise the variance for little less bias², and never "
+        "lower the sum: one hidden layer is enough.",
         {
             "up to the wide layer bias² falls": TO_WIDE.verdict(found, "bias2") == "confirmed",
             "and the variance too": TO_WIDE.verdict(found, "variance") == "refuted",

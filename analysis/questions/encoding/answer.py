@@ -375,9 +375,9 @@ def renumbering_moves_the_single_output(found: Results) -> Evidence:
     ahead = 100 * (single[best] - single[0]).min()
     return Evidence(
         f"With Adam, the single sigmoid's mean test accuracy goes from {format_percent(single.mean().min())} to "
-        f"{format_percent(single.mean().max())} with the numbering (p-value {_format_p(p[SINGLE])}), and with every "
-        f"seed numbering {best} is at least {math.floor(ahead)} points ahead of the usual one (with SGD the least "
-        f"and the largest are {format_percent(slow.min())} and {format_percent(slow.max())}). With ten outputs no "
+        f"{format_percent(single.mean().max())} with the numbering (p-value {_format_p(p[SINGLE])}). With every seed, "
+        f"numbering {best} is at least {math.floor(ahead)} points ahead of the usual one. (With SGD the least and the "
+        f"largest means are {format_percent(slow.min())} and {format_percent(slow.max())}.) With ten outputs no "
         f"effect can be told ({100 * ten.min():.1f} to {format_percent(ten.max())}, p-value {_format_p(p[ONE_HOT])}).",
         {
             "the numbering changes the accuracy of the single sigmoid": p[SINGLE] < 0.001,
@@ -478,7 +478,7 @@ def outputs_spread_beyond_the_tolerance(found: Results) -> Evidence:
     return Evidence(
         f"After these {longer['epoch'].max():.0f} epochs, in root mean squares, the single output lies "
         f"{format_fixed(train, 3)} from its target in training and {format_fixed(test, 3)} in the test, where "
-        f"{format_fixed(tolerance, 3)} are allowed; each of the ten lies {format_fixed(train_of_ten, 3)} and "
+        f"{format_fixed(tolerance, 3)} are allowed. Each of the ten lies {format_fixed(train_of_ten, 3)} and "
         f"{format_fixed(test_of_ten, 3)} from its own, where 1/2 is allowed.",
         {
             "in training the single output lies within the tolerance": bool(train < tolerance),

@@ -499,7 +499,7 @@ def _train_loss(rows: pd.DataFrame, epoch: float) -> pd.Series[float]:
 
 @dataclass(frozen=True)
 class Misreading:
-    """What becomes of misread test digits from the least test loss to the end, by run; all but the last in shares.
+    """What becomes of misread test digits from the least test loss to the end, by run, relative to their values there.
 
     Attributes:
         loss: Growth of the mean loss of a misread digit.
@@ -554,7 +554,7 @@ def contrast_overfits(found: Results) -> Evidence:
     every = pd.concat([overfitting(rows) for rows in at_common_rate(found.rows).values()])
     return Evidence(
         f"Far plainer, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training examples. Its "
-        f"test loss is least at epoch {runs['best_epoch'].min():,.0f}; it rises by "
+        f"test loss is least at epoch {format_range(runs['best_epoch'], 0)}; it rises by "
         f"{format_range(100 * runs['rise'], 0)} %, and the test error by "
         f"{format_range(runs['error_rise'], 1)} points. The mean loss of a misread digit grows by "
         f"{format_range(100 * digits.loss, 0)} %, their share by {format_range(100 * digits.share, 0)} %.",
