@@ -100,6 +100,9 @@ def paired_tests_holm(pairs: dict[Key, tuple[pd.Series[float], pd.Series[float]]
 def repeated_measures_p(values: pd.DataFrame) -> float:
     """The p-value of the F test with repeated measures: whether the columns' means differ, their rows taken out.
 
+    Treatments need not scatter alike: degrees of freedom are corrected by the epsilon of Greenhouse and Geisser,
+    "On methods in the analysis of profile data" (1959).
+
     Args:
         values: A row per seed, a column per treatment.
     """
@@ -109,7 +112,9 @@ def repeated_measures_p(values: pd.DataFrame) -> float:
     effect = seeds * ((centred.mean(axis=0) - centred.mean()) ** 2).sum() / (treatments - 1)
     freedom = (seeds - 1) * (treatments - 1)
     rest = ((centred - centred.mean(axis=0)) ** 2).sum() / freedom
-    return float(fdtrc(treatments - 1, freedom, effect / rest))
+    covariance = np.cov(centred, rowvar=False)
+    epsilon = np.trace(covariance) ** 2 / ((treatments - 1) * (covariance**2).sum())
+    return float(fdtrc(epsilon * (treatments - 1), epsilon * freedom, effect / rest))
 
 
 def final_values(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:

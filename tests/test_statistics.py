@@ -60,6 +60,13 @@ def test_repeated_measures_of_two_treatments_are_the_paired_test() -> None:
     )
 
 
+def test_treatments_that_scatter_along_one_line_are_worth_one_comparison() -> None:
+    """Then Greenhouse and Geisser leave one degree of freedom: the t test of how far each seed goes along the line."""
+    along = np.array([0.5, 1.0, 2.0, 2.2, 3.1])
+    table = pd.DataFrame(np.outer(along, [-2.0, 0.0, 0.5, 4.0]))
+    assert statistics.repeated_measures_p(table) == pytest.approx(stats.ttest_1samp(along, 0).pvalue)
+
+
 def test_what_seeds_share_is_no_difference_between_treatments() -> None:
     random = np.random.default_rng(0)
     noise = pd.DataFrame(random.normal(size=(5, 4)))
