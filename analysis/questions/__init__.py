@@ -67,6 +67,13 @@ QUESTIONS: tuple[Question, ...] = (
         2,
     ),
     Question("adam_vs_sgd", "sec-adam", "SGD and Adam", "Assignment 2, exercise 4: SGD and Adam", 2),
+    Question(
+        "chosen_network",
+        "sec-chosen-network",
+        "The chosen network",
+        "Assignment 2 with the network that Q3 chooses",
+        None,
+    ),
     Question("published", "sec-published", "Published test errors", "Networks as published by others", None),
 )
 

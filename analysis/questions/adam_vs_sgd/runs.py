@@ -27,10 +27,6 @@ LONG_RATES: dict[Optimizer, tuple[float, ...]] = {
 }
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
 
-# The network that the rule of Q3 chooses instead of 784-300-10: whether the comparison comes out alike.
-CHOSEN = (192,)
-CHOSEN_RATES: dict[Optimizer, tuple[float, ...]] = {"sgd": (0.3, 1.0, 3.0), "adam": (1e-3, 3e-3, 1e-2)}
-
 METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
@@ -54,11 +50,4 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for optimizer, rates in LONG_RATES.items()
         for run in LONG_BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=(optimizer,), learning_rate=rates)
     ]
-    chosen = [
-        run
-        for optimizer, rates in CHOSEN_RATES.items()
-        for run in LONG_BUDGETS[preset].grid(
-            BATCH_SIZE, METRICS, hidden=(CHOSEN,), optimizer=(optimizer,), learning_rate=rates
-        )
-    ]
-    return (*window, *long, *chosen, Program(name="adam_vs_sgd.plain_seconds", function=plain_seconds))
+    return (*window, *long, Program(name="adam_vs_sgd.plain_seconds", function=plain_seconds))

@@ -25,7 +25,7 @@ LABEL_PERMUTATIONS = (
 LEARNING_RATES = (0.3, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 OTHER_LEARNING_RATES = {  # an error that does not vanish needs smaller rates
     "identity": (0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 1.0),
-    "cross_entropy": (0.03, 0.1, 0.3, 0.5, 1.0, 3.0),
+    "cross_entropy": (0.03, 0.1, 0.3, 0.5, 1.0, 2.0, 3.0),
 }
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
