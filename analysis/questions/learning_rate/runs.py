@@ -6,7 +6,7 @@ from analysis.engine.run import Measure, Run
 from analysis.question import Preset
 
 SOURCE_RATES = (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 2.0, 5.0, 8.0)  # of the source report
-OTHER_RATES = (0.01, 0.03, 3.0, 4.0, 20.0, 100.0)  # between those, and beyond the largest
+OTHER_RATES = (0.01, 0.03, 3.0, 4.0, 12.0, 20.0, 100.0)  # between those, and beyond the largest
 LEARNING_RATES = tuple(sorted(SOURCE_RATES + OTHER_RATES))
 EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 4}
 SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
