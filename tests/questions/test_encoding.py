@@ -25,7 +25,6 @@ CONTRADICTIONS = {
         0.9, "test_accuracy", target="one_hot", labels="2-8-4-9-1-6-7-3-0-5"
     ),
     "saturation_slows_and_the_metric_stays": times(0.5, "test_accuracy", loss="cross_entropy"),
-    "ends_are_read_too_seldom": constant(1, "confusion"),
     "linear_output_hardly_trains": constant(1, "train_accuracy", output="identity"),
     "outputs_spread_beyond_the_tolerance": times(0.1, "test_loss"),
     "line_generalises_worse": times(1.2, "test_accuracy", epochs=120),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.campaign.keys import Job, Program
-from analysis.engine.run import CLASSES, INPUTS, Measure, Optimizer, Run, num_parameters
+from analysis.engine.run import CLASSES, INPUTS, Measure, Run, num_parameters
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
 CANDIDATES = ((64,), (96,), (128,), (192,), (300,), (512,), (1024,))
 CHOICE_RATE, CHOICE_MARGIN = 0.005, 0.005
 CHOICE_SEEDS: dict[Preset, tuple[int, ...]] = {"full": tuple(range(10, 20)), "quick": (10, 11)}
-# Whether the variance of wide networks rises with their width or with Adam's steps, which move every weight alike:
-# the same with SGD.
-SGD_HIDDEN = ((128,), (300,), (512,), (1024,))  # with the fewest examples, where the rise is steepest
-SGD_RATES = (0.1, 0.3, 1.0, 2.0)
 # Training sets that do not share an example: number, examples in each, epochs.
 SUBSETS: dict[Preset, dict[int, tuple[int, int]]] = {
     "full": {1_000: (12, 150), 5_000: (10, 40)},
@@ -59,13 +55,12 @@ def run(
     subset: int,
     epochs: int,
     seed: int,
-    optimizer: Optimizer = "adam",
 ) -> Run:
     """Return a network's run, measured every tenth of its epochs."""
     updates = Budget((), epochs, examples).updates(BATCH_SIZE)
     return Run(
         hidden=hidden,
-        optimizer=optimizer,
+        optimizer="adam",
         learning_rate=rate,
         batch_size=BATCH_SIZE,
         train_examples=examples,
@@ -85,7 +80,6 @@ def decomposition(
     subsets: int,
     epochs: int,
     rates: tuple[float, ...] = PLANNED_RATES,
-    optimizer: Optimizer = "adam",
 ) -> pd.DataFrame:
     """Estimate bias² and variance of a network over disjoint training sets (Neal et al. 2018, squared error).
 
@@ -106,9 +100,7 @@ def decomposition(
 
     from analysis.engine.training import form_stacks, train
 
-    runs = [
-        run(tuple(hidden), rate, examples, i, epochs, i, optimizer) for rate in rates for i in range(subsets)
-    ]
+    runs = [run(tuple(hidden), rate, examples, i, epochs, i) for rate in rates for i in range(subsets)]
     rows: list[tuple[float, str, int, float]] = []
     probabilities: dict[float, list[torch.Tensor]] = {rate: [] for rate in rates}
     truth = torch.nn.functional.one_hot(data.test_labels.cpu(), 10)
@@ -177,8 +169,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for hidden in HIDDEN
         for further in ((), (("rates", LARGER_RATES),))
     ]
-    with_sgd = (("optimizer", "sgd"), ("rates", SGD_RATES))
-    decompositions += [(min(SUBSETS[preset]), hidden, with_sgd) for hidden in SGD_HIDDEN]
     programs = tuple(
         Program(
             name="capacity.decomposition",

@@ -15,7 +15,6 @@ from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
-    format_at_least,
     format_at_most,
     format_count,
     format_fixed,
@@ -311,6 +310,7 @@ def overfitting_table(found: Results) -> Table:
                 "Rise, %": _signed_range(100 * numbers["rise"]),
                 "Train error, %": format_range(numbers["train_error"], 1).replace(" to ", "–"),
                 "Test error, %": format_range(numbers["test_error"], 1).replace(" to ", "–"),
+                "Gap, points": format_range(error_gap(numbers), 1).replace(" to ", "–"),
                 "Rise, points": _signed_range(numbers["error_rise"]),
             }
         )
@@ -318,9 +318,9 @@ def overfitting_table(found: Results) -> Table:
     return Table(
         pd.DataFrame(lines),
         f"Medians over the last {format_percent(END, 0)} of the epochs ({epochs:,}; on few examples {few:,}), least "
-        "and largest of the starts. Rise: how far the median lies above the least before; below zero, test "
-        "still falls.",
-        (8, 4, 13, 13, 15, 14, 9, 9, 14),
+        "and largest of the starts. Rise, of the test loss and error: how far the median lies above the least before; "
+        "below zero, it still falls. Gap: test error less train error.",
+        (8, 4, 12, 12, 13, 13, 8, 8, 9, 13),
     )
 
 
@@ -355,27 +355,20 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     errors = pd.concat([every, far, *slow.values()])["error_rise"]
     ten, wide = numbers["10-10"], numbers["300"]
     return Evidence(
-        f"Yes, if little, and only when trained far enough. At $\\eta = {COMMON_RATE:g}$ the test loss of 20-20 turns "
-        "and rises from every start while the train loss falls on, that of 10-10 from "
-        f"{count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}. That of 784-300-10 does not there, in "
-        f"{every['epochs'].max():,.0f} epochs, but does from every start at $\\eta = {FAR_RATE:g}$; and at that rate "
-        "its test error, too, ends above that of the smaller rate, although it reads all training digits. At the "
-        f"source's $\\eta = {SOURCE_RATE:g}$ no test loss rises. All three networks have a gap between train and test "
-        f"error; along no run on all examples does the test error rise by more than {_ceil(errors.max())} points.",
+        "By the test error, hardly; by the test loss, yes, if trained far enough. After "
+        f"{every['epochs'].max():,.0f} epochs at $\\eta = {COMMON_RATE:g}$ the test error lies "
+        f"{format_range(error_gap(every), 1)} points above the train error, but along no run on all examples does it "
+        f"rise by more than {_ceil(errors.max())} points. The test loss of 20-20 does rise, from every start, while "
+        "its train loss falls on; that of 10-10 rises marginally; that of 784-300-10 had not when we stopped, but does "
+        f"from every start at $\\eta = {FAR_RATE:g}$. At the source's $\\eta = {SOURCE_RATE:g}$ no test loss rises.",
         {
             "all runs of 20-20 rise, by more than the others": bool(
                 numbers["20-20"]["rises"].all()
                 and numbers["20-20"]["rise"].min() > pd.concat([ten, wide])["rise"].max()
             ),
-            "10-10 rises from most starts": bool(ten["rises"].mean() > 0.5),
+            "10-10 rises from most starts, and not from all": bool(0.5 < ten["rises"].mean() < 1),
             "no run of 784-300-10 rises": bool((wide["rise"] < 0).all()),
             "at the largest rate all do": bool(far["rises"].all()),
-            "there every test error is above those of the smaller rate": bool(
-                far["test_error"].min() > wide["test_error"].max()
-            ),
-            "and every train error rounds to zero, below those of the smaller rate": bool(
-                far["train_error"].max() < 0.05 < wide["train_error"].min()
-            ),
             "the error rises by less than half a point along every run": bool(errors.max() < 0.5),
             "no run at the source's rate rises": bool((pd.concat(slow)["rise"] < 0).all()),
             "all have a gap": bool(error_gap(pd.concat([every, *slow.values()])).min() > 0),
@@ -396,17 +389,18 @@ def gaps_grow_with_training(found: Results) -> Evidence:
     # of starts that were not run because others left the matter open
     added = ten[_seeds(networks["10-10"]).isin(FURTHER_SEEDS[found.preset])]
     mean_rise = t_interval(added)
-    gap = pd.concat(gaps)
     return Evidence(
-        f"The gaps are {format_range(gap, 1)} points at {COMMON_RATE:g}, and smaller at {SOURCE_RATE:g}. Whether 10-10 "
-        f"rises was left open by its first starts; over the {count_words(len(added))} added for that, the mean rise of "
-        f"its loss is {format_interval(mean_rise, 1)}.",
+        f"Gaps are smaller at {SOURCE_RATE:g} than at {COMMON_RATE:g}. Whether 10-10 rises was left open by its first "
+        f"starts; over the {count_words(len(added))} added for that, the mean rise of its loss is "
+        f"{format_interval(mean_rise, 1)}, at the margin of what can be told.",
         {
-            "every test error lies a point above the train error": bool(gap.min() > 1),
+            "every test error lies a point above the train error": bool(pd.concat(gaps).min() > 1),
             "every gap is smaller at the source's rate": all(
                 slow[name].max() < gaps[name].min() for name in NETWORKS
             ),
-            "the mean rise exceeds the interval": mean_rise.mean > mean_rise.half_width,
+            "the mean rise is about as large as the interval": mean_rise.half_width / 2
+            < mean_rise.mean
+            < 2 * mean_rise.half_width,
         },
     )
 
@@ -449,12 +443,18 @@ def rate_matters_too(found: Results) -> Evidence:
     above = _test_loss_at(far, end["train_loss"].max()).min() / end["test_loss"].max() - 1
     product, turns = COMMON_RATE * end["epochs"].max(), FAR_RATE * rising["best_epoch"]
     return Evidence(
-        f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %. "
-        f"That is not only because it is trained further: at the train loss at which {COMMON_RATE:g} ends, its test "
-        f"loss is already at least {format_at_least(above, 0)} higher. But {COMMON_RATE:g} may yet follow: it ends "
-        f"when $\\eta$ times epochs is {product:,.0f}. The larger rate turns at {turns.min():,.0f} to "
+        f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %, "
+        f"and its test error ends above that at {COMMON_RATE:g}, while it reads all training digits. At equal train "
+        f"loss, too, the larger rate has the larger test loss. But {COMMON_RATE:g} may yet follow: it ends when "
+        f"$\\eta$ times epochs is {product:,.0f}, and the larger rate turns at {turns.min():,.0f} to "
         f"{turns.max():,.0f}.",
         {
+            "there every test error is above those of the smaller rate": bool(
+                rising["test_error"].min() > end["test_error"].max()
+            ),
+            "and every train error rounds to zero, below those of the smaller rate": bool(
+                rising["train_error"].max() < 0.05 < end["train_error"].min()
+            ),
             "all runs rise": bool(rising["rises"].all()),
             "none at the common rate does": bool((end["rise"] < 0).all()),
             "at equal train loss every test loss is higher": bool(above > 0.05),
@@ -556,8 +556,7 @@ def contrast_overfits(found: Results) -> Evidence:
         f"Far plainer, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training examples. Its "
         f"test loss is least at epoch {format_range(runs['best_epoch'], 0)}; it rises by "
         f"{format_range(100 * runs['rise'], 0)} %, and the test error by "
-        f"{format_range(runs['error_rise'], 1)} points. The mean loss of a misread digit grows by "
-        f"{format_range(100 * digits.loss, 0)} %, their share by {format_range(100 * digits.share, 0)} %.",
+        f"{format_range(runs['error_rise'], 1)} points.",
         {
             "every run rises": bool(runs["rises"].all()),
             "sooner than any network on all examples": bool(
