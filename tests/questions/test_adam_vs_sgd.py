@@ -14,7 +14,6 @@ CONTRADICTIONS = {
     "adam_is_faster": swap("optimizer", "adam", "sgd"),
     "plateau": lambda rows: rows.assign(value=rows["epoch"] / 100) if "epoch" in rows else rows,
     "adam_is_faster_by_the_clock": lambda rows: rows.assign(seconds=[1, 9]) if "epoch" not in rows else rows,
-    "chosen_network_compares_alike": swap("optimizer", "adam", "sgd"),
     "adam_jumps": swap("optimizer", "adam", "sgd"),
     "rule_of_thumb_is_not_best": times(1.05, "test_accuracy", optimizer="adam", learning_rate=3e-4),
 }

@@ -19,7 +19,6 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, consta
 CONTRADICTIONS = {
     "small_batches_are_faster": constant(0.5, "test_accuracy", batch_size=16),
     "larger_batches_save_updates": constant(0.5, "test_accuracy", batch_size=1_024),
-    "bound_is_a_guide": times(0.01, "sharpness"),
     "few_rates_were_long": constant(0.99, "test_accuracy", learning_rate=3),
     # accuracy that leaps between the measurements of the long runs
     "interpolation_is_close": lambda rows: (
@@ -34,7 +33,6 @@ CONTRADICTIONS = {
     "descent_ends_about_as_high": times(0.9, "test_accuracy", batch_size=1),
     "fast_rates_end_lower": constant(0.98, "test_accuracy", batch_size=1_024),
     "constant_rates_suffice_where_all_is_fitted": times(100, "train_loss", decay=0),
-    "decreasing_rates_quench_noise": times(0.1, "train_loss", decay=0),
 }
 REVERSALS = {"minibatches_beat_hundreds_of_epochs": falling}
 
@@ -55,7 +53,6 @@ def run(
     """Return the rows of a run, whose epochs are those of its last measurement."""
     return pd.DataFrame({"epoch": list(accuracies), "value": list(accuracies.values())}).assign(
         update=lambda rows: rows["epoch"],
-        hidden="300",
         learning_rate=rate,
         decay=0.0,
         batch_size=batch_size,

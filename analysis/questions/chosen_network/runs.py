@@ -61,7 +61,7 @@ def _batch_sizes(preset: Preset, hidden: tuple[int, ...]) -> list[Run]:
         epochs = speed.epochs * (FULL_BATCH_FACTOR if batch_size is None else 1)
         settings.append((batch_size, rate, epochs, measures, speed))
     for batch_size, (rate, full_epochs) in ENDS.items():
-        epochs = full_epochs if preset == "full" else 2
+        epochs = full_epochs if preset == "full" else 3
         every = end.updates(batch_size) * max(1, epochs // END_MEASUREMENTS)
         settings.append((batch_size, rate, epochs, (Measure(metrics=METRICS, every=every),), end))
     return [

@@ -51,7 +51,7 @@ STYLES: dict[str, dict[str, Any]] = {
 SETTING = ["method", "activation", "initialization"]
 CEILING = 10  # of the train loss as drawn
 POOR, LEARNT = 0.5, 0.85  # test accuracies: what constant starts stay below, and random ones reach
-LARGE = ("0.1", "1")  # the constants from which units are saturated
+LARGE = ["0.1", "1"]  # the constants from which units are saturated
 SATURATED = 0.01  # mean slope below which they are
 STABLE = 20  # largest stable step of an output bias where all classes are as likely
 NEAR_ENTROPY = 1e-4
@@ -214,20 +214,27 @@ def units_stay_identical(found: Results) -> Evidence:
     constant = rows[rows["init"] == "constant"]
     distance = constant.loc[constant["metric"] == "unit_distance", "value"]
     accuracies = final_means(found.rows)["test_accuracy"].unstack("initialization")
-    stuck = accuracies[constants(found.rows)].groupby("method").max().max(axis="columns")
+    small = [each for each in constants(found.rows) if each not in LARGE]
+    stuck, saturated = (
+        accuracies[starts].groupby("method").max().max(axis="columns") for starts in (small, LARGE)
+    )
     random = accuracies[RANDOM].groupby("method").min()
     epochs = rows.groupby("method")["epochs"].max()
     return Evidence(
         f"The hidden units stay identical, so {HIDDEN[0]} of them compute what one could: in all "
         f"{constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the largest distance between two is 0 at "
-        "every measurement. After "
-        f"{count_words(epochs['sgd'], 'epoch')} of SGD no constant start has more than "
-        f"{format_at_most(stuck['sgd'], 1)} test accuracy, and no random one less than "
-        f"{format_at_least(random['sgd'], 1)}; after {count_words(epochs['gd'], 'epoch')} of gradient descent, "
-        f"{format_at_most(stuck['gd'], 1)} and {format_at_least(random['gd'], 1)} (means over the seeds).",
+        "every "
+        f"measurement. One unit can do little: after {count_words(epochs['sgd'], 'epoch')} of SGD no constant start "
+        "has "
+        f"more than {format_at_most(stuck['sgd'], 0)} test accuracy, and no random one less than "
+        f"{format_at_least(random['sgd'], 0)} (means over the seeds). From the constants {join_english(LARGE)} the "
+        "units are saturated or die as well, and nothing is learnt.",
         {
             "the distance between two hidden units is 0 at every measurement": bool((distance == 0).all()),
-            f"no constant start reaches {format_percent(POOR, 0)} test accuracy": bool((stuck < POOR).all()),
+            f"no constant start reaches {format_percent(POOR, 0)} test accuracy": bool(
+                (stuck < POOR).all() and (saturated < POOR).all()
+            ),
+            f"the large ones stay below {format_percent(NOTHING, 0)}": bool((saturated < NOTHING).all()),
             f"every random start reaches {format_percent(LEARNT, 0)}": bool((random >= LEARNT).all()),
         },
         f"{HIDDEN[0]} hidden units that start alike stay alike: they compute what one could.",

@@ -29,9 +29,6 @@ LEARNING_RATES: dict[int | None, tuple[float, ...]] = {
 }
 DECAYING = (1, 16)  # batch sizes that are also trained with a decreasing rate
 DECAYS = (0.1, 1.0)  # the rate is halved after 1/decay epochs, a third after twice as many, …
-# A network too small to fit every example, whose gradients therefore stay noisy: single examples, for contrast.
-NARROW = (8,)
-NARROW_RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
 # For longer, to a plateau: rates about the one that is best then, on both sides of it where that takes minutes and not
 # hours, and the epochs.
@@ -69,14 +66,10 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return every batch size at its rates, constant and, for the noisiest, decreasing; a narrow net's; `long_jobs`."""
+    """Return every batch size at its rates, constant and, for the noisiest, decreasing; `long_jobs`."""
     budget = BUDGETS[preset]
     runs: list[Job] = [Program(name="minibatch.plain_seconds", function=plain_seconds)]
-    settings = [
-        ((300,), batch_size, rates, (0.0, *DECAYS) if batch_size in DECAYING else (0.0,))
-        for batch_size, rates in LEARNING_RATES.items()
-    ]
-    for hidden, batch_size, rates, decays in [*settings, (NARROW, 1, NARROW_RATES, (0.0, *DECAYS))]:
+    for batch_size, rates in LEARNING_RATES.items():
         updates = budget.updates(batch_size)
         measures = (
             Measure(metrics=("train_loss",), every=updates),
@@ -86,7 +79,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         )
         runs += [
             Run(
-                hidden=hidden,
                 learning_rate=rate,
                 decay=decay,
                 batch_size=batch_size,
@@ -96,7 +88,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
                 measures=measures,
                 seed=seed,
             )
-            for decay in decays
+            for decay in (0.0, *(DECAYS if batch_size in DECAYING else ()))
             for rate in rates
             for seed in budget.seeds
         ]
