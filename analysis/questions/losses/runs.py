@@ -17,7 +17,8 @@ BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 # For longer at the best rate and one on either side: how much of the lead is one of speed.
 LONG_RATES = (0.3, 1.0, 2.0)
-LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
+LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 200), "quick": Budget((0,), 2, 2_000)}
+LONG_EVERY: dict[Preset, int] = {"full": 10, "quick": 1}  # epochs
 # The two pairs that Q5 does not train with Adam, at its rates and for as many epochs, to compare like with like.
 WITH_ADAM: tuple[tuple[Loss, Output], ...] = (("cross_entropy", "sigmoid"), ("quadratic", "softmax"))
 ADAM_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03)
@@ -72,10 +73,12 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for shift in SHIFTS
         for seed in budget.seeds
     )
+    long_budget = LONG_BUDGETS[preset]
+    seldom = Measure(metrics=METRICS, every=LONG_EVERY[preset] * long_budget.updates(BATCH_SIZE))
     long = tuple(
-        run
+        replace(run, measures=(seldom,))
         for loss, output in LOSSES
-        for run in LONG_BUDGETS[preset].grid(
+        for run in long_budget.grid(
             BATCH_SIZE, METRICS, loss=(loss,), output=(output,), learning_rate=LONG_RATES
         )
     )
