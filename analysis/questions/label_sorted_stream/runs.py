@@ -48,43 +48,9 @@ def labels(data: Data, device: torch.device) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("position").reset_index()
 
 
-def example_gradients(data: Data, device: torch.device) -> pd.DataFrame:
-    """Measure the sizes of single examples' gradients at the starts that runs have, over all training examples.
-
-    Of a network with one hidden layer, the gradient of an example's loss has the squared length
-    ‖δ_1‖² (‖x‖² + 1) + ‖δ_2‖² (‖a_1‖² + 1).
-
-    Returns:
-        One row per seed: seed; gradient, ‖∇R‖; variance, the mean of ‖∇ℓ - ∇R‖²; largest, the largest ‖∇ℓ‖.
-    """
-    import torch
-
-    from analysis.engine.network import reference_model
-
-    inputs, labels = data.train_images.cpu(), data.train_labels.cpu()
-    targets = torch.nn.functional.one_hot(labels, 10)
-    rows = []
-    for seed in SLOW["full"].seeds:
-        network = reference_model(Run(learning_rate=1, epochs=1, measures=(), seed=seed))
-        loss = torch.nn.functional.cross_entropy(network(inputs), labels)
-        gradient = torch.cat(
-            [each.flatten() for each in torch.autograd.grad(loss, list(network.parameters()))]
-        )
-        with torch.no_grad():
-            first, _, second = network
-            hidden = torch.sigmoid(first(inputs))
-            error = second(hidden).softmax(1) - targets
-            error_below = (error @ second.weight) * hidden * (1 - hidden)
-            squares = error.square().sum(1) * (hidden.square().sum(1) + 1)
-            squares += error_below.square().sum(1) * (inputs.square().sum(1) + 1)
-        norm = float(gradient.norm())
-        rows.append((seed, norm, float(squares.mean()) - norm**2, float(squares.max().sqrt())))
-    return pd.DataFrame(rows, columns=["seed", "gradient", "variance", "largest"])
-
-
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return both orders at every rate, measured ten times an epoch; the sorted one for many epochs, beside gradient
-    descent and SGD; both orders within a few epochs over all examples; the labels; what the proofs bound."""
+    descent and SGD; both orders within a few epochs over all examples; the labels."""
     budget, slow, within = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset]
     window_measures = (
         Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),
@@ -192,5 +158,4 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *more_passes,
         *passes,
         Program(name="label_sorted_stream.labels", function=labels),
-        Program(name="label_sorted_stream.example_gradients", function=example_gradients),
     )
