@@ -245,7 +245,8 @@ def loss_panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:
     """Draw train and test loss against epochs; logarithmic axes leave epoch 0 out."""
     for name, style in TRAIN_TEST.items():
         summary = mean_and_range(rows, f"{name}_loss")
-        draw_line(axes, summary[summary.index > 0] if logarithmic else summary, **style)
+        wide = {"linewidth": 3} if name == "train" else {}  # to be seen where the test loss lies on it
+        draw_line(axes, summary[summary.index > 0] if logarithmic else summary, **style, **wide)
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")

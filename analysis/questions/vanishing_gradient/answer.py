@@ -312,8 +312,8 @@ def descent_table(found: Results) -> Table:
     quantities = {
         "$\\lVert W_1 \\rVert$": (means["weight_norm", 1], 3),
         "$\\lVert W_2 \\rVert$": (means["weight_norm", 2], 3),
-        "Ratio of the errors, $\\lVert \\delta_1 \\rVert / \\lVert \\delta_2 \\rVert$": (ratios["error"], 2),
-        "First layer's relative update over the second's": (ratios["update"], 2),
+        "Errors, $\\lVert \\delta_1 \\rVert / \\lVert \\delta_2 \\rVert$": (ratios["error"], 2),
+        "Relative updates, first over second": (ratios["update"], 2),
         "Mean slope $\\sigma'(z_1)$": (means["mean_slope", 1], 2),
     }
     rates = list(ratios.index.unique("learning_rate"))
@@ -332,7 +332,7 @@ def descent_table(found: Results) -> Table:
         }
         for name, (values, digits) in quantities.items()
     ]
-    for name, accuracy in (("Test accuracy, %", whole), ("with the first layer frozen, %", frozen)):
+    for name, accuracy in (("Test accuracy, %", whole), ("First layer frozen: test accuracy, %", frozen)):
         ends = {f"$\\eta = {rate:g}$: end": format_range(100 * accuracy[rate], 1) for rate in rates}
         lines.append({column: ends.get(column, "") for column in lines[0]} | {"": name})
     return Table(
