@@ -20,6 +20,9 @@ from tests.helpers.altered import assert_refuted, constant, measured, swap, time
 
 CONTRADICTIONS = {
     "sorted_needs_many_passes": constant(0.5, "test_accuracy"),
+    "sequences_are_many": lambda rows: (
+        rows.assign(label_sorted=range(len(rows))) if "label_sorted" in rows else rows
+    ),
     "few_passes_are_not_enough": constant(0.6, "test_accuracy"),
     "loss_falls_up_to_a_rate": constant(1.0, "train_loss"),
     "speeds_of_the_stream": times(2.0, "train_loss", batch_size=1),
