@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 HIDDEN = (
     *((width,) for width in (2, 4, 8, 16, 32, 64, 96, 128, 192, 300, 512, 1024, 2048)),
-    *((width,) * depth for depth in (2, 3) for width in (4, 16, 64, 300)),
+    *((width,) * depth for depth in (2, 3) for width in (64, 300)),
 )
 COUNTED = (*HIDDEN, (10, 10), (20, 20))  # for β
 # Adam, so that the deeper networks leave their first plateau; each network is shown at its best rate.
@@ -32,6 +33,10 @@ BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
 CANDIDATES = ((64,), (96,), (128,), (192,), (300,), (512,), (1024,))
 CHOICE_RATE, CHOICE_MARGIN = 0.005, 0.005
 CHOICE_SEEDS: dict[Preset, tuple[int, ...]] = {"full": tuple(range(10, 20)), "quick": (10, 11)}
+# The variance's two parts, of the start and of the training set, by several starts on each of the smallest sets: widths
+# from a narrow layer to the widest, each at the rate that is best for it there.
+SPLIT_RATES = {(4,): 0.05, (64,): 0.05, (300,): 0.02, (2048,): 0.005}
+SPLIT_STARTS: dict[Preset, int] = {"full": 4, "quick": 2}
 # Training sets that do not share an example: number, examples in each, epochs.
 SUBSETS: dict[Preset, dict[int, tuple[int, int]]] = {
     "full": {1_000: (12, 150), 5_000: (10, 40)},
@@ -112,11 +117,7 @@ def decomposition(
                 (rate, metric, trained_run.train_subset, value)
                 for metric, value in zip(last["metric"], last["value"], strict=True)
             ]
-            above = data.test_images.cpu()
-            for layer in trained.weights[:-1]:
-                above = torch.sigmoid(above @ layer[:, :-1].T + layer[:, -1])
-            logits = above @ trained.weights[-1][:, :-1].T + trained.weights[-1][:, -1]
-            probabilities[rate].append(logits.double().softmax(1))
+            probabilities[rate].append(_probabilities(trained.weights, data.test_images.cpu()))
     for rate, found in probabilities.items():
         p = torch.stack(found)
         for left_out in range(-1, subsets):
@@ -129,6 +130,63 @@ def decomposition(
                 (rate, "variance", left_out, variance),
             ]
     return pd.DataFrame(rows, columns=["learning_rate", "metric", "subset", "value"])
+
+
+def _probabilities(weights: Sequence[torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    """Return what a network with these weights, biases last, gives to the classes of images, in double precision."""
+    import torch
+
+    above = images
+    for layer in weights[:-1]:
+        above = torch.sigmoid(above @ layer[:, :-1].T + layer[:, -1])
+    return (above @ weights[-1][:, :-1].T + weights[-1][:, -1]).double().softmax(1)
+
+
+def split(
+    data: Data,
+    device: torch.device,
+    hidden: tuple[int, ...],
+    rate: float,
+    examples: int,
+    subsets: int,
+    starts: int,
+    epochs: int,
+) -> pd.DataFrame:
+    """Split a network's variance into that over starts and that over training sets (law of total variance).
+
+    With p_ij the probabilities of the model trained on set i of k from start j of m (which also orders the examples),
+    all averaged over the test examples,
+
+        start = 1/k Σ_i 1/(m-1) Σ_j ‖p_ij - p̄_i‖²,   set = 1/(k-1) Σ_i ‖p̄_i - p̄‖² - start / m,
+
+    which estimate E Var(p | set) and Var E(p | set) without bias.
+
+    Returns:
+        One row per part and set left out, for jackknife intervals (-1: none): metric (variance_start, variance_set),
+        subset, value.
+    """
+    import torch
+
+    from analysis.engine.training import form_stacks, train
+
+    runs = [
+        run(tuple(hidden), rate, examples, i, epochs, i + subsets * j)
+        for i in range(subsets)
+        for j in range(starts)
+    ]
+    found: dict[int, list[torch.Tensor]] = {i: [] for i in range(subsets)}
+    for stack in form_stacks(runs, data, device):
+        for trained_run, trained in zip(stack, train(stack, data, device), strict=True):
+            found[trained_run.train_subset].append(_probabilities(trained.weights, data.test_images.cpu()))
+    within = torch.stack([torch.stack(of_set).var(0).sum(1).mean() for of_set in found.values()])
+    means = torch.stack([torch.stack(of_set).mean(0) for of_set in found.values()])
+    rows: list[tuple[str, int, float]] = []
+    for left_out in range(-1, subsets):
+        kept = torch.arange(subsets) != left_out
+        start = float(within[kept].mean())
+        of_sets = float(means[kept].var(0).sum(1).mean()) - start / starts
+        rows += [("variance_start", left_out, start), ("variance_set", left_out, of_sets)]
+    return pd.DataFrame(rows, columns=["metric", "subset", "value"])
 
 
 def parameters(data: Data, device: torch.device) -> pd.DataFrame:
@@ -184,4 +242,26 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         )
         for examples, hidden, further in decompositions
     )
-    return (*runs, *choice, *programs, Program(name="capacity.parameters", function=parameters, version=3))
+    examples = min(SUBSETS[preset])
+    splits = tuple(
+        Program(
+            name="capacity.split",
+            function=split,
+            arguments=(
+                ("epochs", SUBSETS[preset][examples][1]),
+                ("examples", examples),
+                ("hidden", hidden),
+                ("rate", rate),
+                ("starts", SPLIT_STARTS[preset]),
+                ("subsets", SUBSETS[preset][examples][0]),
+            ),
+        )
+        for hidden, rate in SPLIT_RATES.items()
+    )
+    return (
+        *runs,
+        *choice,
+        *programs,
+        *splits,
+        Program(name="capacity.parameters", function=parameters, version=4),
+    )
