@@ -37,17 +37,11 @@ def reconcile(folder: Path, prefix: str, inputs: Tensor, labels: Tensor) -> None
         raise ValueError(f"the labels of {prefix} differ from torchvision's")
 
 
-# 3. Some digits, 28 × 28 bytes each, with their labels.
-def digits(folder: Path, count: int) -> tuple[Tensor, Tensor]:
-    inputs, labels = from_torchvision(folder, train=True)
-    reconcile(folder, "train", inputs, labels)
-    return (255 * inputs[:count]).byte(), labels[:count]
-
-
+# 3. Some digits, 28 × 28 pixels each, with their labels.
 def show(images: Tensor, labels: Tensor, rows: int = 1) -> Figure:
     figure, grid = plt.subplots(rows, len(images) // rows, squeeze=False)
     for axes, image, label in zip(grid.flat, images, labels, strict=True):
-        axes.imshow(image.reshape(28, 28).numpy(), cmap="gray_r", vmin=0, vmax=255)
+        axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(str(label.item()), loc="center")
         axes.set_axis_off()
     return figure
@@ -94,18 +88,19 @@ def main(
     learning_rate: float,
     epochs: int,
     seed: int,
-) -> tuple[list[float], float]:
-    """Losses before each of the updates, and the final test accuracy."""
+) -> tuple[Figure, list[float], float]:
+    """Some digits, the losses before each of the updates, and the final test accuracy."""
     inputs, labels = from_torchvision(folder, train=True)
     test_inputs, test_labels = from_torchvision(folder, train=False)
     reconcile(folder, "train", inputs, labels)
     reconcile(folder, "t10k", test_inputs, test_labels)
+    digits = show(inputs[:20], labels[:20], rows=2)
 
     torch.manual_seed(seed)
     model = network().to(device)
     inputs, targets = inputs.to(device), one_hot(labels).to(device)
     losses = list(gradient_descent(model, inputs, targets, learning_rate, epochs))
-    return losses, accuracy(model, test_inputs.to(device), test_labels.to(device))
+    return digits, losses, accuracy(model, test_inputs.to(device), test_labels.to(device))
 
 
 def curve(losses: list[float]) -> Figure:
@@ -117,8 +112,7 @@ def curve(losses: list[float]) -> Figure:
 
 
 if __name__ == "__main__":
-    data = Path("data")
-    show(*digits(data, count=20), rows=2).savefig("digits.png")
-    losses, final = main(data, torch.device("cpu"), learning_rate=0.1, epochs=2_000, seed=0)
+    digits, losses, final = main(Path("data"), torch.device("cpu"), learning_rate=0.1, epochs=2_000, seed=0)
+    digits.savefig("digits.png")
     curve(losses).savefig("loss.png")
     print(f"final test accuracy {final:.2%}")

@@ -69,7 +69,7 @@ def test_gradient_descent_learns_the_digits(on_disk: Data) -> None:
 def test_the_accuracy_is_that_on_the_test_set(small: Data, tmp_path: Path) -> None:
     """Where every test label is another digit's, what was learnt from the training set is wrong."""
     mislabelled = written(dataclasses.replace(small, test_labels=(small.test_labels + 1) % 10), tmp_path)
-    _, accuracy = exercise1.main(mislabelled.folder, CPU, learning_rate=0.5, epochs=40, seed=0)
+    _, _, accuracy = exercise1.main(mislabelled.folder, CPU, learning_rate=0.5, epochs=40, seed=0)
     assert accuracy < 0.05
 
 
@@ -80,14 +80,16 @@ def test_digits_that_an_old_torchvision_left_are_not_shown(small: Data, tmp_path
         blank = torch.zeros(1_000, 28, 28, dtype=torch.uint8), torch.zeros(1_000, dtype=torch.long)
         torch.save(blank, folder / "MNIST" / "processed" / name)
     with pytest.raises(ValueError, match="differ from torchvision's"):
-        exercise1.digits(folder, 3)
+        exercise1.main(folder, CPU, learning_rate=0.1, epochs=1, seed=0)
 
 
 def test_digits_are_shown_with_their_labels(on_disk: Data) -> None:
-    images, labels = exercise1.digits(on_disk.folder, 3)
-    figure = exercise1.show(images, labels)
-    assert [axes.get_title() for axes in figure.axes] == [str(label) for label in labels.tolist()]
-    assert [int(axes.images[0].get_array().sum()) for axes in figure.axes] == images.sum(1).tolist()
+    figure, _, _ = exercise1.main(on_disk.folder, CPU, learning_rate=0.1, epochs=1, seed=0)
+    assert [axes.get_title() for axes in figure.axes] == [
+        str(int(each)) for each in on_disk.train_labels[:20]
+    ]
+    drawn = [axes.images[0].get_array().reshape(-1).tolist() for axes in figure.axes]
+    assert drawn == on_disk.train_images[:20].tolist()
 
 
 def test_the_digits_are_those_of_the_files(on_disk: Data) -> None:

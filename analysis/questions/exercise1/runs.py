@@ -24,8 +24,10 @@ def digits(data: Data, device: torch.device) -> pd.DataFrame:
     """Return the first training digits: one row per pixel, with columns example, label, pixel, value (0 … 255)."""
     from analysis import exercise1
 
-    images, labels = exercise1.digits(data.folder, DIGITS)
-    frame = pd.DataFrame(images.numpy()).assign(example=range(DIGITS), label=labels.numpy())
+    inputs, labels = exercise1.from_torchvision(data.folder, train=True)
+    exercise1.reconcile(data.folder, "train", inputs, labels)
+    pixels = (255 * inputs[:DIGITS]).round().byte()
+    frame = pd.DataFrame(pixels.numpy()).assign(example=range(DIGITS), label=labels[:DIGITS].numpy())
     return frame.melt(["example", "label"], var_name="pixel")
 
 
@@ -33,7 +35,7 @@ def program(data: Data, device: torch.device, epochs: int, learning_rate: float,
     """Return the program's losses and final accuracy: columns epoch, metric, value."""
     from analysis import exercise1
 
-    losses, accuracy = exercise1.main(data.folder, device, learning_rate, epochs, seed)
+    _, losses, accuracy = exercise1.main(data.folder, device, learning_rate, epochs, seed)
     rows = [(epoch, "train_loss", loss) for epoch, loss in enumerate(losses)]
     rows.append((epochs, "test_accuracy", accuracy))
     return pd.DataFrame(rows, columns=["epoch", "metric", "value"])
