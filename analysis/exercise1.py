@@ -41,7 +41,7 @@ def reconcile(folder: Path, prefix: str, inputs: Tensor, labels: Tensor) -> None
 def show(images: Tensor, labels: Tensor, rows: int = 1) -> Figure:
     figure, grid = plt.subplots(rows, len(images) // rows, squeeze=False)
     for axes, image, label in zip(grid.flat, images, labels, strict=True):
-        axes.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+        axes.imshow(image.reshape(28, 28).numpy(), cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(str(label.item()), loc="center")
         axes.set_axis_off()
     return figure
@@ -88,19 +88,18 @@ def main(
     learning_rate: float,
     epochs: int,
     seed: int,
-) -> tuple[Figure, list[float], float]:
-    """Some digits, the losses before each of the updates, and the final test accuracy."""
+) -> tuple[list[float], float]:
+    """Losses before each of the updates, and the final test accuracy."""
     inputs, labels = from_torchvision(folder, train=True)
     test_inputs, test_labels = from_torchvision(folder, train=False)
     reconcile(folder, "train", inputs, labels)
     reconcile(folder, "t10k", test_inputs, test_labels)
-    digits = show(inputs[:20], labels[:20], rows=2)
 
     torch.manual_seed(seed)
     model = network().to(device)
     inputs, targets = inputs.to(device), one_hot(labels).to(device)
     losses = list(gradient_descent(model, inputs, targets, learning_rate, epochs))
-    return digits, losses, accuracy(model, test_inputs.to(device), test_labels.to(device))
+    return losses, accuracy(model, test_inputs.to(device), test_labels.to(device))
 
 
 def curve(losses: list[float]) -> Figure:
@@ -112,7 +111,9 @@ def curve(losses: list[float]) -> Figure:
 
 
 if __name__ == "__main__":
-    digits, losses, final = main(Path("data"), torch.device("cpu"), learning_rate=0.1, epochs=2_000, seed=0)
-    digits.savefig("digits.png")
+    data = Path("data")
+    inputs, labels = from_torchvision(data, train=True)
+    show(inputs[:20], labels[:20], rows=2).savefig("digits.png")
+    losses, final = main(data, torch.device("cpu"), learning_rate=0.1, epochs=2_000, seed=0)
     curve(losses).savefig("loss.png")
     print(f"final test accuracy {final:.2%}")
