@@ -267,12 +267,11 @@ def adam_is_ahead(found: Results) -> Evidence:
     usable, speed = _usable_spans(late), _speeds(found.rows, THRESHOLDS[-1])
     return Evidence(
         f"Adam is less sensitive to the learning rate. After {long} epochs, when both are on a plateau, its rates "
-        "within "
-        f"one point of its best span {near['adam']:.1f} decades, those of SGD {near['sgd']:.1f}. Its rates with more "
-        f"than {format_percent(USABLE, 0)} test accuracy span {usable['adam']}, those of SGD {usable['sgd']}. Each at "
-        f"its best rate, Adam is also faster: {speed['adam']} epochs to {format_percent(THRESHOLDS[-1], 0)}, not "
-        f"{speed['sgd']}. After {short} epochs it leads by {format_interval(test.difference, 2, '')} points of test "
-        f"accuracy; after {long} no lead can be told.",
+        f"within one point of its best span {near['adam']:.1f} decades, those of SGD {near['sgd']:.1f}. Its rates with "
+        f"more than {format_percent(USABLE, 0)} test accuracy span {usable['adam']}, those of SGD {usable['sgd']}. "
+        f"Each at its best rate, Adam is also faster: {speed['adam']} epochs to {format_percent(THRESHOLDS[-1], 0)}, "
+        f"not {speed['sgd']}. After {short} epochs it leads by {format_interval(test.difference, 2, '')} points of "
+        f"test accuracy; after {long} no lead can be told.",
         {
             "Adam is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,

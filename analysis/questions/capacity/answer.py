@@ -507,15 +507,15 @@ def sketch_of_parts(axes: Axes, found: Results) -> None:
 @finding("capacity", headline=True)
 def width_has_an_optimum(found: Results) -> Evidence:
     few, *_, many = sizes(found)
-    sums = {size: least(found, size, "squared_error").width for size in (few, many)}
+    sums = {size: least(found, size, "squared_error") for size in (few, many)}
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
         f"On small training sets, a layer of {WIDE} units has less bias² than one of {NARROW}, as expected, and, "
         f"against expectation, less variance as well; one of {int(WIDEST):,} has more variance and no less bias². So "
-        f"their sum is least at a moderate width, at {sums[few]} units with {few:,} examples and at {sums[many]} with "
-        f"{many:,}. A second and a third layer of {WIDE} units raise the variance for little less bias², and never "
-        "lower the sum: one hidden layer is enough. On all examples no such optimum is seen, as the test error is "
-        "least at the widest layer.",
+        f"their sum is least at a few hundred units: {sums[few].first} to {sums[few].last} with {few:,} examples, "
+        f"{sums[many].first} to {sums[many].last} with {many:,}. A second and a third layer raise the variance for "
+        "little less bias², and do not lower the sum measurably. On all examples no such optimum is seen: the test "
+        "error is least at the widest layer.",
         {
             "on all examples the widest layer is the best": on_all.idxmin() == on_all.index.max(),
             "up to the wide layer bias² falls": TO_WIDE.verdict(found, "bias2") == "confirmed",
@@ -523,7 +523,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
             "beyond it the variance rises": TO_WIDEST.verdict(found, "variance") == "confirmed",
             "and bias² does not fall": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "the sum is least between the narrowest and the widest layer": all(
-                map(is_moderate, sums.values())
+                is_moderate(each.width) for each in sums.values()
             ),
             "it falls to the wide layer and rises from it on": _all(FALLS, TO_WIDE, found)
             and _all(RISES, TO_WIDEST, found),
@@ -539,7 +539,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
                 for each in step.changes(found, "squared_error")
             ),
         },
-        "On few examples, some hundred units in one layer are best; more raise the variance.",
+        "On few examples one layer of a few hundred units is best; more raise the variance.",
     )
 
 

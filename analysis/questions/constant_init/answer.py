@@ -223,10 +223,8 @@ def units_stay_identical(found: Results) -> Evidence:
     return Evidence(
         f"The hidden units stay identical, so {HIDDEN[0]} of them compute what one could: in all "
         f"{constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the largest distance between two is 0 at "
-        "every "
-        f"measurement. One unit can do little: after {count_words(epochs['sgd'], 'epoch')} of SGD no constant start "
-        "has "
-        f"more than {format_at_most(stuck['sgd'], 0)} test accuracy, and no random one less than "
+        f"every measurement. One unit can do little: after {count_words(epochs['sgd'], 'epoch')} of SGD no constant "
+        f"start has more than {format_at_most(stuck['sgd'], 0)} test accuracy, and no random one less than "
         f"{format_at_least(random['sgd'], 0)} (means over the seeds). From the constants {join_english(LARGE)} the "
         "units are saturated or die as well, and nothing is learnt.",
         {

@@ -21,7 +21,6 @@ from analysis.formatting import (
     format_interval,
     format_mean_epoch,
     format_percent,
-    join_english,
     label,
 )
 from analysis.plotting import GREEN, INK, MARKER, WIDTH, draw_line, line_style, plain_ticks, write_in
@@ -308,8 +307,8 @@ def _legend_below(figure: Figure, axes: Axes) -> None:
 
 @exhibit("tbl-losses", "losses", "encoding")
 def losses_table(found: Results, encodings: Results) -> Table:
-    """Tabulate each loss at its best rate, from the usual start after two numbers of epochs, and from the wrong one."""
-    usual, wrong = (from_start(found.rows, wrong=each) for each in (False, True))
+    """Tabulate each loss at its best rate, after two numbers of epochs of SGD, and with Adam."""
+    usual = from_start(found.rows, wrong=False)
     longer, shares = trained_longer(found.rows), passed_back(found.rows)
     few, many = (runs["epoch"].max() for runs in (trained(found.rows), longer))
     later = accuracies_later(found.rows).merge(longer[["name", "learning_rate"]].drop_duplicates())
@@ -318,7 +317,6 @@ def losses_table(found: Results, encodings: Results) -> Table:
     settings = (
         ("SGD", few, usual),
         ("SGD", many, later),
-        ("SGD, wrong", few, wrong),
         ("Adam", ADAM_EPOCHS[found.preset], adam),
     )
     for method, epochs, runs in settings:
@@ -347,7 +345,7 @@ def losses_table(found: Results, encodings: Results) -> Table:
             )
     return Table(
         pd.DataFrame(lines),
-        "Every loss (wrong: from the wrong start), each time at the learning rate of highest mean validation accuracy, "
+        "Every loss from the usual start, each time at the learning rate of highest mean validation accuracy, "
         f"of {count_words(len(LEARNING_RATES))} rates with SGD ({count_words(len(LONG_RATES))} for {many:.0f} epochs) "
         f"and {count_words(len(ADAM_RATES))} with Adam: mean first epoch with 90 and 95 % test accuracy (–: not "
         "reached by all seeds; empty: not measured), final test accuracy, and by how many points it is behind cross "
@@ -405,9 +403,9 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
     )
     least = min(test.difference.mean for test in behind.values())
     return Evidence(
-        "Because it is the negative log-likelihood of the labels, and its gradient at the logits the whole error of "
-        "the outputs. Of that the quadratic loss passes back a share only, and almost nothing where outputs are "
-        "saturated, by a wrong start or by a large first step. With SGD, each loss at its best rate, cross entropy is "
+        "Because its gradient at the logits is the whole error of the outputs, $p - t$. The quadratic loss passes back "
+        "a share of that error only, and almost nothing once outputs are saturated, be it by a wrong start or by a "
+        "large first step. With SGD, each loss at its best rate, cross entropy is "
         f"more than {count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
         f"{trained(found.rows)['epoch'].max():.0f} epochs. Most of that is a lead in speed: after "
         f"{trained_longer(found.rows)['epoch'].max():.0f} epochs it is less than one point, and still shrinks.",
@@ -466,18 +464,11 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
     reference_costs, quadratic_costs = (
         100 * costs[name][learnt[name]] for name in (REFERENCE[SOFTMAX], SOFTMAX)
     )
-    reference, sigmoids = (first.loc[name] for name in (REFERENCE[SIGMOID], SIGMOID))
-    ahead = [
-        list(one.index[one.min(axis="columns") > other.max(axis="columns")])
-        for one, other in ((reference, sigmoids), (sigmoids, reference))
-    ]
     return Evidence(
         "After one epoch with softmax, the wrong start has cost cross entropy at most "
         f"{format_fixed(reference_costs.max(), 1)} points of test accuracy, and the quadratic loss at least "
         f"{format_fixed(quadratic_costs.min(), 1)}, at each rate at which the loss learns from the usual start "
-        f"(@fig-first-epoch). With sigmoids, cross entropy is ahead up to {max(ahead[0], default=0):g}; at "
-        f"{join_english(f'{rate:g}' for rate in ahead[1])} it is behind, presumably as its so much larger first step "
-        "overshoots.",
+        "(@fig-first-epoch).",
         {
             "at several rates either loss of softmax learns from the usual start": min(
                 len(reference_costs), len(quadratic_costs)
@@ -486,11 +477,6 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
             "the quadratic loss pays more at each than cross entropy at any": bool(
                 quadratic_costs.min() > reference_costs.max()
             ),
-            "with sigmoids, all seeds of cross entropy are ahead at smaller rates, and behind at larger ones": (
-                bool(ahead[0] and ahead[1]) and max(ahead[0]) < min(ahead[1])
-            ),
-            "these are all rates up to the largest of them": ahead[0]
-            == [rate for rate in reference.index if rate <= max(ahead[0], default=0)],
         },
     )
 
@@ -501,9 +487,8 @@ def wrong_start_is_left_in_the_end(found: Results) -> Evidence:
     usual, wrong = behind_reference(from_start(found.rows, wrong=False)), behind_reference(runs)
     softmax, sigmoid = (format_interval(wrong[name].difference, 1, "") for name in (SOFTMAX, SIGMOID))
     return Evidence(
-        "In the end every loss recovers from the wrong start at its best rate. With softmax the lead of cross entropy "
-        f"is then {softmax} points, about as from the usual start; with sigmoids it is only {sigmoid}. So the wrong "
-        "start costs the quadratic loss of softmax its first epochs, and makes no lead larger in the end.",
+        "In the end every loss recovers from the wrong start at its best rate, and no lead of cross entropy is larger "
+        f"than from the usual one: with softmax {softmax} points, with sigmoids {sigmoid}.",
         {
             "every run ends above 90 %": bool(runs["test_accuracy"].min() > 0.9),
             "with softmax the lead is about that from the usual start": abs(
@@ -552,7 +537,7 @@ def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {beyond[0]:g}$ to {beyond[-1]:g} neither quadratic loss has learnt much after one epoch, "
         f"where cross entropy has {format_at_least(reference, 0)} or more (@fig-first-epoch): they then pass back "
-        "hardly any of their error, as too large a step has thrown the outputs into wrong corners. At the smaller "
+        f"no more than {format_at_most(stuck.max(axis=None))} of their error, in wrong corners. At the smaller "
         "rates that they bear they pass back more, but in the end still no more than "
         f"{format_at_most(max(at_best.values()), 0)} (@tbl-losses).",
         {

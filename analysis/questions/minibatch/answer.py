@@ -345,8 +345,7 @@ def schedule_table(found: Results) -> Table:
         f"Train loss and test accuracy in % after {epochs} with constant, slowly and fast decreasing rates, "
         f"$d = {SLOW:g}$ and ${FAST:g}$. "
         "Column $\\eta$: the best rate for constant, slow and fast, one number if they agree. Means, of accuracies "
-        "with "
-        "95 % t intervals.",
+        "with 95 % t intervals.",
         (6, 11, 9, 9, 9, 14, 14, 14),
     )
 
@@ -392,12 +391,10 @@ def small_batches_are_faster(found: Results) -> Evidence:
     return Evidence(
         f"Smaller batches need fewer epochs: to {format_percent(EARLY_ACCURACY, 0)} test accuracy, batches of up to "
         f"{max(SMALL_BATCHES)} take less than one, and gradient descent on all {train_examples(found):,} examples "
-        "takes "
-        f"{_format_count(early[np.inf])}. Up to {LEAST_UPDATES:,}, larger batches save updates; as each update also "
-        "has "
-        f"an overhead, batches of {join_english(map(format_size, fastest))} are the fastest by the clock. The end "
-        "depends on the size by tenths of a point: trained until a plateau, all sizes have "
-        f"{100 * ends.min():.1f} to {format_percent(ends.max())} test accuracy.",
+        f"takes {_format_count(early[np.inf])}. Up to {LEAST_UPDATES:,}, larger batches save updates; as each update "
+        f"also has an overhead, batches of {join_english(map(format_size, fastest))} are the fastest by the clock. The "
+        f"end depends on the size by tenths of a point: trained until a plateau, all sizes have {100 * ends.min():.1f} "
+        f"to {format_percent(ends.max())} test accuracy.",
         {
             "from the largest of the small sizes on, each takes more epochs": early.loc[
                 max(SMALL_BATCHES) :
@@ -428,8 +425,7 @@ def larger_batches_save_updates(found: Results) -> Evidence:
         f"{LEAST_UPDATES:,} a larger batch saves updates: single examples take {_format_count(updates.iloc[0])} to "
         f"{format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
         f"{_format_count(updates[LEAST_UPDATES])}. From there on {rate:g} is the fastest of the rates that were "
-        "trained "
-        "so long, and a larger batch saves none.",
+        "trained so long, and a larger batch saves none.",
         {
             "up to the said size, updates fall": len(updates.loc[:LEAST_UPDATES]) > 1
             and updates.loc[:LEAST_UPDATES].is_monotonic_decreasing,
@@ -544,9 +540,8 @@ def descent_ends_about_as_high(found: Results) -> Evidence:
     bound = max(abs(test.difference.mean) + test.difference.half_width for test in leads.values())
     return Evidence(
         f"Against gradient descent, run with {count_words(len(ends), 'seed')}, no lead can be told (least p-value "
-        "after "
-        f"Holm's correction {_lead_p(ends):.2f}); by the intervals, leads of up to {math.ceil(1_000 * bound) / 10:.1f} "
-        "points remain possible.",
+        f"after Holm's correction {_lead_p(ends):.2f}); by the intervals, leads of up to "
+        f"{math.ceil(1_000 * bound) / 10:.1f} points remain possible.",
         {
             "no mean lead over gradient descent is half a point": bool(
                 max(abs(test.difference.mean) for test in leads.values()) < 0.005

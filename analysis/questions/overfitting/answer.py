@@ -28,7 +28,6 @@ from analysis.plotting import (
     INK,
     ORANGE,
     PINK,
-    QUIET,
     TRAIN_TEST,
     WIDTH,
     label_ends,
@@ -182,41 +181,44 @@ def curves(found: Results) -> Picture:
     """Draw train and test error above, train and test loss below, of each run; a column per network, one for FAR."""
     columns, slow = {**at_common_rate(found.rows), FAR: trained_on(found.rows)}, at_source_rate(found.rows)
     figure, grid = plt.subplots(
-        2, len(columns), figsize=(WIDTH, 2.9), sharex=True, sharey="row", squeeze=False
+        3, len(columns), figsize=(WIDTH, 3.9), sharex=True, sharey="row", squeeze=False
     )
-    for (name, rows), (above, below) in zip(columns.items(), grid.T, strict=True):
+    for (name, rows), (above, below, slowly) in zip(columns.items(), grid.T, strict=True):
         for part, style in TRAIN_TEST.items():
+            thin = {**style, "linewidth": 0.8}
             errors = 100 * (1 - smooth(_curves(rows, f"{part}_accuracy")))
             losses = smooth(_curves(rows, f"{part}_loss"))
-            above.plot(errors.index, errors, **{**style, "linewidth": 0.8})
-            below.plot(losses.index, losses, **{**style, "linewidth": 0.8})
+            above.plot(errors.index, errors, **thin)
+            below.plot(losses.index, losses, **thin)
             if name in slow:
-                grey = {**style, "linewidth": 0.6, "color": QUIET, "zorder": 0}
-                slow_errors = 100 * (1 - smooth(_curves(slow[name], f"{part}_accuracy")))
                 slow_losses = smooth(_curves(slow[name], f"{part}_loss"))
-                above.plot(slow_errors.index, slow_errors, **grey)
-                below.plot(slow_losses.index, slow_losses, **grey)
+                slowly.plot(slow_losses.index, slow_losses, **thin)
             if part == "test":
                 turns = _turns(losses)
                 least = [losses.loc[epoch, run] for run, epoch in turns.items()]
                 below.plot(turns, least, "o", color=style["color"], markersize=2.5, clip_on=False)
-        above.set_title(name)
-        below.set_xlabel("epoch")
-    above, below = grid[:, 0]
+        above.set_title(name if name == FAR else f"{name}, η = {COMMON_RATE:g}")
+        slowly.set_xlabel("epoch")
+        if name in slow:
+            slowly.set_title(f"{name}, η = {SOURCE_RATE:g}")
+        else:
+            slowly.set_visible(False)
+            below.tick_params(labelbottom=True)
+    above, below, slowly = grid[:, 0]
     above.set_ylim(0, 10)
     above.set_ylabel("error in %")
-    below.set_ylim(0, 0.3)
-    below.set_ylabel("cross entropy")
+    for axes, limit in ((below, 0.3), (slowly, 0.6)):
+        axes.set_ylim(0, limit)
+        axes.set_ylabel("cross entropy")
     below.set_xlim(left=0)
     below.locator_params(axis="x", nbins=3)
     handles = [Line2D([], [], label=part, **style) for part, style in TRAIN_TEST.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
+    figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.98, 0.1), fontsize=9)
     return Picture(
         figure,
-        f"Train and test error (above) and loss (below) on all examples at $\\eta = {COMMON_RATE:g}$, and of "
-        f"784-300-10 at ${FAR_RATE:g}$; a line per start, running medians of {MEDIAN_OF} measurements. Dots: the least "
-        f"test loss of each. Grey: at ${SOURCE_RATE:g}$.",
-        "Eight panels of falling curves, a column per network. Train and test curves part, and the test losses "
+        "Train and test error (above) and loss (middle; below at the source's rate) on all examples; a line per start, "
+        f"running medians of {MEDIAN_OF} measurements. Dots: the least test loss of each.",
+        "Eleven panels of falling curves, a column per network. Train and test curves part, and the test losses "
         "of 20-20 and of 300 at the largest rate turn up; those of 300 at the smaller rate do not.",
     )
 
@@ -302,6 +304,7 @@ def overfitting_table(found: Results) -> Table:
             {
                 "Network": network,
                 "$\\eta$": f"{rows['learning_rate'].iloc[0]:g}",
+                "Starts": len(numbers),
                 "Train loss": format_range(numbers["train_loss"], 3).replace(" to ", "–"),
                 "Test loss": format_range(numbers["test_loss"], 3).replace(" to ", "–"),
                 "Least at epoch": "–".join(
@@ -319,7 +322,7 @@ def overfitting_table(found: Results) -> Table:
         f"Medians over the last {format_percent(END, 0)} of the epochs ({epochs:,}; on few examples {few:,}), least "
         "and largest of the starts. Rise, of the test loss and error: how far the median lies above the least before; "
         "below zero, it still falls.",
-        (8, 4, 13, 13, 15, 14, 9, 9, 14),
+        (8, 4, 6, 13, 13, 14, 13, 8, 8, 13),
     )
 
 
@@ -353,13 +356,16 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     every = pd.concat(numbers)
     errors = pd.concat([every, far, *slow.values()])["error_rise"]
     ten, wide = numbers["10-10"], numbers["300"]
+    above = far["test_error"] - wide["test_error"].mean()
     return Evidence(
-        "By the test error, hardly; by the test loss, yes, if trained far enough. After "
-        f"{every['epochs'].max():,.0f} epochs at $\\eta = {COMMON_RATE:g}$ the test error lies "
-        f"{format_range(error_gap(every), 1)} points above the train error, but along no run on all examples does it "
-        f"rise by more than {_ceil(errors.max())} points. The test loss of 20-20 does rise, from every start, while "
-        "its train loss falls on; that of 10-10 rises marginally; that of 784-300-10 had not when we stopped, but does "
-        f"from every start at $\\eta = {FAR_RATE:g}$. At the source's $\\eta = {SOURCE_RATE:g}$ no test loss rises.",
+        "Yes, if trained far enough: 20-20 by its test loss, 784-300-10, at a larger rate, by its test error as well. "
+        f"After {every['epochs'].max():,.0f} epochs at $\\eta = {COMMON_RATE:g}$ the test error lies "
+        f"{format_range(error_gap(every), 1)} points above the train error, and along no run on all examples does it "
+        f"rise by more than {_ceil(errors.max())} points. But the test loss of 20-20 rises, from every start, while "
+        "its train loss falls on. (Whether that of 10-10 does cannot be told; that of 784-300-10 had not when we "
+        f"stopped.) At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises too, and its test error ends "
+        f"{above.min():.1f} to {above.max():.1f} points above that at {COMMON_RATE:g}, while it reads all training "
+        f"digits. At the source's $\\eta = {SOURCE_RATE:g}$ no test loss rises.",
         {
             "all runs of 20-20 rise, by more than the others": bool(
                 numbers["20-20"]["rises"].all()
@@ -368,12 +374,18 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "10-10 rises from most starts, and not from all": bool(0.5 < ten["rises"].mean() < 1),
             "no run of 784-300-10 rises": bool((wide["rise"] < 0).all()),
             "at the largest rate all do": bool(far["rises"].all()),
+            "there every test error is above those of the smaller rate": bool(
+                far["test_error"].min() > wide["test_error"].max()
+            ),
+            "and every train error rounds to zero, below those of the smaller rate": bool(
+                far["train_error"].max() < 0.05 < wide["train_error"].min()
+            ),
             "the error rises by less than half a point along every run": bool(errors.max() < 0.5),
             "no run at the source's rate rises": bool((pd.concat(slow)["rise"] < 0).all()),
             "all have a gap": bool(error_gap(pd.concat([every, *slow.values()])).min() > 0),
             "all have equal epochs": pd.concat([every, far, *slow.values()])["epochs"].nunique() == 1,
         },
-        "By test loss, small networks over-fit when trained far enough, 784-300-10 at larger rates.",
+        "By test loss, 20-20 over-fits when trained far enough, 784-300-10 at a larger rate.",
     )
 
 
@@ -391,15 +403,15 @@ def gaps_grow_with_training(found: Results) -> Evidence:
     return Evidence(
         f"Gaps are smaller at {SOURCE_RATE:g} than at {COMMON_RATE:g}. Whether 10-10 rises was left open by its first "
         f"starts; over the {count_words(len(added))} added for that, the mean rise of its loss is "
-        f"{format_interval(mean_rise, 1)}, at the margin of what can be told.",
+        f"{format_interval(mean_rise, 1)}, not beyond the {100 * RISE:g} % from which on we speak of one.",
         {
             "every test error lies a point above the train error": bool(pd.concat(gaps).min() > 1),
             "every gap is smaller at the source's rate": all(
                 slow[name].max() < gaps[name].min() for name in NETWORKS
             ),
-            "the mean rise is about as large as the interval": mean_rise.half_width / 2
-            < mean_rise.mean
-            < 2 * mean_rise.half_width,
+            "the interval of the mean rise holds what counts as none": mean_rise.mean - mean_rise.half_width
+            < RISE
+            < mean_rise.mean,
         },
     )
 
@@ -442,18 +454,11 @@ def rate_matters_too(found: Results) -> Evidence:
     above = _test_loss_at(far, end["train_loss"].max()).min() / end["test_loss"].max() - 1
     product, turns = COMMON_RATE * end["epochs"].max(), FAR_RATE * rising["best_epoch"]
     return Evidence(
-        f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %, "
-        f"and its test error ends above that at {COMMON_RATE:g}, while it reads all training digits. At equal train "
-        f"loss, too, the larger rate has the larger test loss. But {COMMON_RATE:g} may yet follow: it ends when "
+        f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %; at "
+        f"equal train loss it is larger than at {COMMON_RATE:g}. But {COMMON_RATE:g} may yet follow: it ends when "
         f"$\\eta$ times epochs is {product:,.0f}, and the larger rate turns at {turns.min():,.0f} to "
         f"{turns.max():,.0f}.",
         {
-            "there every test error is above those of the smaller rate": bool(
-                rising["test_error"].min() > end["test_error"].max()
-            ),
-            "and every train error rounds to zero, below those of the smaller rate": bool(
-                rising["train_error"].max() < 0.05 < end["train_error"].min()
-            ),
             "all runs rise": bool(rising["rises"].all()),
             "none at the common rate does": bool((end["rise"] < 0).all()),
             "at equal train loss every test loss is higher": bool(above > 0.05),
