@@ -226,7 +226,7 @@ def units_stay_identical(found: Results) -> Evidence:
         f"every measurement. One unit can do little: after {count_words(epochs['sgd'], 'epoch')} of SGD no constant "
         f"start has more than {format_at_most(stuck['sgd'], 0)} test accuracy, and no random one less than "
         f"{format_at_least(random['sgd'], 0)} (means over the seeds). From the constants {join_english(LARGE)} the "
-        "units are saturated or die as well, and nothing is learnt.",
+        "units are saturated or die as well, and next to nothing is learnt.",
         {
             "the distance between two hidden units is 0 at every measurement": bool((distance == 0).all()),
             f"no constant start reaches {format_percent(POOR, 0)} test accuracy": bool(
@@ -307,8 +307,8 @@ def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence
     near = losses.index[(losses - entropy < NEAR_ENTROPY).all(axis="columns")]
     first = int(near.min()) if len(near) else losses.index.max()
     return Evidence(
-        f"At $\\eta = {SMALLER_RATE:g}$ it is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from the same starts of "
-        f"{join_english(map(label, losses.columns))} the loss does not overshoot: it falls to "
+        f"At $\\eta = {SMALLER_RATE:g}$ it is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from 1 "
+        f"the loss of {join_english(map(label, losses.columns))} does not overshoot: it falls to "
         f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$, within {count_words(first, 'update')}, and stays "
         "there.",
         {

@@ -23,10 +23,15 @@ from analysis.formatting import (
 )
 from analysis.plotting import (
     FAINT,
+    GREEN,
     INK,
     LINE_STYLES,
     MARKER,
-    RATE_COLOURS,
+    ORANGE,
+    PINK,
+    QUIET,
+    TEST,
+    TRAIN,
     WIDTH,
     draw_line,
     mean_and_range,
@@ -54,9 +59,9 @@ from analysis.statistics import (
     t_interval,
 )
 
-DASHES = {8_192: ":", math.inf: "--"}  # of the largest sizes, whose colours are much alike
-SLOW, FAST = DECAYS[:2]
-SCHEDULES = {0.0: "constant", SLOW: "slow", FAST: "fast"}
+# Of the sizes, from the smallest on; those of which many lines are drawn elsewhere are told by their dashes as well.
+COLOURS = (INK, TRAIN, GREEN, ORANGE, PINK, TEST, QUIET)
+DASHES = {1_024: (0, (4, 1, 1, 1)), 8_192: ":", math.inf: "--"}
 EARLY_ACCURACY = 0.95  # when it is reached tells the speed
 SMALL_BATCHES = (1, 4, 16)  # said to be the fastest by epochs
 LARGE_BATCHES = (128, 1_024, 8_192, math.inf)
@@ -181,21 +186,17 @@ def _leads(ends: pd.DataFrame) -> dict[float, PairedTest]:
     return paired_tests_holm({size: (both[size], both[np.inf]) for size in both if np.isfinite(size)})
 
 
-def schedules(rows: pd.DataFrame, batch_size: int) -> dict[str, Any]:
+def schedules(rows: pd.DataFrame, batch_size: int) -> dict[str, pd.DataFrame]:
     """Return how training ends with constant and decreasing rates, each at its best, for the budget that all share.
 
     Returns:
-        rates: The first learning rate; index: decay.
         train_loss, test_accuracy: At the end; index: seed, a column per decay.
     """
     runs = rows[(rows["batch_size"] == batch_size) & (rows["epochs"] == rows["epochs"].min())]
     chosen = at_best_rates(runs, ["decay"])
     return {
-        "rates": chosen.groupby("decay")["learning_rate"].first(),
-        **{
-            metric: final_values(chosen, metric, ["decay", "seed"]).unstack("decay")
-            for metric in ("train_loss", "test_accuracy")
-        },
+        metric: final_values(chosen, metric, ["decay", "seed"]).unstack("decay")
+        for metric in ("train_loss", "test_accuracy")
     }
 
 
@@ -239,7 +240,7 @@ def test_errors_by_batch_size(found: Results) -> Picture:
     figure, (*panels, last) = plt.subplots(1, 4, figsize=(WIDTH, 2.2), width_ratios=(1, 1, 1, 0.8))
     sizes = sorted(rows["batch"].unique())
     handles = []
-    for size, colour in zip(sizes, RATE_COLOURS(np.linspace(0, 1, len(sizes))), strict=True):
+    for size, colour in zip(sizes, COLOURS, strict=False):
         dashes: Any = DASHES.get(size, "-")
         handles.append(Line2D([], [], color=colour, linestyle=dashes, label=format_size(size)))
         runs = rows[rows["batch"] == size]
@@ -320,41 +321,6 @@ def minibatch_table(found: Results) -> Table:
     )
 
 
-@exhibit("tbl-noise", "minibatch")
-def schedule_table(found: Results) -> Table:
-    """Tabulate how training ends with constant and decreasing rates."""
-    lines = [
-        {
-            "Batch": f"{batch_size}",
-            "$\\eta$": _format_rates(schedule["rates"]),
-            **{
-                f"Loss, {name}": format_fixed(schedule["train_loss"][decay].mean(), 4)
-                for decay, name in SCHEDULES.items()
-            },
-            **{
-                f"Acc., {name}": format_interval(t_interval(schedule["test_accuracy"][decay]), 2, "")
-                for decay, name in SCHEDULES.items()
-            },
-        }
-        for batch_size in DECAYING
-        for schedule in [schedules(found.rows, batch_size)]
-    ]
-    epochs = count_words(round(found.rows["epochs"].min()), "epoch")
-    return Table(
-        pd.DataFrame(lines),
-        f"Train loss and test accuracy in % after {epochs} with constant, slowly and fast decreasing rates, "
-        f"$d = {SLOW:g}$ and ${FAST:g}$. "
-        "Column $\\eta$: the best rate for constant, slow and fast, one number if they agree. Means, of accuracies "
-        "with 95 % t intervals.",
-        (6, 11, 9, 9, 9, 14, 14, 14),
-    )
-
-
-def _format_rates(rates: pd.Series[float]) -> str:
-    """Return rates in their order; once if they are all the same."""
-    return ", ".join(f"{rate:g}" for rate in (rates if rates.nunique() > 1 else rates[:1]))
-
-
 def _format_count(count: float) -> str:
     """Return a positive number with two significant digits, from a thousand on with three; a dash if infinite."""
     if not math.isfinite(count):
@@ -424,8 +390,8 @@ def larger_batches_save_updates(found: Results) -> Evidence:
         f"So it is (@tbl-minibatch). Up to {format_size(first)} the fastest rate grows with the batch, and up to "
         f"{LEAST_UPDATES:,} a larger batch saves updates: single examples take {_format_count(updates.iloc[0])} to "
         f"{format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
-        f"{_format_count(updates[LEAST_UPDATES])}. From there on {rate:g} is the fastest of the rates that were "
-        "trained so long, and a larger batch saves none.",
+        f"{_format_count(updates[LEAST_UPDATES])}. From there on, at rates up to {rate:g}, the largest that was "
+        "trained so long, a larger batch saves none.",
         {
             "up to the said size, updates fall": len(updates.loc[:LEAST_UPDATES]) > 1
             and updates.loc[:LEAST_UPDATES].is_monotonic_decreasing,
@@ -612,17 +578,20 @@ def fast_rates_end_lower(found: Results) -> Evidence:
 
 @finding("minibatch")
 def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
-    noisy = max(DECAYING)
-    loss, larger = (schedules(found.rows, size)["train_loss"].mean() for size in (1, noisy))
-    ends = [schedules(found.rows, size)["test_accuracy"].mean() for size in DECAYING]
-    gains = pd.concat([mean[list(DECAYS)] - mean[0] for mean in ends])
+    loss = schedules(found.rows, 1)["train_loss"].mean()
+    ends = {size: schedules(found.rows, size)["test_accuracy"].mean() for size in DECAYING}
+    gains = pd.concat([mean[list(DECAYS)] - mean[0] for mean in ends.values()])
     return Evidence(
-        "784-300-10 shows no such floor with single examples, and gains nothing from decreasing rates (@tbl-noise). "
-        f"Batches of {noisy} gain in train loss if the rate decreases slowly, but not in test accuracy.",
+        f"Here it gains nothing: with batches of {join_english(map(str, DECAYING))}, the decays $d$ = "
+        f"{join_english(f'{decay:g}' for decay in DECAYS)} end after {round(found.rows['epochs'].min())} epochs with "
+        "no "
+        "more test accuracy than a constant rate, and single examples reach a train loss of "
+        f"{format_fixed(loss[0], 4)} "
+        "at a constant rate. A network that fits all its training examples has small gradients at each of them, and so "
+        "little noise.",
         {
-            "the train loss is least with the constant rate": loss.idxmin() == 0,
+            "the train loss of single examples is least with the constant rate": loss.idxmin() == 0,
             "with the constant rate it ends below 0.01": bool(loss[0] < 0.01),
-            "with larger batches a slowly decreasing rate ends lower": bool(larger[SLOW] < larger[0]),
             "none of the decreasing rates gains a tenth of a point": bool((gains < PLATEAU).all()),
         },
     )
