@@ -24,7 +24,6 @@ from analysis.plotting import (
     RATE_COLOURS,
     TRAIN_TEST,
     WIDTH,
-    label_ends,
     plain_ticks,
     write_in,
 )
@@ -53,6 +52,7 @@ COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "variance": {"color": PINK, "marker": "^", "linestyle": (0, (1.5, 1)), "label": "variance"},
 }
 RISES, FALLS, OPEN = "rises", "falls", "open"
+RATE_DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # of the rates, from the smallest on
 LEAST_SHOWN = 0.05  # error in percent, below which a logarithmic axis magnifies a few digits
 COMPONENT_NAMES = {"bias2": "bias²", "variance": "variance", "squared_error": "sum"}
 
@@ -430,7 +430,7 @@ def components_and_errors(found: Results) -> Picture:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=2)
     few, *_ = sizes(found)
-    at_rates.set_ylim(0.008, 0.6)
+    at_rates.set_ylim(0.008, 5)
     _draw_rates(at_rates, estimates(found).loc[(few, "variance")].xs(-1, level="subset"))
     at_rates.set_title("variance, one rate")
     at_rates.set_xlabel("width of one layer")
@@ -453,11 +453,12 @@ def _draw_rates(axes: Axes, variance: pd.DataFrame) -> None:
     shallow = variance[[name for name in variance if name.isdigit()]].rename(columns=int)
     shallow = shallow.loc[list(LEARNING_RATES)].sort_index(axis="columns")
     colours = RATE_COLOURS(np.linspace(0, 1, len(shallow)))
-    ends = []
-    for (rate, of_rate), colour in zip(shallow.iterrows(), colours, strict=True):
-        axes.plot(of_rate.index, of_rate, color=colour, linewidth=1)
-        ends.append((of_rate.index[-1], of_rate.iloc[-1], format_rate(float(str(rate))), colour))
-    label_ends(axes, ends)
+    for (rate, of_rate), colour, dashes in zip(shallow.iterrows(), colours, RATE_DASHES, strict=True):
+        name = f"η = {format_rate(float(str(rate)))}"
+        axes.plot(of_rate.index, of_rate, color=colour, linestyle=dashes, linewidth=1.2, label=name)
+    axes.legend(
+        *(each[::-1] for each in axes.get_legend_handles_labels()), fontsize=6.5, loc="upper left", ncols=2
+    )
 
 
 def _draw_parts(axes: Axes, parts: pd.Series[Any], style: dict[str, Any]) -> None:

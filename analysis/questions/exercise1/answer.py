@@ -69,7 +69,7 @@ def exercise1_accuracy(found: Results) -> Evidence:
     losses = rows.loc[rows["metric"] == "train_loss", "value"]
     final = rows[rows["metric"] == "test_accuracy"].iloc[-1]
     return Evidence(
-        f"The completed program learns: its training loss falls all the way, and after "
+        f"The completed program learns: its train loss falls all the way, and after "
         f"{format_count(int(final['epoch']), 'epoch')} with $\\eta = {LEARNING_RATE:g}$ it reads "
         f"{format_percent(final['value'], 0)} of the test digits.",
         {
