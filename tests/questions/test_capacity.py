@@ -37,6 +37,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "rate_of_the_choice": swap("learning_rate", 0.005, 0.05),
     "variance_turns": times(0.5, "variance", hidden="2048"),
     "bias_levels_off": times(0.1, "bias2", hidden="2048"),
+    "both_parts_of_the_variance": times(5.0, "variance_start", hidden="300"),
     "depth_raises_the_variance": swap("hidden", "300", "300-300-300"),
     "depth_differs_from_width": swap("hidden", "512", "300-300-300"),
     "depth_gains_no_accuracy": times(0.5, "validation_accuracy", hidden="300"),
