@@ -169,11 +169,11 @@ def test_errors(found: Results) -> Picture:
     figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 1.75), width_ratios=(1.4, 1))
     for runs, line in zip(by_budget(rows), ("-", ":"), strict=True):
         for optimizer in rows["optimizer"].unique():
-            final = accuracies(runs)[optimizer].groupby("learning_rate").agg(t_interval)
+            final = _error(accuracies(runs)[optimizer]).groupby("learning_rate").agg(["mean", "min", "max"])
             rates.errorbar(
                 final.index,
-                [_error(interval.mean) for interval in final],
-                [100 * interval.half_width if interval.n > 1 else 0 for interval in final],
+                final["mean"],
+                (final["mean"] - final["min"], final["max"] - final["mean"]),
                 markersize=MARKER,
                 capsize=2,
                 label=f"{label(optimizer)}, {count_words(runs['epochs'].max(), 'epoch')}",
@@ -196,7 +196,7 @@ def test_errors(found: Results) -> Picture:
     draw_courses(epochs, long, "test_accuracy", "optimizer", error=True)
     return Picture(
         figure,
-        "SGD and Adam. Left: final test error over the learning rate, with 95 % t intervals over "
+        "SGD and Adam. Left: final test error over the learning rate, means and the range of "
         f"{count_words(rows['seed'].nunique(), 'seed')}. Right: test error along {long['epochs'].max():.0f} epochs, "
         "both at their best rates there; bands span the seeds.",
         "Left: two valleys on logarithmic axes, the one of Adam about three decades to the left and wider; with more "
