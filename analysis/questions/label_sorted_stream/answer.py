@@ -573,7 +573,7 @@ def speeds_of_the_stream(found: Results) -> Evidence:
     stream = progress(found.rows).loc["label_sorted"]
     following = stream.index[follows_descent(stream)]
     return Evidence(
-        f"How fast it does differs. Up to {format_rate(following.max())} the loss ends within "
+        f"The speed depends on the rate. Up to {format_rate(following.max())} the loss ends within "
         f"{format_percent(CLOSE, 0)} "
         "of that of GD with the rate $\\eta n$, of which one step does about what a pass does at small rates "
         "(@eq-pass).",
