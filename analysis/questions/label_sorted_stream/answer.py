@@ -259,12 +259,8 @@ def accuracies_and_losses(found: Results) -> Picture:
     write_in(early, 0.06, 0.74, NAMES["shuffled"], line_style("shuffled")["color"])
     write_in(early, 0.5, 0.3, NAMES["label_sorted"], line_style("label_sorted")["color"])
     last = progress(found.rows)["accuracy"]
-    for method, dashes in (("label_sorted", "-"), ("shuffled", "none")):
-        late.plot(
-            last[method].index,
-            100 * last[method],
-            **{**line_style(method), "linestyle": dashes, "markersize": MARKER},
-        )
+    for method in ("label_sorted", "shuffled"):
+        late.plot(last[method].index, 100 * last[method], markersize=MARKER, **line_style(method))
     gd = many[many["method"] == "gd"]
     n = (many["step"] / many["learning_rate"]).max()
     of_gd = 100 * final_values(gd, "test_accuracy", ["step", "seed"]).groupby("step").mean()
