@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 
+from analysis.data import Data
 from analysis.questions.capacity.answer import (
     TO_WIDE,
     TO_WIDEST,
@@ -22,7 +25,14 @@ from analysis.questions.capacity.answer import (
     train_losses,
     verdict,
 )
-from analysis.questions.capacity.runs import BUDGETS, CANDIDATES, CHOICE_RATE, CHOICE_SEEDS, LEARNING_RATES
+from analysis.questions.capacity.runs import (
+    BUDGETS,
+    CANDIDATES,
+    CHOICE_RATE,
+    CHOICE_SEEDS,
+    LEARNING_RATES,
+    split,
+)
 from analysis.results import Results, cached
 from analysis.statistics import Interval
 from tests.helpers.altered import Alter, assert_follows_results, assert_refuted, swap, times
@@ -179,3 +189,14 @@ def test_the_smallest_candidate_is_chosen_that_is_surely_within_the_margin(
     found = choice(results(rows, {}))
     assert found.best == "1024"
     assert found.chosen == chosen
+
+
+def test_networks_that_do_not_learn_vary_by_their_start_alone(small: Data) -> None:
+    enough = replace(  # for what is held out
+        small, train_images=small.train_images.repeat(12, 1), train_labels=small.train_labels.repeat(12)
+    )
+    rows = split(enough, torch.device("cpu"), (8,), 1e-9, examples=50, subsets=6, starts=4, epochs=1)
+    whole = rows[rows["subset"] == -1].set_index("metric")["value"]
+    assert whole["variance_start"] > 0
+    assert abs(whole["variance_set"]) < whole["variance_start"] / 4
+    assert sorted(rows["subset"].unique()) == list(range(-1, 6))

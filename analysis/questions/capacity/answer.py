@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,6 @@ from analysis.formatting import (
     format_at_least,
     format_at_most,
     format_interval,
-    format_percent,
     format_rate,
     join_english,
 )
@@ -573,12 +573,15 @@ def width_has_an_optimum(found: Results) -> Evidence:
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
         f"On small training sets, a layer of {WIDE} units has less bias² than one of {NARROW}, as expected, and, "
-        f"against expectation, less variance as well; one of {int(WIDEST):,} has more variance and no less bias². So "
-        f"their sum is least at a few hundred units: {sums[few].first} to {sums[few].last} with {few:,} examples, "
-        f"{sums[many].first} to {sums[many].last} with {many:,}. A second and a third layer raise the variance and "
-        "do not lower the sum measurably. On all examples no such optimum is seen: the test "
+        f"against expectation, less variance as well; one of {int(WIDEST):,} has more variance and no less bias². (Of "
+        "the "
+        "variance, the part of the training set does rise with every width; that of the random start, large in narrow "
+        f"layers, falls.) So bias² + variance is least at a few hundred units: {sums[few].first} to {sums[few].last} "
+        f"with {few:,} examples, {sums[many].first} to {sums[many].last} with {many:,}. A second and a third layer "
+        "raise the variance and do not lower the sum measurably. On all examples no such optimum is seen: the test "
         "error is least at the widest layer.",
         {
+            **_parts_part(found),
             "on all examples the widest layer is the best": on_all.idxmin() == on_all.index.max(),
             "up to the wide layer bias² falls": TO_WIDE.verdict(found, "bias2") == "confirmed",
             "and the variance too": TO_WIDE.verdict(found, "variance") == "refuted",
@@ -678,20 +681,35 @@ def depth_raises_the_variance(found: Results) -> Evidence:
 @finding("capacity")
 def both_parts_of_the_variance(found: Results) -> Evidence:
     few, *_ = sizes(found)
-    first, second = (parts_of_variance(found)[name] for name in (NARROW, WIDE))
-    falls = {part: _change(pd.DataFrame({"a": first[part], "b": second[part]}), "a", "b") for part in PARTS}
-    start, sets = (falls[part] for part in PARTS)
+    start, of_sets = (parts_of_variance(found)[NARROW][part].loc[-1] for part in PARTS)
     return Evidence(
-        f"With several starts on each set of {few:,} examples, the variance splits into a part of the start and one of "
-        f"the set (@tbl-parts). From {NARROW} to {WIDE} units the part of the start falls by "
-        f"{format_percent(-start.mean, 0)}, that of the set by {format_percent(-sets.mean, 0)}.",
+        f"With {few:,} examples and several starts on each training set, the variance splits in two (@tbl-parts). The "
+        "part of the training set rises with every width, as expected; that of the start, which is most of it at "
+        f"{NARROW} units, falls with every width.",
         {
-            "both fall by more than the interval": {direction(start), direction(sets)} == {FALLS},
+            **_parts_part(found),
+            "at the narrowest the start makes most of it": bool(start > of_sets),
             "each network has its best rate": all(
                 rates(found)[few, str(width)] == rate for (width,), rate in SPLIT_RATES.items()
             ),
         },
     )
+
+
+def _parts_part(found: Results) -> dict[str, bool]:
+    """Return what must hold for the two parts of the variance to be said to go opposite ways."""
+    parts = parts_of_variance(found)
+    ways = {
+        part: {
+            direction(_change(pd.DataFrame({"a": parts[first][part], "b": parts[second][part]}), "a", "b"))
+            for first, second in itertools.pairwise(parts)
+        }
+        for part in PARTS
+    }
+    return {
+        "the variance over starts falls from each width to the next": ways[PARTS[0]] == {FALLS},
+        "that over training sets rises": ways[PARTS[1]] == {RISES},
+    }
 
 
 @finding("capacity")
