@@ -362,12 +362,12 @@ def expectations_table(found: Results) -> Table:
             ],
         ),
         "Expected and found, each network at its own best rate: changes in percent, with 95 % jackknife intervals over "
-        f"the disjoint training sets, which both networks share; none is adjusted. Several layers have {WIDE} units. "
+        f"the disjoint training sets, which both networks share; none is adjusted. "
         "*Confirmed* or *refuted*: beyond the "
         "interval with both numbers of examples; *in part*: with one. Last: how many of the comparisons with both "
         f"networks at one of the {count_words(len(LEARNING_RATES))} rates fall and rise so. What is expected of depth "
         f"was written down after the results with {sizes(found)[-1]:,} examples.",
-        (17, 9, 11, 16, 16, 20, 9, 9),
+        (21, 9, 10, 15, 15, 18, 8, 8),
     )
 
 
@@ -481,7 +481,7 @@ def components_and_errors(found: Results) -> Picture:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=2)
     few, *_ = sizes(found)
-    at_rates.set_ylim(0.008, 5)
+    at_rates.set_ylim(0.008, 30)
     _draw_rates(at_rates, estimates(found).loc[(few, "variance")].xs(-1, level="subset"))
     at_rates.set_title("variance, one rate")
     at_rates.set_xlabel("width of one layer")
