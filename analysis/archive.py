@@ -53,6 +53,8 @@ COLUMNS = {
     "subset": "number of the training set; of squared_error, bias2 and variance the one that is left out, -1: none",
     "subsets": "number of training sets without common examples",
     "rates": "learning rates of the call that computed the line; empty: those planned first",
+    "rate": "learning rate",
+    "starts": "number of starts on each training set",
     "beta": "number of parameters by the formula",
     "counted": "number of parameters of the network as PyTorch counts them",
     "constant": "the value of all weights and biases at the start",
@@ -70,6 +72,8 @@ METRICS_OF_PROGRAMS = {
     "squared_error": "mean squared error of the outputs, over examples and training sets",
     "bias2": "its part due to the mean output: bias²",
     "variance": "its part due to the spread of the outputs: variance",
+    "variance_start": "the part of the variance that is due to the start",
+    "variance_set": "the part that is due to the training set",
 }
 
 

@@ -602,7 +602,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
                 direction(each) == FALLS for step in DEEPER for each in step.changes(found, "squared_error")
             ),
         },
-        "On few examples one layer of a few hundred units is best; more raise the variance.",
+        "One layer of a few hundred units is best on few examples; depth adds variance.",
     )
 
 
