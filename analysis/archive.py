@@ -54,7 +54,6 @@ COLUMNS = {
     "subsets": "number of training sets without common examples",
     "rates": "learning rates of the call that computed the line; empty: those planned first",
     "rate": "learning rate",
-    "starts": "number of starts on each training set",
     "beta": "number of parameters by the formula",
     "counted": "number of parameters of the network as PyTorch counts them",
     "constant": "the value of all weights and biases at the start",
