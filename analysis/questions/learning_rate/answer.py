@@ -426,7 +426,7 @@ def learning_rate_window(found: Results) -> Evidence:
             "the largest rates learn nothing": len(nothing) > 0,
             "the unstable ones lie beyond the steady ones": bool((unstable > largest).all()),
         },
-        "Best within a factor of three; smaller rates take longer, larger ones get unsteady.",
+        "A factor of three hardly matters; smaller rates take longer, larger ones get unsteady.",
     )
 
 
