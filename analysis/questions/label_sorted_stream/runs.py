@@ -26,9 +26,9 @@ COMPARED = (1e-6, 3e-6, 1e-4)
 ALSO_DESCENDED = (1e-5, 3e-5)  # compared as well, by what is measured after every tenth pass
 SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 # SGD for as many passes, to compare with.
-LONG_SGD_RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+LONG_SGD_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # The stream at rates about its best for twice as many passes, to see whether it still gains.
-MORE_PASSES_RATES, MORE_PASSES = (0.03, 0.1, 0.14), {"full": 600, "quick": 3}
+MORE_PASSES_RATES, MORE_PASSES = (0.003, 0.01, 0.03, 0.1, 0.14), {"full": 600, "quick": 3}
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
