@@ -15,12 +15,11 @@ CONTRADICTIONS = {
     "plateau": lambda rows: rows.assign(value=rows["epoch"] / 100) if "epoch" in rows else rows,
     "adam_is_faster_by_the_clock": lambda rows: rows.assign(seconds=[1, 9]) if "epoch" not in rows else rows,
     "adam_jumps": swap("optimizer", "adam", "sgd"),
-    "rule_of_thumb_is_not_best": times(1.05, "test_accuracy", optimizer="adam", learning_rate=3e-4),
 }
 REVERSALS = {
     "adam_is_an_order_faster": constant(0.99, "test_accuracy", optimizer="adam"),
     "adams_lead_is_luck": times(0.9, "test_accuracy", optimizer="sgd"),
-    "rule_of_thumb": CONTRADICTIONS["rule_of_thumb_is_not_best"],
+    "rule_of_thumb": times(1.05, "test_accuracy", optimizer="adam", learning_rate=3e-4),
 }
 
 

@@ -31,7 +31,6 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, consta
 
 CONTRADICTIONS = {
     "shallow_gradient_does_not_vanish": times(1e-3, "gradient_norm", index=1),
-    "saturated_units_pass_the_error_on": constant(0.25, "mean_slope"),
     "sizes_slow_the_first_layer": times(10, "weight_norm", index=1),
     "second_layer_slows_down": constant(1, "gradient_norm"),
     "frozen_first_layer_holds_back": constant(0.5, "test_accuracy"),
@@ -86,7 +85,7 @@ def test_an_activation_that_is_new_to_the_runs_is_tabulated_and_drawn() -> None:
     )
     table = accuracies_table.contents(lambda name: found)["tbl-vanishing"].frame
     names = ["sigmoid", "tanh", "ReLU", "soft plus", "sigmoid, skip connections"]
-    assert table["Hidden units"].tolist() == names
+    assert table["Hidden layers"].tolist() == names
     figure = errors_and_updates.contents(lambda name: found)["fig-vanishing"].figure
     assert "soft plus" in [text.get_text() for text in figure.legends[0].get_texts()]
     plt.close(figure)

@@ -265,7 +265,8 @@ def adam_is_ahead(found: Results) -> Evidence:
     near = {name: decades(near_best(means).index) for name, means in mean_accuracies(late).items()}
     usable, speed = _usable_spans(late), _speeds(found.rows, THRESHOLDS[-1])
     return Evidence(
-        f"Adam is less sensitive to the learning rate. After {long} epochs, when both are on a plateau, its rates "
+        f"Adam is less sensitive to the learning rate. After {long} epochs (at their best rates both are on a "
+        "plateau), its rates "
         f"within one point of its best span {near['adam']:.1f} decades, those of SGD {near['sgd']:.1f}. Its rates with "
         f"more than {format_percent(USABLE, 0)} test accuracy span {usable['adam']}, those of SGD {usable['sgd']}. "
         f"Each at its best rate, Adam is also faster: {speed['adam']} epochs to {format_percent(THRESHOLDS[-1], 0)}, "
@@ -416,27 +417,6 @@ def adam_jumps(found: Results) -> Evidence:
         f"On the way Adam is less steady: after epoch {EARLY} its test accuracy drops by up to {format_fixed(adam, 1)} "
         f"points from one epoch to the next, that of SGD by up to {format_fixed(sgd, 1)} (@fig-adam, right).",
         {"the largest drop of Adam is more than twice that of SGD": bool(adam > 2 * sgd)},
-    )
-
-
-@finding("adam_vs_sgd")
-def rule_of_thumb_is_not_best(found: Results) -> Evidence:
-    test = paired_tests(found.rows)["rule"]
-    short, long = by_budget(found.rows)
-    best = best_rates(short, ["optimizer"])["adam"]
-    longest = long[long["optimizer"] == "adam"]
-    late = final_values(longest, "test_accuracy", ["learning_rate", "seed"])
-    later = paired_t(late[best], late[RULE_OF_THUMB]).difference
-    return Evidence(
-        f"Adam's best rate is not {format_rate(RULE_OF_THUMB)}, as a rule of thumb says: it ends "
-        f"{format_interval(test.difference, 2, '')} points behind {best:g} after "
-        f"{short['epochs'].max()} epochs. After {long['epochs'].max()} it is "
-        f"{format_interval(later, 2, '')} behind.",
-        {
-            "the best rate is more accurate": test.difference.mean > 0,
-            "the difference is significant": test.p < SIGNIFICANCE,
-            "after the longer budget it still is": later.mean > later.half_width,
-        },
     )
 
 

@@ -53,6 +53,7 @@ SCATTERED = 5  # points of test accuracy: no mean is told of starts that differ 
 SOONER = 150  # η × epochs at which they are not over yet
 SETTLED = 200  # η × epochs by which they are over at every rate that trains steadily
 ONE_CURVE = 0.06  # relative difference of losses that lie on one curve
+LOST = 0.5  # test accuracy that a start has not learnt much below
 NEAR = 0.01  # of test accuracy: rates whose mean ends within it of the best are about as good
 PROPORTIONAL = 1.5  # products of rate and epochs that differ by a smaller factor are about equal
 EDGE = (0.9, 1.4)  # medians of the sharpness relative to 2/η that hover about the edge
@@ -402,19 +403,21 @@ def learning_rate_window(found: Results) -> Evidence:
     products = _products(numbers[numbers.index.get_level_values("seed").isin(shared)], "slow_epoch")[slowly]
     by_rate = numbers.groupby("learning_rate")
     ends = by_rate["test_accuracy"].mean()
-    near = ends.index[ends > ends.max() - NEAR]
+    flat = [rate for rate in steady if ends[rate] > ends.max() - NEAR]
     learnt = by_rate["test_accuracy"].max() > CHANCE
     nothing = [rate for rate in ends.index if not learnt[rate:].any()]
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
-        f"In {numbers['epochs'].max():,.0f} epochs the rate matters little within a factor of about three: those from "
-        f"{near[0]:g} to {near[-1]:g} end within one point of the best test accuracy. Smaller rates take longer: "
+        f"In {numbers['epochs'].max():,.0f} epochs the rate matters little within a factor of about two: those from "
+        f"{flat[0]:g} to {flat[-1]:g} are steady and end within one point of the best test accuracy. Smaller rates "
+        "take "
+        "longer: "
         f"{format_percent(SLOW, 0)} is reached {faster:.0f} times as fast at {slowly[-1]:g} as at {slowly[0]:g}. "
         f"Larger rates are unsteady, {join_english(f'{rate:g}' for rate in mixed)} from some starts, those from "
         f"{unstable[0]:g} on from all; at {_join_rates(nothing)} nothing is learnt.",
         {
-            "the best rates span a factor of three or four": 3 <= near[-1] / near[0] <= 4,
+            "these rates span a factor of about two": 1.5 <= flat[-1] / flat[0] <= 2.5,
             "the product varies by less than a factor of one and a half": products.max() / products.min()
             < PROPORTIONAL,
             "these rates differ by more than a factor of ten": slowly[-1] > 10 * slowly[0],
@@ -426,7 +429,7 @@ def learning_rate_window(found: Results) -> Evidence:
             "the largest rates learn nothing": len(nothing) > 0,
             "the unstable ones lie beyond the steady ones": bool((unstable > largest).all()),
         },
-        "A factor of three hardly matters; smaller rates take longer, larger ones get unsteady.",
+        "About its best the rate hardly matters; smaller ones take longer, larger get unsteady.",
     )
 
 
@@ -512,17 +515,18 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     means = numbers.groupby("learning_rate")["test_accuracy"].mean()
     mixed = [rate for rate, verdict in verdicts(numbers).items() if " of " in verdict]
     ends = numbers["test_accuracy"].loc[unstable]
-    worst = ends.idxmin() if len(ends) else (math.nan, 0)
+    scattered = [rate for rate in unstable if ends[rate].min() < LOST]
     return Evidence(
         f"At {join_english(f'{rate:g}' for rate in mixed)} it depends on the start whether training is stable; from "
-        f"there on the ends fall and scatter with the rate: at {worst[0]:g} they are "
-        f"{_spread(ends.loc[worst[0]] if len(ends) else ends)}. At {_join_rates(stuck)} the "
-        f"network ends at chance, and at {_join_rates(lost)} with a loss far above the first.",
+        f"there on the ends fall with the rate, and at {_join_rates(scattered)} they scatter, from "
+        f"{_spread(ends.loc[scattered])}. At {_join_rates(stuck)} the network ends at chance, and at "
+        f"{_join_rates(lost)} with a loss far above the first.",
         {
             "starts differ at one rate, between the steady and the unstable": len(mixed) == 1
             and unanimous(numbers, "steady").max() < mixed[0] < unstable.min(),
             "the mean ends fall from there on": means[mixed + unstable.to_list()].is_monotonic_decreasing,
-            "the worst of the ends is at the largest unstable rate": worst[0] == unstable.max(),
+            "from the largest of the unstable rates some start learns little": len(scattered) > 0
+            and scattered == list(unstable[-len(scattered) :]),
             "a larger rate is stuck, and a still larger one blows up": len(stuck) == len(lost) == 1
             and unstable.max() < stuck[0] < lost[0],
         },

@@ -20,6 +20,7 @@ from analysis.formatting import (
     format_interval,
     format_mean_epoch,
     format_percent,
+    join_english,
     label,
 )
 from analysis.plotting import GREEN, INK, MARKER, WIDTH, draw_line, line_style, plain_ticks, write_in
@@ -401,15 +402,14 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
         behind_reference(runs) for runs in (from_start(found.rows, wrong=False), accuracies_later(found.rows))
     )
     least = min(test.difference.mean for test in behind.values())
-    left = max(test.difference.mean for test in later.values())
     return Evidence(
         "Because its gradient at the logits is the whole error of the outputs, $p - t$. The quadratic loss passes back "
         "a share of that error only, and almost nothing once outputs are saturated, be it by a wrong start or by a "
         "large first step. With SGD, each loss at its best rate, cross entropy is "
         f"more than {count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
         f"{trained(found.rows)['epoch'].max():.0f} epochs. That is a lead in speed: after "
-        f"{trained_longer(found.rows)['epoch'].max():.0f} epochs at most {math.ceil(1_000 * left) / 10:.1f} points are "
-        "left.",
+        f"{trained_longer(found.rows)['epoch'].max():.0f} epochs {format_interval(later[SOFTMAX].difference, 2, '')} "
+        f"points are left with softmax and {format_interval(later[SIGMOID].difference, 2, '')} with sigmoids.",
         {
             "in longer runs less than a tenth of it is left": all(
                 later[name].difference.mean < test.difference.mean / 10 for name, test in behind.items()
@@ -453,12 +453,22 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
     reference_costs, quadratic_costs = (
         100 * costs[name][learnt[name]] for name in (REFERENCE[SOFTMAX], SOFTMAX)
     )
+    reference, sigmoids = (first.loc[name] for name in (REFERENCE[SIGMOID], SIGMOID))
+    ahead = [
+        list(one.index[one.min(axis="columns") > other.max(axis="columns")])
+        for one, other in ((reference, sigmoids), (sigmoids, reference))
+    ]
     return Evidence(
         "After one epoch with softmax, the wrong start has cost cross entropy at most "
         f"{format_fixed(reference_costs.max(), 1)} points of test accuracy, and the quadratic loss at least "
         f"{format_fixed(quadratic_costs.min(), 1)}, at each rate at which the loss learns from the usual start "
-        "(@fig-first-epoch).",
+        "(@fig-first-epoch). With sigmoids the order turns: cross entropy is ahead up to "
+        f"{max(ahead[0], default=0):g}, "
+        f"and far behind at {join_english(f'{rate:g}' for rate in ahead[1])}, where its full gradient does harm.",
         {
+            "with sigmoids, all seeds of cross entropy are ahead at smaller rates, and behind at larger ones": (
+                bool(ahead[0] and ahead[1]) and max(ahead[0]) < min(ahead[1])
+            ),
             "at several rates either loss of softmax learns from the usual start": min(
                 len(reference_costs), len(quadratic_costs)
             )

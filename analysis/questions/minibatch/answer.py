@@ -387,7 +387,8 @@ def larger_batches_save_updates(found: Results) -> Evidence:
     shared = means[size_numbers(found.rows)["learning_rate"][np.inf]].loc[first:]
     at_best = shared * (updates / mean_crossings(found.rows)).loc[first:]
     return Evidence(
-        f"So it is (@tbl-minibatch). Up to {format_size(first)} the fastest rate grows with the batch, and up to "
+        f"The measurements go the same way (@tbl-minibatch). Up to {format_size(first)} the fastest rate grows with "
+        "the batch, and up to "
         f"{LEAST_UPDATES:,} a larger batch saves updates: single examples take {_format_count(updates.iloc[0])} to "
         f"{format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
         f"{_format_count(updates[LEAST_UPDATES])}. From there on, at rates up to {rate:g}, the largest that was "
@@ -554,7 +555,7 @@ def _sizes_differ_p(ends: pd.DataFrame) -> float:
 @finding("minibatch")
 def fast_rates_end_lower(found: Results) -> Evidence:
     numbers, runs = size_numbers(found.rows), constant_runs(found.rows).query("long")
-    sizes = [size for size in LARGE_BATCHES if size >= LEAST_UPDATES]
+    sizes = list(LARGE_BATCHES)
     ends = final_values(runs, "test_accuracy", ["batch", "learning_rate", "seed"])
     fast, best = numbers.loc[sizes, "early_rate"], numbers.loc[sizes, "learning_rate"]
     losses = pd.Series(
@@ -566,7 +567,7 @@ def fast_rates_end_lower(found: Results) -> Evidence:
     )
     spread = np.ptp(final_accuracies(found.rows).mean())
     return Evidence(
-        f"The rate matters more: from {LEAST_UPDATES:,} on, the fastest rate ends "
+        f"The rate matters more: from {LARGE_BATCHES[0]} on, the fastest rate ends "
         f"{100 * losses.min():.1f} to {100 * losses.max():.1f} points lower in each run.",
         {
             "the fastest rate is the larger one": bool((fast > best).all()),

@@ -357,16 +357,14 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     every = pd.concat(numbers)
     errors = pd.concat([every, far, *slow.values()])["error_rise"]
     ten, wide = numbers["10-10"], numbers["300"]
-    above = far["test_error"] - wide["test_error"].mean()
     return Evidence(
-        "Yes, if trained far enough: 20-20 by its test loss, 784-300-10, at a larger rate, by its test error as well. "
-        f"After {every['epochs'].max():,.0f} epochs at $\\eta = {COMMON_RATE:g}$ the test error lies "
-        f"{format_range(error_gap(every), 1)} points above the train error, and along no run on all examples does it "
-        f"rise by more than {_ceil(errors.max())} points. But the test loss of 20-20 rises, from every start, while "
-        "its train loss falls on. (Whether that of 10-10 does cannot be told; that of 784-300-10 had not when we "
-        f"stopped.) At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises too, and its test error ends "
-        f"{above.min():.1f} to {above.max():.1f} points above that at {COMMON_RATE:g}, while it reads all training "
-        f"digits. At the source's $\\eta = {SOURCE_RATE:g}$ no test loss rises.",
+        f"By their test error, none: at $\\eta = {COMMON_RATE:g}$ it ends {format_range(error_gap(every), 1)} points "
+        "above "
+        f"the train error, but along no run on all examples does it rise by more than {_ceil(errors.max())} points. By "
+        "their test loss, which rises while the train loss falls on: 20-20 does, from every start; 10-10 is a "
+        f"borderline case, with {count_words(int(ten['rises'].sum()))} of {count_words(len(ten), 'start')}; 784-300-10 "
+        f"had not turned when we stopped, after {every['epochs'].max():,.0f} epochs, but at $\\eta = {FAR_RATE:g}$ it "
+        f"does, from every start. At the source's $\\eta = {SOURCE_RATE:g}$ no test loss rises.",
         {
             "all runs of 20-20 rise, by more than the others": bool(
                 numbers["20-20"]["rises"].all()
@@ -375,18 +373,12 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "10-10 rises from most starts, and not from all": bool(0.5 < ten["rises"].mean() < 1),
             "no run of 784-300-10 rises": bool((wide["rise"] < 0).all()),
             "at the largest rate all do": bool(far["rises"].all()),
-            "there every test error is above those of the smaller rate": bool(
-                far["test_error"].min() > wide["test_error"].max()
-            ),
-            "and every train error rounds to zero, below those of the smaller rate": bool(
-                far["train_error"].max() < 0.05 < wide["train_error"].min()
-            ),
             "the error rises by less than half a point along every run": bool(errors.max() < 0.5),
             "no run at the source's rate rises": bool((pd.concat(slow)["rise"] < 0).all()),
             "all have a gap": bool(error_gap(pd.concat([every, *slow.values()])).min() > 0),
             "all have equal epochs": pd.concat([every, far, *slow.values()])["epochs"].nunique() == 1,
         },
-        "By test loss, 20-20 over-fits when trained far enough, 784-300-10 at a larger rate.",
+        "Not by test error; by test loss 20-20 does, and 784-300-10 at a larger rate.",
     )
 
 
@@ -404,7 +396,7 @@ def gaps_grow_with_training(found: Results) -> Evidence:
     return Evidence(
         f"Gaps are smaller at {SOURCE_RATE:g} than at {COMMON_RATE:g}. Whether 10-10 rises was left open by its first "
         f"starts; over the {count_words(len(added))} added for that, the mean rise of its loss is "
-        f"{format_interval(mean_rise, 1)}, not beyond the {100 * RISE:g} % from which on we speak of one.",
+        f"{format_interval(mean_rise, 1)}.",
         {
             "every test error lies a point above the train error": bool(pd.concat(gaps).min() > 1),
             "every gap is smaller at the source's rate": all(
@@ -455,8 +447,10 @@ def rate_matters_too(found: Results) -> Evidence:
     above = _test_loss_at(far, end["train_loss"].max()).min() / end["test_loss"].max() - 1
     product, turns = COMMON_RATE * end["epochs"].max(), FAR_RATE * rising["best_epoch"]
     return Evidence(
-        f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %; at "
-        f"equal train loss it is larger than at {COMMON_RATE:g}. But {COMMON_RATE:g} may yet follow: it ends when "
+        f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %. "
+        "Its "
+        f"test error ends above that at {COMMON_RATE:g}, but at equal train loss its test loss already does: that is "
+        f"the rate. But {COMMON_RATE:g} may yet follow: it ends when "
         f"$\\eta$ times epochs is {product:,.0f}, and the larger rate turns at {turns.min():,.0f} to "
         f"{turns.max():,.0f}.",
         {
