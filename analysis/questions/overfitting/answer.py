@@ -358,13 +358,13 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     errors = pd.concat([every, far, *slow.values()])["error_rise"]
     ten, wide = numbers["10-10"], numbers["300"]
     return Evidence(
-        f"By their test error, none: at $\\eta = {COMMON_RATE:g}$ it ends {format_range(error_gap(every), 1)} points "
-        "above "
-        f"the train error, but along no run on all examples does it rise by more than {_ceil(errors.max())} points. By "
-        "their test loss, which rises while the train loss falls on: 20-20 does, from every start; 10-10 is a "
-        f"borderline case, with {count_words(int(ten['rises'].sum()))} of {count_words(len(ten), 'start')}; 784-300-10 "
-        f"had not turned when we stopped, after {every['epochs'].max():,.0f} epochs, but at $\\eta = {FAR_RATE:g}$ it "
-        f"does, from every start. At the source's $\\eta = {SOURCE_RATE:g}$ no test loss rises.",
+        f"By its test error, no network does: at $\\eta = {COMMON_RATE:g}$ it ends {format_range(error_gap(every), 1)} "
+        "points above the train error, but along no run on all examples does it rise by more than "
+        f"{_ceil(errors.max())} points. By its test loss, which then rises while the train loss falls on, 20-20 does, "
+        f"from every start; 10-10 is a borderline case, with {count_words(int(ten['rises'].sum()))} of "
+        f"{count_words(len(ten), 'start')}; 784-300-10 had not turned when we stopped, after "
+        f"{every['epochs'].max():,.0f} epochs, but does at $\\eta = {FAR_RATE:g}$, from every start. At the source's "
+        f"$\\eta = {SOURCE_RATE:g}$ no test loss rises.",
         {
             "all runs of 20-20 rise, by more than the others": bool(
                 numbers["20-20"]["rises"].all()
