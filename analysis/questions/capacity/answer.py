@@ -394,8 +394,8 @@ def parts_table(found: Results) -> Table:
         pd.DataFrame(lines),
         f"The variance with {few:,} examples and its parts, by $m$ = {starts} starts on each of {count_words(subsets)} "
         "training sets, each network at its best rate, with 95 % jackknife intervals: the mean over sets of the "
-        "variance "
-        "over starts, $V$; and the variance over sets of the mean over starts, less $V / m$, which is there by chance.",
+        "variance over starts, $V$; and the variance over sets of the mean over starts, less $V / m$, which is there "
+        "by chance.",
         (22, 26, 26, 26),
     )
 
@@ -575,14 +575,11 @@ def width_has_an_optimum(found: Results) -> Evidence:
     return Evidence(
         f"On small training sets, a layer of {WIDE} units has less bias² than one of {NARROW}, as expected, and, "
         f"against expectation, less variance as well; one of {int(WIDEST):,} has more variance and no less bias². Of "
-        "the "
-        "variance, the part of the training set does rise with the width; that of the random start, large in narrow "
-        f"layers, falls. So bias² + variance is least at a few hundred units: {sums[few].first} to {sums[few].last} "
-        "with "
-        f"{few:,} examples, {sums[many].first} to {sums[many].last} with {many:,}. Further layers raise the variance, "
-        "and the sum as well or not measurably. On all examples no such optimum is seen: the test error falls, or "
-        "stays, "
-        f"up to {int(WIDEST):,} units.",
+        "the variance, the part of the training set does rise with the width; that of the random start, large in "
+        f"narrow layers, falls. So bias² + variance is least at a few hundred units: {sums[few].first} to "
+        f"{sums[few].last} with {few:,} examples, {sums[many].first} to {sums[many].last} with {many:,}. Further "
+        "layers raise the variance, and the sum as well or not measurably. On all examples no such optimum is seen: "
+        f"the test error falls, or stays, up to {int(WIDEST):,} units.",
         {
             **_parts_part(found),
             "on all examples the widest layer is the best": on_all.idxmin() == on_all.index.max(),
@@ -667,9 +664,8 @@ def depth_raises_the_variance(found: Results) -> Evidence:
     falls = [-each.mean for step in DEEPER for each in step.changes(found, "bias2")]
     return Evidence(
         f"Further layers raise the variance with either number of examples, at {WIDE} units as at {MIDDLE}; bias² "
-        "falls "
-        f"by {format_percent(max(falls), 0)} at most, or not at all. The sum of three layers of {WIDE} units lies "
-        f"{format_interval(sums[few], 0)} above that of one with {few:,} examples, and "
+        f"falls by {format_percent(max(falls), 0)} at most, or not at all. The sum of three layers of {WIDE} units "
+        f"lies {format_interval(sums[few], 0)} above that of one with {few:,} examples, and "
         f"{format_interval(sums[many], 0)} with {many:,}.",
         {
             "the variance rises in every case": all(
@@ -740,8 +736,7 @@ def depth_gains_no_accuracy(found: Results) -> Evidence:
     accuracy = final_values(rows, "validation_accuracy", ["hidden", "seed"]).unstack("hidden")
     gains = [paired_t(accuracy[deep], accuracy[WIDE]).difference for deep in (TWO_DEEP, DEEP)]
     return Evidence(
-        f"One hidden layer is enough, as two and three of {WIDE} units gain nothing measurable in validation "
-        "accuracy "
+        f"One hidden layer is enough, as two and three of {WIDE} units gain nothing measurable in validation accuracy "
         f"({' and '.join(format_interval(each, 2, '') for each in gains)} points).",
         {
             "no gain is larger than its interval": all(direction(each) != RISES for each in gains),
@@ -773,8 +768,7 @@ def architecture_by_rule(found: Results) -> Evidence:
         f"{format_interval(used, 2, '')} points below the best of @tbl-capacity, so surely within "
         f"{100 * CHOICE_MARGIN:g}. The smallest candidate of which that holds is 784-{picked.chosen}-10. (A rule, "
         "written down before the seeds of that table were run, but when assignment 2 had been computed, would take "
-        "that "
-        "one; @sec-chosen-network repeats the main comparison of each exercise with it.)",
+        "that one; @sec-chosen-network repeats the main comparison of each exercise with it.)",
         {
             "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
             "that of assignment 1 is within the margin": used.mean + used.half_width <= CHOICE_MARGIN,

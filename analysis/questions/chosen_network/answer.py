@@ -179,9 +179,8 @@ def comparison_table(found: Results) -> Table:
             for exercise, what, values in lines
         ),
         "The main comparisons of assignment 2 with the network it uses and with the one that the rule of @sec-q3 "
-        "chooses: "
-        "test accuracies in percent and leads in points, with 95 % t intervals over seeds; in exercises 1 to 3 at the "
-        "rates that are best for the former.",
+        "chooses: test accuracies in percent and leads in points, with 95 % t intervals over seeds; in exercises 1 to "
+        "3 at the rates that are best for the former.",
         (10, 46, 20, 20),
     )
 

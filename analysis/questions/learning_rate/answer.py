@@ -411,11 +411,9 @@ def learning_rate_window(found: Results) -> Evidence:
     return Evidence(
         f"In {numbers['epochs'].max():,.0f} epochs the rate matters little within a factor of about two: those from "
         f"{flat[0]:g} to {flat[-1]:g} are steady and end within one point of the best test accuracy. Smaller rates "
-        "take "
-        "longer: "
-        f"{format_percent(SLOW, 0)} is reached {faster:.0f} times as fast at {slowly[-1]:g} as at {slowly[0]:g}. "
-        f"Larger rates are unsteady, {join_english(f'{rate:g}' for rate in mixed)} from some starts, those from "
-        f"{unstable[0]:g} on from all; at {_join_rates(nothing)} nothing is learnt.",
+        f"take longer: {format_percent(SLOW, 0)} is reached {faster:.0f} times as fast at {slowly[-1]:g} as at "
+        f"{slowly[0]:g}. Larger rates are unsteady, {join_english(f'{rate:g}' for rate in mixed)} from some starts, "
+        f"those from {unstable[0]:g} on from all; at {_join_rates(nothing)} nothing is learnt.",
         {
             "these rates span a factor of about two": 1.5 <= flat[-1] / flat[0] <= 2.5,
             "the product varies by less than a factor of one and a half": products.max() / products.min()

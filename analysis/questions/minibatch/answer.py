@@ -585,11 +585,9 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
     return Evidence(
         f"Here it gains nothing: with batches of {join_english(map(str, DECAYING))}, the decays $d$ = "
         f"{join_english(f'{decay:g}' for decay in DECAYS)} end after {round(found.rows['epochs'].min())} epochs with "
-        "no "
-        "more test accuracy than a constant rate, and single examples reach a train loss of "
-        f"{format_fixed(loss[0], 4)} "
-        "at a constant rate. A network that fits all its training examples has small gradients at each of them, and so "
-        "little noise.",
+        "no more test accuracy than a constant rate, and single examples reach a train loss of "
+        f"{format_fixed(loss[0], 4)} at a constant rate. A network that fits all its training examples has small "
+        "gradients at each of them, and so little noise.",
         {
             "the train loss of single examples is least with the constant rate": loss.idxmin() == 0,
             "with the constant rate it ends below 0.01": bool(loss[0] < 0.01),

@@ -448,11 +448,9 @@ def rate_matters_too(found: Results) -> Evidence:
     product, turns = COMMON_RATE * end["epochs"].max(), FAR_RATE * rising["best_epoch"]
     return Evidence(
         f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %. "
-        "Its "
-        f"test error ends above that at {COMMON_RATE:g}, but at equal train loss its test loss already does: that is "
-        f"the rate. But {COMMON_RATE:g} may yet follow: it ends when "
-        f"$\\eta$ times epochs is {product:,.0f}, and the larger rate turns at {turns.min():,.0f} to "
-        f"{turns.max():,.0f}.",
+        f"Its test error ends above that at {COMMON_RATE:g}, but at equal train loss its test loss already does: that "
+        f"is the rate. But {COMMON_RATE:g} may yet follow: it ends when $\\eta$ times epochs is {product:,.0f}, and "
+        f"the larger rate turns at {turns.min():,.0f} to {turns.max():,.0f}.",
         {
             "all runs rise": bool(rising["rises"].all()),
             "none at the common rate does": bool((end["rise"] < 0).all()),
