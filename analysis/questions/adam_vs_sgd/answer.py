@@ -281,7 +281,7 @@ def adam_is_ahead(found: Results) -> Evidence:
             **_sensitivity_conditions(found.rows),
             **_speed_conditions(found.rows),
         },
-        "Adam works at rates over more decades, and is faster; in the end neither clearly leads.",
+        "Adam works over more decades of rates, and is faster; in the end neither leads.",
     )
 
 

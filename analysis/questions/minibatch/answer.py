@@ -227,7 +227,7 @@ def format_size(batch: float) -> str:
     "minibatch",
     explore=(
         "metric=test_accuracy&xlog=1"
-        "&run=hidden:300,decay:0,batch_size:16,learning_rate:0.3"
+        "&run=decay:0,batch_size:16,learning_rate:0.3"
         "&pin=batch_size:1,learning_rate:0.1"
         "&pin=batch_size:128,learning_rate:1"
         "&pin=batch_size:all,learning_rate:1"

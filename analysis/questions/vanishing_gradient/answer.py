@@ -318,7 +318,7 @@ def descent_table(found: Results) -> Table:
     rates = list(ratios.index.unique("learning_rate"))
     lines = [
         {
-            "": name,
+            "Quantity": name,
             "Start": f"{values[rates[0]].iloc[0]:#.{digits}g}",
             **{
                 f"$\\eta = {rate:g}$: {moment}": f"{value:#.{digits}g}"
@@ -333,7 +333,7 @@ def descent_table(found: Results) -> Table:
     ]
     for name, accuracy in (("Test accuracy, %", whole), ("First layer frozen: test accuracy, %", frozen)):
         ends = {f"$\\eta = {rate:g}$: end": format_range(100 * accuracy[rate], 1) for rate in rates}
-        lines.append({column: ends.get(column, "") for column in lines[0]} | {"": name})
+        lines.append({column: ends.get(column, "") for column in lines[0]} | {"Quantity": name})
     return Table(
         pd.DataFrame(lines),
         f"Gradient descent of 784-300-10 on all examples, {ratios.index[-1][1]:,.0f} updates: means over "
