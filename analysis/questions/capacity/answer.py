@@ -573,13 +573,15 @@ def width_has_an_optimum(found: Results) -> Evidence:
     sums = {size: least(found, size, "squared_error") for size in (few, many)}
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
-        f"On small training sets, a layer of {WIDE} units has less bias² than one of {NARROW}, as expected, and, "
-        f"against expectation, less variance as well; one of {int(WIDEST):,} has more variance and no less bias². Of "
-        "the variance, the part of the training set does rise with the width; that of the random start, large in "
-        f"narrow layers, falls. So bias² + variance is least at a few hundred units: {sums[few].first} to "
-        f"{sums[few].last} with {few:,} examples, {sums[many].first} to {sums[many].last} with {many:,}. Further "
-        "layers raise the variance, and the sum as well or not measurably. On all examples no such optimum is seen: "
-        f"the test error falls, or stays, up to {int(WIDEST):,} units.",
+        "Of networks trained on several small sets, bias² tells how far their mean is from the right answers, variance "
+        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units bias² falls, as expected, and, against "
+        f"expectation, the variance as well. From {WIDE} to {int(WIDEST):,} the variance rises, and bias² falls no "
+        "further. The reason is that the variance has two parts: that due to the training set grows with the width, "
+        "that due to the random start, large in narrow layers, shrinks. So bias² + variance is least at a few hundred "
+        f"units: with {few:,} examples {sums[few].first} to {sums[few].last} cannot be told apart, with {many:,} "
+        f"{sums[many].first} to {sums[many].last}. Further layers raise the variance, and the sum as well or not "
+        f"measurably. With {BUDGETS[found.preset].train_examples:,} examples no such optimum is seen: up to "
+        f"{int(WIDEST):,} units the test error falls or stays.",
         {
             **_parts_part(found),
             "on all examples the widest layer is the best": on_all.idxmin() == on_all.index.max(),

@@ -221,12 +221,12 @@ def units_stay_identical(found: Results) -> Evidence:
     random = accuracies[RANDOM].groupby("method").min()
     epochs = rows.groupby("method")["epochs"].max()
     return Evidence(
-        f"The hidden units stay identical, so {HIDDEN[0]} of them compute what one could: in all "
-        f"{constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the largest distance between two is 0 at "
-        f"every measurement. One unit can do little: after {count_words(epochs['sgd'], 'epoch')} of SGD no constant "
-        f"start has more than {format_at_most(stuck['sgd'], 0)} test accuracy, and no random one less than "
-        f"{format_at_least(random['sgd'], 0)} (means over the seeds). From the constants {join_english(LARGE)} the "
-        "units are saturated or die as well, and next to nothing is learnt.",
+        f"Units that are equal get equal updates, so the hidden units stay identical, and {HIDDEN[0]} of them compute "
+        f"what one could: in all {constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the largest distance "
+        f"between two is 0 at every measurement. One unit can do little: after {count_words(epochs['sgd'], 'epoch')} "
+        f"of SGD no constant start has more than {format_at_most(stuck['sgd'], 0)} test accuracy, and no random one "
+        f"less than {format_at_least(random['sgd'], 0)} (means over the seeds). From the constants "
+        f"{join_english(LARGE)} the units are saturated or die as well, and next to nothing is learnt.",
         {
             "the distance between two hidden units is 0 at every measurement": bool((distance == 0).all()),
             f"no constant start reaches {format_percent(POOR, 0)} test accuracy": bool(

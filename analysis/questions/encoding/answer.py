@@ -298,12 +298,11 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     numberings, ten = len(adam[SINGLE].columns), [mean for name in TENS for mean in adam[name].mean()]
     least, epochs = format_at_least(min(ten)), with_adam(found.rows)["epoch"].max()
     return Evidence(
-        f"Because one output puts the digits on a line, where ten keep them apart. After {epochs:.0f} epochs of Adam, "
-        f"the best of {count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test accuracy, "
-        f"and {format_percent(renumbered)} under the best of {count_words(numberings, 'numbering')}; ten one-hot "
-        f"outputs reach at least {least} under each of them. With SGD, which does not fit the single outputs in its "
-        "epochs, the gap is larger "
-        "still (@tbl-encodings).",
+        f"Because one output puts the digits on a line, where ten keep them apart. After {epochs:.0f} epochs of Adam "
+        f"(@sec-adam), the best of {count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test "
+        f"accuracy, and {format_percent(renumbered)} under the best of {count_words(numberings, 'numbering')}; ten "
+        f"one-hot outputs reach at least {least} under each of them. With SGD, which does not fit the single outputs "
+        "in its epochs, the gap is larger still (@tbl-encodings).",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]

@@ -73,7 +73,8 @@ def gradient_descent_is_full(found: Results) -> Evidence:
         "Measured in double precision at a random start, the program's step is $-\\eta \\nabla R(w)$ up to rounding. "
         "By contrast, the "
         f"gradients of random batches of {BATCH_SIZE} examples differ from $\\nabla R(w)$ by "
-        f"{format_fixed(deviation['one_batch'], 2)} $\\lVert \\nabla R(w) \\rVert$ on average.",
+        f"{format_fixed(deviation['one_batch'], 2)} $\\lVert \\nabla R(w) \\rVert$ on average, by more than it is "
+        "long.",
         {
             "the step is the full gradient's": bool(deviation["optimizer_step"] < EXACT),
             "the batches' gradients average to the full gradient": bool(

@@ -371,7 +371,7 @@ def stream_table(found: Results) -> Table:
         pd.DataFrame(table),
         f"{last} passes of SGD and of the sorted stream, and in the last lines more: train cross entropy at the end, "
         "that of GD with the rate $\\eta n$, test accuracy, and the passes to so much of it (by measurements at most "
-        "ten passes apart; –: not reached, or GD not run). Means over "
+        "ten passes apart; –: not reached, or GD not run); the verdict is that after the most passes. Means over "
         f"{count_words(many['seed'].nunique(), 'seed')}; of scattered accuracies the least and largest.",
         (18, 11, 9, 16, 8, 8, 8, 9, 11),
     )
@@ -550,7 +550,7 @@ def rates_that_converge(found: Results) -> Evidence:
         f"{_rates(failing_sgd)}; the stream "
         f"converges at {_rates(soon) if len(soon) else 'none'}. In {more}, for which "
         f"{count_words(with_more_passes(found.rows)['learning_rate'].nunique())} rates were run, the stream converges "
-        f"at {_rates(converging)}; it is slow at all smaller rates, and fails from {format_rate(failing.min())} on.",
+        f"at {_rates(converging)}; at smaller ones it is slow, and from {format_rate(failing.min())} on it fails.",
         {
             "the stream's rates follow each other: slow, converging, failing": bool(
                 rates["label_sorted", "slow"].max() < converging.min()

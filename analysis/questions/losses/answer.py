@@ -403,11 +403,11 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
     )
     least = min(test.difference.mean for test in behind.values())
     return Evidence(
-        "Because its gradient at the logits is the whole error of the outputs, $p - t$. The quadratic loss passes back "
-        "a share of that error only, and almost nothing once outputs are saturated, be it by a wrong start or by a "
-        "large first step. With SGD, each loss at its best rate, cross entropy is "
-        f"more than {count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
-        f"{trained(found.rows)['epoch'].max():.0f} epochs. That is a lead in speed: after "
+        "Because what it passes back to each output is the whole error of that output, $p_k - t_k$. The quadratic loss "
+        "passes back a share of it only, and almost nothing once outputs are stuck near 0 or 1 (*saturated*), even if "
+        "they are wrong: by a wrong start, or by too large a first step. With SGD, each loss at its best rate, cross "
+        f"entropy is more than {count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
+        f"{trained(found.rows)['epoch'].max():.0f} epochs. That is mostly a lead in speed: after "
         f"{trained_longer(found.rows)['epoch'].max():.0f} epochs {format_interval(later[SOFTMAX].difference, 2, '')} "
         f"points are left with softmax and {format_interval(later[SIGMOID].difference, 2, '')} with sigmoids.",
         {
@@ -591,7 +591,7 @@ def adam_leaves_no_lead(found: Results, encodings: Results) -> Evidence:
     leads = behind_reference(with_adam(found, encodings))
     with_sgd = behind_reference(from_start(found.rows, wrong=False))
     return Evidence(
-        f"With Adam, after {epochs:.0f} epochs, no lead can be told (@tbl-losses).",
+        f"With Adam (@sec-adam) no lead can be told after {epochs:.0f} epochs (@tbl-losses).",
         {
             "with SGD cross entropy is more than two points ahead": all(
                 test.difference.mean > 0.02 for test in with_sgd.values()

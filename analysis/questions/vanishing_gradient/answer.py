@@ -398,10 +398,13 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     )
     return Evidence(
         f"No: its first layer learns. In {norms.index[-1]:,.0f} updates of gradient descent $\\lVert W_1 \\rVert$ "
-        f"grows from {format_fixed(norms.iloc[0].mean(), 1)} to {grown}, and what it learns matters: frozen at its "
-        f"start, it leaves the network at {format_range(100 * held[small], 0)} % test accuracy at $\\eta = {small:g}$, "
-        f"where the whole has {format_range(100 * ends[small], 0)} %. A gradient vanishes where each of many layers "
-        "shrinks it by a constant factor; here a single such factor lies between the loss and the first layer.",
+        f"grows from {format_fixed(norms.iloc[0].mean(), 1)} to {grown}. What it learns matters: at $\\eta = "
+        f"{ratio.columns.max():g}$ the whole network comes to {format_range(100 * whole, 0)} % test accuracy, where "
+        "above a first layer frozen at its start even the best second layer has "
+        f"{format_percent(fitted['test_accuracy'].max(), 0)}; at ${small:g}$ it has "
+        f"{format_range(100 * ends[small], 0)} %, and {format_range(100 * held[small], 0)} with the first layer "
+        "frozen. A gradient vanishes where each of many layers shrinks it by a constant factor; here a single such "
+        "factor lies between the loss and the first layer.",
         {
             "at every rate the norm grows by a quarter": bool((norms.iloc[-1] > 1.25 * norms.iloc[0]).all()),
             "after the first updates the ratio is above a fifth": bool(least > 0.2),
