@@ -23,7 +23,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from analysis.formatting import label
+from analysis.formatting import format_rate, label
 
 # Okabe & Ito's colours, told apart by the colour-blind, the light ones darkened; train and test also differ in grey.
 TRAIN, TEST = "#0072b2", "#d55e00"
@@ -170,9 +170,9 @@ def write_in(axes: Axes, x: float, y: float, text: str, colour: Any, **style: An
 
 
 def plain_ticks(axis: Axis, decades: bool = False) -> None:
-    """Set logarithmic ticks at 1, 2 and 5, or of many decades at 1 alone, written as plain numbers."""
+    """Set logarithmic ticks at 1, 2 and 5, or of many decades at 1 alone, written as rates are."""
     axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0,) if decades else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: format_rate(value)))
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 

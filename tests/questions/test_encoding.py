@@ -21,7 +21,6 @@ CONTRADICTIONS = {
     ),
     "saturation_slows_and_the_metric_stays": times(0.5, "test_accuracy", loss="cross_entropy"),
     "linear_output_is_no_better": constant(1, "train_accuracy", output="identity"),
-    "outputs_spread_beyond_the_tolerance": times(0.1, "test_loss"),
     "line_generalises_worse": times(1.2, "test_accuracy", epochs=120),
 }
 

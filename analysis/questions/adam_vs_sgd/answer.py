@@ -292,8 +292,9 @@ def adam_is_less_sensitive(found: Results) -> Evidence:
     first, last = (_usable_rates(runs)["sgd"].min() for runs in budgets)
     return Evidence(
         f"After {short} epochs Adam has more rates within one point of its best as well (@tbl-adam). Part of the wider "
-        f"span above {format_percent(USABLE, 0)} is speed: by epoch {long} SGD comes to pass that at rates down to "
-        f"{format_rate(last)} instead of {format_rate(first)}.",
+        f"span above {format_percent(USABLE, 0)} is speed: SGD exceeds that after {long} epochs from $\\eta$ = "
+        f"{format_rate(last)} on, after "
+        f"{short} only from {format_rate(first)} on.",
         {
             **_sensitivity_conditions(found.rows),
             "with more epochs, smaller rates of SGD are usable": last < first,

@@ -403,32 +403,6 @@ def linear_output_is_no_better(found: Results) -> Evidence:
 
 
 @finding("encoding")
-def outputs_spread_beyond_the_tolerance(found: Results) -> Evidence:
-    longer = _with_names(with_adam_for_longer(found.rows))
-    losses = {
-        part: statistics.final_values(longer, f"{part}_loss", ["encoding"]) for part in ("train", "test")
-    }
-    spread = {part: (2 * each.groupby("encoding").mean()) ** 0.5 for part, each in losses.items()}
-    (train, test), (train_of_ten, test_of_ten) = (
-        [spread[part][name] / outputs**0.5 for part in ("train", "test")]
-        for name, outputs in ((SINGLE, 1), (ONE_HOT, CLASSES))
-    )
-    tolerance = 1 / (2 * (CLASSES - 1))
-    return Evidence(
-        "On the test examples the single output lies farther from its target than that, "
-        f"{format_fixed(test, 3)} in root mean square where {format_fixed(tolerance, 3)} is allowed; each of the ten "
-        f"lies {format_fixed(test_of_ten, 3)} from its own.",
-        {
-            "in training the single output lies within the tolerance": bool(train < tolerance),
-            "in the test beyond it": bool(test > tolerance),
-            "ten outputs lie within a quarter of theirs, in training as in the test": bool(
-                max(train_of_ten, test_of_ten) < 1 / 8
-            ),
-        },
-    )
-
-
-@finding("encoding")
 def line_generalises_worse(found: Results) -> Evidence:
     longer = with_adam_for_longer(found.rows)
     train, test = final_train_accuracies(longer)[SINGLE], accuracies(longer)[SINGLE][0].mean()

@@ -298,7 +298,7 @@ def minibatch_table(found: Results) -> Table:
             "Fastest $\\eta$": f"{line['early_rate']:g}",
             f"Epochs to {early}": _format_count(line["early"].mean()),
             f"Updates to {early}": _format_count(line["early_updates"].mean()),
-            "s per epoch": f"{plain[batch]:.3g}",
+            "s per epoch": f"{plain[batch]:#.2g}".rstrip("."),
             f"s to {early}": _format_count(line["early"].mean() * plain[batch]),
             "Best $\\eta$": f"{line['learning_rate']:g}",
             "Epochs": f"{line['epochs']:,}",

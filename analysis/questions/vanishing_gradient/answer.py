@@ -389,8 +389,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     ratio = first_over_second(found.rows)["update"].unstack("learning_rate")
     least, end = ratio[ratio.index >= SETTLED].min(axis=None), ratio.iloc[-1]
     fitted = found.programs["fitted_readout"]
-    held, ends = final_descents(found, "test_accuracy")
-    small, whole = ratio.columns.min(), ends[ratio.columns.max()]
+    whole = final_descents(found, "test_accuracy")[1][ratio.columns.max()]
     shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     norms = descent_means(found.rows)["weight_norm", 1].unstack("learning_rate")
     grown = join_english(
@@ -401,9 +400,8 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
         f"grows from {format_fixed(norms.iloc[0].mean(), 1)} to {grown}. What it learns matters: at $\\eta = "
         f"{ratio.columns.max():g}$ the whole network comes to {format_range(100 * whole, 0)} % test accuracy, where "
         "above a first layer frozen at its start even the best second layer has "
-        f"{format_percent(fitted['test_accuracy'].max(), 0)}; at ${small:g}$ it has "
-        f"{format_range(100 * ends[small], 0)} %, and {format_range(100 * held[small], 0)} with the first layer "
-        "frozen. A gradient vanishes where each of many layers shrinks it by a constant factor; here a single such "
+        f"{format_percent(fitted['test_accuracy'].max(), 0)}. A gradient vanishes where each of many layers shrinks it "
+        "by a constant factor; here a single such "
         "factor lies between the loss and the first layer.",
         {
             "at every rate the norm grows by a quarter": bool((norms.iloc[-1] > 1.25 * norms.iloc[0]).all()),
@@ -465,10 +463,15 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
     slow, fast = sorted(accuracy.index.unique("learning_rate"))
     fitted = found.programs["fitted_readout"]
     readout, gradient = fitted["test_accuracy"], fitted["gradient_norm"].max()
+    slope = descent_means(found.rows)["mean_slope", 1].unstack("learning_rate")[fast].iloc[-1]
+    update = first_over_second(found.rows)["update"].unstack("learning_rate")[fast].iloc[-1]
     return Evidence(
         f"The best second layer above a first one that stays at its start has {format_range(100 * readout, 1)} % test "
         f"accuracy (fitted by L-BFGS until the gradient is {format_scientific(gradient)} or smaller), more than the "
-        f"whole network has at {slow:g}, where it still learns, but over four points less than at {fast:g}.",
+        f"whole network has at {slow:g}, where it still learns, but "
+        f"{format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points less on average than that at {fast:g}. "
+        f"There the hidden units do saturate, to a mean slope of {format_fixed(slope, 3)} at the end; but the weights "
+        "above them grow, and the first layer's relative update stays as large as the second's (@tbl-descent).",
         {
             "frozen, every start ends ten points lower at the smaller rate": bool(
                 (whole[slow] - accuracy[slow]).min() > 0.1
@@ -479,6 +482,8 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
             "and more than four points worse than those at the larger one, in the mean": bool(
                 whole[fast].mean() - readout.mean() > 0.04
             ),
+            "there units saturate": bool(slope < 0.05),
+            "and the first layer's relative update is as large as the second's": bool(update > 1),
         },
     )
 
