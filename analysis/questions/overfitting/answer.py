@@ -178,49 +178,50 @@ def smooth(curves: pd.DataFrame) -> pd.DataFrame:
     ),
 )
 def curves(found: Results) -> Picture:
-    """Draw train and test error above, train and test loss below, of each run; a column per network, one for FAR."""
+    """Draw train and test error and loss of each run, above at the larger rates; a column per network, one for FAR."""
     columns, slow = {**at_common_rate(found.rows), FAR: trained_on(found.rows)}, at_source_rate(found.rows)
     figure, grid = plt.subplots(
-        3, len(columns), figsize=(WIDTH, 3.9), sharex=True, sharey="row", squeeze=False
+        4, len(columns), figsize=(WIDTH, 4.3), sharex=True, sharey="row", squeeze=False
     )
-    for (name, rows), (above, below, slowly) in zip(columns.items(), grid.T, strict=True):
-        for part, style in TRAIN_TEST.items():
-            thin = {**style, "linewidth": 0.8}
-            errors = 100 * (1 - smooth(_curves(rows, f"{part}_accuracy")))
-            losses = smooth(_curves(rows, f"{part}_loss"))
-            above.plot(errors.index, errors, **thin)
-            below.plot(losses.index, losses, **thin)
-            if name in slow:
-                slow_losses = smooth(_curves(slow[name], f"{part}_loss"))
-                slowly.plot(slow_losses.index, slow_losses, **thin)
-            if part == "test":
-                turns = _turns(losses)
-                least = [losses.loc[epoch, run] for run, epoch in turns.items()]
-                below.plot(turns, least, "o", color=style["color"], markersize=2.5, clip_on=False)
-        above.set_title(name if name == FAR else f"{name}, η = {COMMON_RATE:g}")
-        slowly.set_xlabel("epoch")
+    for (name, rows), (errors, losses, slow_errors, slow_losses) in zip(columns.items(), grid.T, strict=True):
+        _draw_errors_and_losses(errors, losses, rows)
+        errors.set_title(name if name == FAR else f"{name}, η = {COMMON_RATE:g}")
+        test = smooth(_curves(rows, "test_loss"))
+        turns = _turns(test)
+        least = [test.loc[epoch, run] for run, epoch in turns.items()]
+        losses.plot(turns, least, "o", color=TRAIN_TEST["test"]["color"], markersize=2.5, clip_on=False)
         if name in slow:
-            slowly.set_title(f"{name}, η = {SOURCE_RATE:g}")
+            _draw_errors_and_losses(slow_errors, slow_losses, slow[name])
+            slow_errors.set_title(f"{name}, η = {SOURCE_RATE:g}")
+            slow_losses.set_xlabel("epoch")
         else:
-            slowly.set_visible(False)
-            below.tick_params(labelbottom=True)
-    above, below, slowly = grid[:, 0]
-    above.set_ylim(0, 10)
-    above.set_ylabel("error in %")
-    for axes, limit in ((below, 0.3), (slowly, 0.6)):
+            for axes in (slow_errors, slow_losses):
+                axes.set_visible(False)
+            losses.tick_params(labelbottom=True)
+    for axes, what, limit in zip(
+        grid[:, 0], ("error in %", "loss", "error in %", "loss"), (10, 0.3, 10, 0.6), strict=True
+    ):
         axes.set_ylim(0, limit)
-        axes.set_ylabel("cross entropy")
-    below.set_xlim(left=0)
-    below.locator_params(axis="x", nbins=3)
+        axes.set_ylabel(what)
+    grid[0, 0].set_xlim(left=0)
+    grid[0, 0].locator_params(axis="x", nbins=3)
     handles = [Line2D([], [], label=part, **style) for part, style in TRAIN_TEST.items()]
-    figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.98, 0.1), fontsize=9)
+    figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.98, 0.15), fontsize=9)
     return Picture(
         figure,
-        "Train and test error (above) and loss (middle; below at the source's rate) on all examples; a line per start, "
-        f"running medians of {MEDIAN_OF} measurements. Dots: the least test loss of each.",
-        "Eleven panels of falling curves, a column per network. Train and test curves part, and the test losses "
-        "of 20-20 and of 300 at the largest rate turn up; those of 300 at the smaller rate do not.",
+        "Train and test error and loss on all examples, below at the source's rate; a line per start, running medians "
+        f"of {MEDIAN_OF} measurements. Dots: the least test loss of each.",
+        "Fourteen panels of falling curves, a column per network. Above, train and test curves part, and test losses "
+        "of 20-20 and of 300 at the largest rate turn up; below, at the smallest rate, they hardly part.",
     )
+
+
+def _draw_errors_and_losses(errors: Axes, losses: Axes, rows: pd.DataFrame) -> None:
+    """Draw both metrics over epochs, train and test, a line per run."""
+    for part, style in TRAIN_TEST.items():
+        of_part = 100 * (1 - smooth(_curves(rows, f"{part}_accuracy"))), smooth(_curves(rows, f"{part}_loss"))
+        for axes, lines in zip((errors, losses), of_part, strict=True):
+            axes.plot(lines.index, lines, **{**style, "linewidth": 0.8})
 
 
 @exhibit(
@@ -323,7 +324,7 @@ def overfitting_table(found: Results) -> Table:
         f"Medians over the last {format_percent(END, 0)} of the epochs ({epochs:,}; on few examples {few:,}), least "
         f"and largest of the {count_words(least)} starts, of 10-10 at ${COMMON_RATE:g}$ {count_words(most)}. Rise, of "
         "the test loss and error: how far the median lies above the least before; below zero, it still falls.",
-        (8, 4, 13, 13, 15, 14, 9, 9, 14),
+        (10, 5, 13, 13, 15, 12, 10, 10, 12),
     )
 
 
