@@ -364,8 +364,7 @@ def expectations_table(found: Results) -> Table:
         f"the disjoint training sets, which both networks share; none is adjusted. "
         "*Confirmed* or *refuted*: beyond the "
         "interval with both numbers of examples; *in part*: with one. Last: how many of the comparisons with both "
-        f"networks at one of the {count_words(len(LEARNING_RATES))} rates fall and rise so. What is expected of depth "
-        f"was written down after the results with {sizes(found)[-1]:,} examples.",
+        f"networks at one of the {count_words(len(LEARNING_RATES))} rates fall and rise so.",
         (19, 9, 11, 15, 15, 20, 8, 8),
     )
 

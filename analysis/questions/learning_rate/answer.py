@@ -485,10 +485,10 @@ def largest_steady_rate_is_late(found: Results) -> Evidence:
     )
     sooner = of_shared["fast_epoch"][largest] < of_shared["fast_epoch"][before]
     return Evidence(
-        f"The largest steady rate, {largest:g}, leaves this curve at first and comes back last. It brings "
-        f"{format_percent(FAST, 0)} test accuracy sooner than {before:g} from {count_words(int(sooner.sum()))} of "
-        f"{count_words(len(shared), 'start')}, but {format_percent(SLOW, 0)} hardly sooner, and ends no higher "
-        f"({format_interval(lead, 1, '')} points).",
+        f"At the largest steady rate, {largest:g}, the loss first rises far above this curve, and is the last to join "
+        f"it. It brings {format_percent(FAST, 0)} test accuracy sooner than {before:g} from "
+        f"{count_words(int(sooner.sum()))} of {count_words(len(shared), 'start')}, but {format_percent(SLOW, 0)} "
+        f"hardly sooner, and ends no higher ({format_interval(lead, 1, '')} points).",
         {
             "to the lower accuracy it needs more than nine tenths of the epochs": slow[largest]
             > 0.9 * slow[before],

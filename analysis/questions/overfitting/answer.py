@@ -190,10 +190,10 @@ def curves(found: Results) -> Picture:
         turns = _turns(test)
         least = [test.loc[epoch, run] for run, epoch in turns.items()]
         losses.plot(turns, least, "o", color=TRAIN_TEST["test"]["color"], markersize=2.5, clip_on=False)
+        slow_losses.set_xlabel("epoch")
         if name in slow:
             _draw_errors_and_losses(slow_errors, slow_losses, slow[name])
             slow_errors.set_title(f"{name}, η = {SOURCE_RATE:g}")
-            slow_losses.set_xlabel("epoch")
         else:
             for axes in (slow_errors, slow_losses):
                 axes.set_visible(False)

@@ -425,9 +425,10 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
     sizes = 1 / start["weight"]
     return Evidence(
         f"At the start the first layer's is {1 / start['update']:.0f} times smaller than the second's. "
-        f"Back-propagation makes a factor of {1 / start['error']:.1f} of that; the sizes of the layers at the "
-        f"initialization, about $\\sqrt{{h_1 / h_2}}$, make {1 / sizes:.1f}; what the layers are fed, and how far "
-        f"examples cancel, makes {start['gradient'] / start['error']:.1f} the other way.",
+        f"That is more than the factor of {1 / start['error']:.1f} by which its errors are smaller: the update is "
+        f"relative to the weights, and $\\lVert W_1 \\rVert$ is {1 / sizes:.1f} times $\\lVert W_2 \\rVert$, about "
+        "$\\sqrt{h_1 / h_2}$. In between, what the layers are fed, and how far examples cancel, favours the first "
+        f"layer by a factor of {start['gradient'] / start['error']:.1f}.",
         {
             "the ratio of the errors is as predicted": abs(start["error"] / PREDICTED["sigmoid"].value - 1)
             < 0.1,
