@@ -49,6 +49,16 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
     )
 
 
+def speed_epochs(preset: Preset, batch_size: int | None) -> int:
+    """Return for how many epochs a batch size is run at its fastest rate."""
+    return SPEED_BUDGETS[preset].epochs * (FULL_BATCH_FACTOR if batch_size is None else 1)
+
+
+def end_epochs(preset: Preset, batch_size: int) -> int:
+    """Return for how many epochs a batch size is run at its best rate."""
+    return ENDS[batch_size][1] if preset == "full" else 3
+
+
 def _batch_sizes(preset: Preset, hidden: tuple[int, ...]) -> list[Run]:
     speed, end = SPEED_BUDGETS[preset], END_BUDGETS[preset]
     settings: list[tuple[int | None, float, int, tuple[Measure, ...], Budget]] = []
@@ -58,10 +68,9 @@ def _batch_sizes(preset: Preset, hidden: tuple[int, ...]) -> list[Run]:
             Measure(metrics=("train_loss",), every=updates),
             Measure(metrics=METRICS[1:], every=max(1, updates // 4)),
         )
-        epochs = speed.epochs * (FULL_BATCH_FACTOR if batch_size is None else 1)
-        settings.append((batch_size, rate, epochs, measures, speed))
-    for batch_size, (rate, full_epochs) in ENDS.items():
-        epochs = full_epochs if preset == "full" else 3
+        settings.append((batch_size, rate, speed_epochs(preset, batch_size), measures, speed))
+    for batch_size, (rate, _) in ENDS.items():
+        epochs = end_epochs(preset, batch_size)
         every = end.updates(batch_size) * max(1, epochs // END_MEASUREMENTS)
         settings.append((batch_size, rate, epochs, (Measure(metrics=METRICS, every=every),), end))
     return [

@@ -467,11 +467,6 @@ def sketch_of_rates(axes: Axes, found: Results) -> None:
 
 @finding("label_sorted_stream", headline=True)
 def sorted_needs_many_passes(found: Results) -> Evidence:
-    few = few_epochs(found.rows)
-    means = last_epochs(few).groupby(["order", "learning_rate"]).mean()
-    sgd, most = means["end"]["shuffled"], means["most"]["label_sorted"].max()
-    good = sgd.index[sgd > GOOD]
-    limit = math.ceil(20 * most) / 20  # the next multiple of 5 %
     best = best_streams(found.rows)["label_sorted"]
     lines = progress(found.rows).loc["label_sorted"]
     accuracy, falling = lines["accuracy"][best], lines["verdict"] != "fails"
@@ -484,15 +479,13 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
         "accuracy (@tbl-stream). "
         f"There its train loss goes towards 0; at smaller rates it ends higher, and at larger ones it does not fall.",
         {
-            "within few passes the sorted stream stays below 50 % at every rate": limit < 0.5,
+            **_after_few_passes(found.rows)[2],
             "within many it has more than the last of the tabulated accuracies": bool(accuracy > SPEEDS[-1]),
             "it takes over a hundred passes to that": bool(100 < stream < math.inf),
             "SGD takes less than one, at that rate": bool(of_sgd < 1),
             "the loss falls at all rates up to the best, and at none beyond": bool(
                 falling[:best].all() and not falling[falling.index > best].any()
             ),
-            "rates at which SGD is good follow one another": len(good) > 1
-            and bool((sgd[good.min() : good.max()] > GOOD).all()),
         },
         "Sorted by label, examples are learnt in hundreds of passes instead of one.",
     )
@@ -510,22 +503,28 @@ def sequences_are_many(found: Results) -> Evidence:
 
 @finding("label_sorted_stream")
 def few_passes_are_not_enough(found: Results) -> Evidence:
-    few = few_epochs(found.rows)
-    means = last_epochs(few).groupby(["order", "learning_rate"]).mean()
+    good, limit, conditions = _after_few_passes(found.rows)
+    usable = f"from {format_rate(good.min())} to {format_rate(good.max())}" if len(good) else "at none"
+    return Evidence(
+        f"In {count_words(round(few_epochs(found.rows)['epoch'].max()), 'pass', 'passes')} the stream's test accuracy "
+        f"exceeds {format_percent(limit, 0)} at no rate, where SGD ends above {format_percent(GOOD, 0)} {usable} "
+        "(@fig-stream, left).",
+        conditions,
+    )
+
+
+def _after_few_passes(rows: pd.DataFrame) -> tuple[pd.Index[float], float, dict[str, bool]]:
+    """Return SGD's rates with GOOD accuracy, a bound on the stream's at any rate, and what must hold of both."""
+    means = last_epochs(few_epochs(rows)).groupby(["order", "learning_rate"]).mean()
     sgd, most = means["end"]["shuffled"], means["most"]["label_sorted"].max()
     good = sgd.index[sgd > GOOD]
     limit = math.ceil(20 * most) / 20  # the next multiple of 5 %
-    usable = f"from {format_rate(good.min())} to {format_rate(good.max())}" if len(good) else "at none"
-    return Evidence(
-        f"In {count_words(round(few['epoch'].max()), 'pass', 'passes')} the stream's test accuracy exceeds "
-        f"{format_percent(limit, 0)} at no rate, where SGD ends above {format_percent(GOOD, 0)} {usable} (@fig-stream, "
-        "left).",
-        {
-            "the sorted stream stays below 50 % at every rate": limit < 0.5,
-            "rates at which SGD is good follow one another": len(good) > 1
-            and bool((sgd[good.min() : good.max()] > GOOD).all()),
-        },
-    )
+    conditions = {
+        "within few passes the sorted stream stays below 50 % at every rate": limit < 0.5,
+        "rates at which SGD is good follow one another": len(good) > 1
+        and bool((sgd[good.min() : good.max()] > GOOD).all()),
+    }
+    return good, limit, conditions
 
 
 @finding("label_sorted_stream")
@@ -745,7 +744,7 @@ def running_gradient_is_biased(found: Results) -> Evidence:
         f"(@fig-pass) averages {format_fixed(mean['label_sorted'], 2)} on the sorted stream, and "
         f"{format_fixed(mean['shuffled'], 2)} for shuffled examples. Of the places, every {every:,} updates, it is "
         "positive only where a pass begins, as the next example is then the first of another label (up to "
-        f"{format_fixed(at_ends.max(), 2)}); our places meet no other change of label.",
+        f"{format_fixed(at_ends.max(), 2)}); the places fall on no other change of label.",
         {
             "at all places within passes it is negative": bool((sorted_ones.drop(at_ends.index) < 0).all()),
             "at their ends it is positive": bool((at_ends > 0).all()),

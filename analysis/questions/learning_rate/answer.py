@@ -485,8 +485,8 @@ def largest_steady_rate_is_late(found: Results) -> Evidence:
     )
     sooner = of_shared["fast_epoch"][largest] < of_shared["fast_epoch"][before]
     return Evidence(
-        f"At the largest steady rate, {largest:g}, the loss first rises far above this curve, and is the last to join "
-        f"it. It brings {format_percent(FAST, 0)} test accuracy sooner than {before:g} from "
+        f"The largest steady rate, {largest:g}, is the last to join this curve. It brings {format_percent(FAST, 0)} "
+        f"test accuracy sooner than {before:g} from "
         f"{count_words(int(sooner.sum()))} of {count_words(len(shared), 'start')}, but {format_percent(SLOW, 0)} "
         f"hardly sooner, and ends no higher ({format_interval(lead, 1, '')} points).",
         {

@@ -360,7 +360,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     errors = pd.concat([every, far, *slow.values()])["error_rise"]
     ten, wide = numbers["10-10"], numbers["300"]
     return Evidence(
-        "By the share of misread digits, no run on all examples shows it. At "
+        "By the share of misread digits, no run on all examples shows over-fitting. At "
         f"$\\eta = {COMMON_RATE:g}$ this test error ends {format_range(error_gap(every), 1)} points above the train "
         f"error, but along no run does it rise by more than {_ceil(errors.max())} points. The test loss, which also "
         "counts how sure a network is, may rise while the train loss still falls; that we call over-fitting. By it, "
@@ -399,7 +399,7 @@ def gaps_grow_with_training(found: Results) -> Evidence:
     return Evidence(
         f"Gaps are smaller at {SOURCE_RATE:g} than at {COMMON_RATE:g}. Whether 10-10 rises was left open by its first "
         f"starts; over the {count_words(len(added))} added for that, the mean rise of its loss is "
-        f"{format_interval(mean_rise, 1)}: surely a rise, but not surely one of {format_percent(RISE, 0)}.",
+        f"{format_interval(mean_rise, 1)}, significantly above 0, but not above {format_percent(RISE, 0)}.",
         {
             "every test error lies a point above the train error": bool(pd.concat(gaps).min() > 1),
             "every gap is smaller at the source's rate": all(

@@ -472,7 +472,7 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
         f"whole network has at {slow:g}, where it still learns, but "
         f"{format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points less on average than that at {fast:g}. "
         f"There the hidden units do saturate, to a mean slope of {format_fixed(slope, 3)} at the end; but the weights "
-        "above them grow, and the first layer's relative update stays as large as the second's (@tbl-descent).",
+        "above them grow, and the first layer's relative update ends as large as the second's (@tbl-descent).",
         {
             "frozen, every start ends ten points lower at the smaller rate": bool(
                 (whole[slow] - accuracy[slow]).min() > 0.1
