@@ -281,7 +281,7 @@ def adam_is_ahead(found: Results) -> Evidence:
             **_sensitivity_conditions(found.rows),
             **_speed_conditions(found.rows),
         },
-        "Adam works over more decades of rates, and is faster; in the end neither leads.",
+        "Adam works over more decades of rates, and faster; in the end no lead shows.",
     )
 
 

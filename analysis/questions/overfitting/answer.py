@@ -360,7 +360,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     errors = pd.concat([every, far, *slow.values()])["error_rise"]
     ten, wide = numbers["10-10"], numbers["300"]
     return Evidence(
-        "By the share of misread digits, no run on all examples shows over-fitting. At "
+        "By the share of misread digits, no run on all examples over-fits. At "
         f"$\\eta = {COMMON_RATE:g}$ this test error ends {format_range(error_gap(every), 1)} points above the train "
         f"error, but along no run does it rise by more than {_ceil(errors.max())} points. The test loss, which also "
         "counts how sure a network is, may rise while the train loss still falls; that we call over-fitting. By it, "
