@@ -52,6 +52,15 @@ def jackknife_half_width(left_out: Sequence[float] | pd.Series[float]) -> float:
     return float(stdtrit(k - 1, (1 + LEVEL) / 2) * error) if k > 1 else np.inf
 
 
+def p_value(interval: Interval) -> float:
+    """Return the p-value of Student's t test (two-sided) that a mean is 0; of a single value, not a number."""
+    if interval.n < 2:
+        return np.nan
+    with np.errstate(divide="ignore", invalid="ignore"):  # where the values are equal
+        t = np.divide(interval.mean, interval.half_width) * stdtrit(interval.n - 1, (1 + LEVEL) / 2)
+    return float(2 * stdtr(interval.n - 1, -abs(t)))
+
+
 @dataclass(frozen=True)
 class PairedTest:
     """Mean difference of paired values with its t interval, and the p-value of Student's paired t test (two-sided).
@@ -71,13 +80,8 @@ def paired_t(first: pd.Series[float], second: pd.Series[float]) -> PairedTest:
     """
     if not first.index.sort_values().equals(second.index.sort_values()):
         raise ValueError(f"seeds differ: {list(first.index)} and {list(second.index)}")
-    differences = first - second
-    n = len(differences)
-    if n < 2:
-        return PairedTest(t_interval(differences), np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):  # of equal differences
-        t = np.sqrt(n) * differences.mean() / differences.std()
-    return PairedTest(t_interval(differences), float(2 * stdtr(n - 1, -abs(t))))
+    difference = t_interval(first - second)
+    return PairedTest(difference, p_value(difference))
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -10,18 +10,22 @@ import pytest
 import torch
 
 from analysis.data import Data
+from analysis.questions.capacity import answer
 from analysis.questions.capacity.answer import (
+    STEPS,
     TO_WIDE,
     TO_WIDEST,
     agreeing,
     change,
     change_at,
     choice,
+    direction,
     errors,
     is_moderate,
     least,
     least_at_one_rate,
     rates,
+    sizes,
     train_losses,
     verdict,
 )
@@ -34,7 +38,7 @@ from analysis.questions.capacity.runs import (
     split,
 )
 from analysis.results import Results, cached
-from analysis.statistics import Interval
+from analysis.statistics import Interval, p_value
 from tests.helpers.altered import Alter, assert_follows_results, assert_refuted, swap, times
 
 
@@ -162,8 +166,25 @@ def test_intervals_decide_what_becomes_of_an_expectation(
     expected: str, means: list[float], said: str, agree: int
 ) -> None:
     changes = [Interval(mean, 1.0, 5) for mean in means]
-    assert verdict(expected, changes) == said
+    assert verdict(expected, {direction(each) for each in changes}) == said
     assert agreeing(expected, changes) == agree
+
+
+def test_a_verdict_needs_a_change_that_holds_with_all_others_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = cached("capacity")
+    adjusted = answer.adjusted_p(found)
+    assert len(adjusted) == sum(len(step.expected) for step in STEPS) * len(sizes(found))
+    assert all(
+        p >= p_value(step.change(found, size, metric))
+        for step in STEPS
+        for (words, metric, size), p in adjusted.items()
+        if words == step.words
+    )
+    assert STEPS[0].verdict(found, "bias2") == "confirmed"
+    few, *_ = sizes(found)
+    doubtful = {test: 0.06 if test[-1] == few else p for test, p in adjusted.items()}
+    monkeypatch.setattr(answer, "adjusted_p", lambda found: doubtful)
+    assert STEPS[0].verdict(found, "bias2") == "confirmed in part"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,16 @@ from analysis.questions.capacity.runs import (
     SUBSETS,
 )
 from analysis.results import Results, remembered
-from analysis.statistics import Interval, final_values, jackknife_half_width, paired_t, t_interval
+from analysis.statistics import (
+    LEVEL,
+    Interval,
+    final_values,
+    holm,
+    jackknife_half_width,
+    p_value,
+    paired_t,
+    t_interval,
+)
 
 NAMED = ("10-10", "20-20", "300")  # the networks whose β the text names
 USED = "300"  # the network of assignment 1, and of assignment 2
@@ -175,7 +184,12 @@ class Step:
         ]
 
     def verdict(self, found: Results, metric: str) -> str:
-        return verdict(self.expected[metric], self.changes(found, metric))
+        """Return what the changes with every number of examples say of the expectation, all tests taken together."""
+        said = {
+            direction(each) if adjusted_p(found)[self.words, metric, size] < 1 - LEVEL else OPEN
+            for size, each in zip(sizes(found), self.changes(found, metric), strict=True)
+        }
+        return verdict(self.expected[metric], said)
 
 
 TO_WIDE = Step("4 to 300 units", NARROW, WIDE, {"bias2": FALLS, "variance": RISES, "squared_error": FALLS})
@@ -189,9 +203,24 @@ DEEPER = (TO_TWO, TO_DEEP, TO_DEEP_MIDDLE)
 STEPS = (TO_WIDE, TO_WIDEST, *DEEPER)
 
 
-def verdict(expected: str, changes: Sequence[Interval]) -> str:
-    """Return what the changes with every number of examples say of an expectation."""
-    said = {direction(each) for each in changes}
+@remembered
+def adjusted_p(found: Results) -> dict[tuple[str, str, int], float]:
+    """Return the p-values of all changes of which something is expected, adjusted after Holm.
+
+    Returns:
+        By the step's words, component and number of examples.
+    """
+    tested = {
+        (step.words, metric, size): step.change(found, size, metric)
+        for step in STEPS
+        for metric in step.expected
+        for size in sizes(found)
+    }
+    return dict(zip(tested, holm([p_value(each) for each in tested.values()]), strict=True))
+
+
+def verdict(expected: str, said: set[str]) -> str:
+    """Return the verdict on an expectation, given where a component goes with every number of examples."""
     against = RISES if expected == FALLS else FALLS
     if {expected, against} <= said:
         return "mixed"
@@ -361,9 +390,9 @@ def expectations_table(found: Results) -> Table:
             ],
         ),
         "Expected and found, each network at its own best rate: changes in percent, with 95 % jackknife intervals over "
-        f"the disjoint training sets, which both networks share; none is adjusted. "
-        "*Confirmed* or *refuted*: beyond the "
-        "interval with both numbers of examples; *in part*: with one. Last: how many of the comparisons with both "
+        f"the disjoint training sets, which both networks share. *Confirmed* or *refuted*: p < {1 - LEVEL:.2f} with "
+        f"both numbers of examples, adjusted after Holm for the {count_words(len(adjusted_p(found)))} tests of "
+        "expectations; *in part*: with one. Last: how many of the comparisons with both "
         f"networks at one of the {count_words(len(LEARNING_RATES))} rates fall and rise so.",
         (19, 9, 11, 15, 15, 20, 8, 8),
     )
@@ -443,17 +472,17 @@ def candidates_table(found: Results) -> Table:
 )
 def components_and_errors(found: Results) -> Picture:
     """Draw bias², variance and their sum over width and depth for the small training sets; errors for all examples."""
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.5), width_ratios=(1, 1, 0.85))
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.5))
     (*wide, at_rates), (*deep, last) = grid
-    for over, axes_of, xlabel in (
-        (over_width, wide, "width of one layer"),
-        (over_depth, deep, f"layers of {WIDE}"),
+    for over, axes_of, xlabel, limits in (
+        (over_width, wide, "width of one layer", (0.02, 1)),
+        (over_depth, deep, f"layers of {WIDE}", (0.02, 0.25)),
     ):
         for axes, examples in zip(axes_of, sizes(found), strict=False):
             for name, style in COMPONENT_STYLES.items():
                 _draw_parts(axes, over(found, examples, name), style)
             axes.set_xlabel(xlabel)
-            axes.set_ylim(0.02, 1)
+            axes.set_ylim(*limits)
         axes_of[0].set_ylabel("squared error")
     for axes, examples in zip(wide, sizes(found), strict=False):
         axes.set_title(f"{examples:,} examples")
@@ -481,9 +510,9 @@ def components_and_errors(found: Results) -> Picture:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=2)
     few, *_ = sizes(found)
-    at_rates.set_ylim(0.008, 30)
+    at_rates.set_ylim(0.008, 3)
     _draw_rates(at_rates, estimates(found).loc[(few, "variance")].xs(-1, level="subset"))
-    at_rates.set_title("variance, one rate")
+    at_rates.set_title("variance, at one η")
     at_rates.set_xlabel("width of one layer")
     return Picture(
         figure,
@@ -511,13 +540,13 @@ def _draw_rates(axes: Axes, variance: pd.DataFrame) -> None:
     axes.legend(
         lines[::-1],
         names[::-1],
-        title="η",
-        title_fontsize=7,
         fontsize=6.5,
         loc="upper right",
-        ncols=2,
-        handlelength=2.4,
-        columnspacing=0.8,
+        ncols=3,
+        handlelength=1.7,
+        handletextpad=0.3,
+        columnspacing=0.4,
+        borderaxespad=0,
         borderpad=0,
     )
 

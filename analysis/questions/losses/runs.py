@@ -15,8 +15,8 @@ LOSSES: tuple[tuple[Loss, Output], ...] = (
 LEARNING_RATES = (0.1, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 10.0, 30.0)
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
-# For longer at the best rate and one on either side: how much of the lead is one of speed.
-LONG_RATES = (0.3, 1.0, 2.0)
+# For longer, with a worse rate on either side of each loss's best: how much of the lead is one of speed.
+LONG_RATES = (0.1, 0.3, 1.0, 2.0, 3.0)
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 200), "quick": Budget((0,), 2, 2_000)}
 LONG_EVERY: dict[Preset, int] = {"full": 10, "quick": 1}  # epochs
 # The two pairs that Q5 does not train with Adam, at its rates and for as many epochs, to compare like with like.
