@@ -337,10 +337,10 @@ MUTANTS = (
         (f"{EVALUATION}::test_confusion_and_class_accuracy[torch]",),
     ),
     Mutant(
-        "cropped-too-much", "torch's full batch leaves out pixels that some images of a chunk use",
-        f"{ENGINE}.torch_backend.TorchBackend._crop",
-        "used[indices].any(0)", "used[indices].all(0)",
-        (f"{TRAINING}::test_batches_of_several_chunks_train_as_in_plain_pytorch[torch-float64-None-hidden1]",),
+        "last-unit-left-out", "of torch's full batch, the errors of the last unit do not reach the first layer",
+        f"{ENGINE}.sparse_inputs.SparseInputs.add_outer",
+        "into += sums", "into[:, :-1] += sums[..., :-1]",
+        (f"{TRAINING}::test_batches_of_several_chunks_train_as_in_plain_pytorch[numba-float64-None-hidden1]",),
     ),
     # What becomes of results
     Mutant(

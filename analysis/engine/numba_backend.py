@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numba
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from analysis.engine import numba_kernels as kernels
-from analysis.engine.numba_kernels import CHUNK, LINE, Kind, Layers, SparseRows
+from analysis.engine.numba_kernels import CHUNK, LINE, Kind, Layers
 from analysis.engine.run import CLASSES
+from analysis.engine.sparse_inputs import SparseInputs, sparse_rows, use_threads_of_torch
 from analysis.engine.stack import Split, Stack, mean_and_confusion
 from analysis.engine.torch_backend import TorchBackend
 
@@ -26,7 +25,7 @@ class NumbaBackend:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        self._torch = TorchBackend(stack)
+        self._torch = TorchBackend(stack, SparseInputs)
         run, rule = stack.run, stack.rule
         self._kind = Kind(
             kernels.ACTIVATIONS[run.activation],
@@ -87,7 +86,7 @@ class NumbaBackend:
         stack = self.stack
         totals = torch.zeros(len(stack.runs), end - begin, 2, dtype=torch.float64)
         indices, factors = stack.examples(begin, end), stack.factors(begin, end).permute(2, 1, 0)
-        _use_threads_of_torch()
+        use_threads_of_torch()
         kernels.advance(
             self._layers, self._states, self._images[stack.train], self._transposed,
             indices.contiguous().numpy(), stack.train.labels.numpy(), stack.batch,
@@ -106,35 +105,12 @@ class NumbaBackend:
         """Return the summed loss (R,) and confusion (R, 100) on the images `indices` (R, count) of a split."""
         losses = torch.zeros(len(indices), dtype=torch.float64)
         confusion = torch.zeros(len(indices), CLASSES**2, dtype=torch.float64)
-        _use_threads_of_torch()
+        use_threads_of_torch()
         kernels.evaluate(
             self._layers, self._images[split], indices.contiguous().numpy(), split.labels.numpy(), self._kind,
             losses.numpy(), confusion.numpy(),
         )  # fmt: skip
         return losses, confusion
-
-
-def sparse_rows(matrices: Sequence[Tensor]) -> SparseRows:
-    """Return dense matrices, one below the other, as one sparse matrix."""
-    entries = []
-    for matrix in matrices:
-        row, column = matrix.nonzero(as_tuple=True)
-        entries.append(
-            (torch.bincount(row, minlength=len(matrix)), column.to(torch.uint16), matrix[row, column])
-        )
-    counts, columns, values = (torch.cat(parts) for parts in zip(*entries, strict=True))
-    stops = counts.cumsum(0)
-    return SparseRows(*(part.numpy() for part in (stops - counts, stops, columns, values)))
-
-
-def _use_threads_of_torch() -> None:
-    """Let numba use as many threads as torch, so that one setting counts for both."""
-    threads = torch.get_num_threads()
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # numba reads it from the environment
-    numba.set_num_threads(min(threads, most))
-    # the first call starts numba's threads, which resets OpenMP's number
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
 
 
 def _to_layers(weights: list[Tensor]) -> Layers:

@@ -36,6 +36,8 @@ CHUNK = (
     512  # examples at a time: more make longer sums to add to a weight, as long as their errors stay in cache
 )
 
+BLOCK = 64  # examples at a time whose products are transposed in cache
+
 # Sums may be reordered and multiplications fused; NaN and infinity keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz"}
 
@@ -489,3 +491,46 @@ def evaluate(
     for r in numba.prange(len(losses)):
         _set_environment(environment.ctypes)
         losses[r] += _evaluate(_layers_of(layers, r), images, indices[r], labels[r], kind, confusion[r])
+
+
+@numba.njit(parallel=True, cache=True)
+def multiply(out: Array, images: SparseRows, dense: Array) -> None:
+    """Set out (m, n) to the transposed product of n images and the m columns of the tiles of dense, (t, p + 1, w)."""
+    environment = np.empty(_ENVIRONMENT_BYTES, np.uint8)
+    _get_environment(environment.ctypes)
+    (m, n), (tiles, _, width) = out.shape, dense.shape
+    blocks = -(-n // BLOCK)
+    for place in numba.prange(tiles * blocks):
+        _set_environment(environment.ctypes)
+        tile, start = place // blocks, place % blocks * BLOCK
+        first, stop = tile * width, min(start + BLOCK, n)
+        z = aligned_empty(dense[tile], BLOCK)
+        z[:] = 0
+        add_product(z, images, np.arange(start, stop), dense[tile])
+        for j in range(first, min(first + width, m)):
+            for i in range(start, stop):
+                out[j, i] = z[i - start, j - first]
+
+
+@numba.njit(parallel=True, cache=True)
+def multiply_transposed(out: Array, transposed: SparseRows, dense: Array) -> None:
+    """Add the products of the transposed chunks of n images and the columns of denseᵀ (m, n) to out (t, s, p + 1, w).
+
+    The m columns are in t tiles; each of the s sums is over every s-th chunk, so that threads write to numbers of
+    their own.
+    """
+    environment = np.empty(_ENVIRONMENT_BYTES, np.uint8)
+    _get_environment(environment.ctypes)
+    (tiles, sums, p, width), (m, n) = out.shape, dense.shape
+    for place in numba.prange(tiles * sums):
+        _set_environment(environment.ctypes)
+        tile, part = place // sums, place % sums
+        first, last = tile * width, min((tile + 1) * width, m)
+        d = aligned_empty(out[tile, part], CHUNK)
+        d[:] = 0
+        for chunk in range(part, -(-n // CHUNK), sums):
+            start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+            for j in range(first, last):
+                for i in range(start, stop):
+                    d[i - start, j - first] = dense[j, i]
+            add_product(out[tile, part], transposed, np.arange(chunk * p, (chunk + 1) * p), d)

@@ -82,7 +82,7 @@ def hessian_product(backend: TorchBackend, split: Split) -> Callable[[Vector], V
     def product(vectors: Vector) -> Vector:
         weights = [layer.detach().requires_grad_() for layer in backend.weights]
         result = [torch.zeros_like(layer) for layer in weights]
-        for chunk in backend.chunks(split):
+        for chunk in backend.chunks(split, differentiable=True):
             logits, _ = backend.forward(weights, chunk)
             # runs are independent: the Hessian of their sum has no cross terms
             loss = backend.losses(logits, chunk.labels).sum() / len(split)

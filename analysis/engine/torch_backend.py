@@ -9,15 +9,14 @@ With φ the activation and ∘ the product of elements, for every run and a chun
 
 Everything is feature-major: activations a_l are (R, h_l, n), the inputs a_0 are (p + 1, n) when all runs see the same
 images and (R, p + 1, n) otherwise; the latter's last row is ones.
-Sums over examples may take them in any order: on a CPU, where all runs see all images, chunks are of images that are
-similar, and leave out the pixels that are zero in all of them.
+Where all runs see the same images on a CPU, products with a_0 may be left to code that knows of pixels that are zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -31,18 +30,26 @@ from analysis.engine.stack import Split, Stack, mean_and_confusion
 CACHED, IN_MEMORY = 2**20, 2**28
 
 
+class Inputs(Protocol):
+    """The same images for all runs, a_0 in another form than a matrix; not for automatic differentiation."""
+
+    def product(self, weights: Tensor) -> Tensor:
+        """Return W_1 a_0, (R, h, n), with W_1 (R, h, p + 1)."""
+
+    def add_outer(self, error: Tensor, into: Tensor) -> None:
+        """Add δ_1 a_0ᵀ to `into`, (R, h, p + 1), with δ_1 (R, h, n)."""
+
+
 class Chunk(NamedTuple):
     """Examples that pass through the networks together.
 
     Attributes:
         inputs: a_0, (p + 1, n) or (R, p + 1, n).
         labels: (R, n).
-        pixels: Indices of the stack's inputs that a_0 has; None for all.
     """
 
-    inputs: Tensor
+    inputs: Tensor | Inputs
     labels: Tensor
-    pixels: Tensor | None = None
 
 
 class Activation(NamedTuple):
@@ -53,7 +60,7 @@ class Activation(NamedTuple):
 
 
 ACTIVATIONS = {
-    "sigmoid": Activation(torch.sigmoid_, lambda phi: phi - phi * phi),
+    "sigmoid": Activation(torch.sigmoid_, lambda phi: torch.addcmul(phi, phi, phi, value=-1)),
     "tanh": Activation(torch.tanh_, lambda phi: 1 - phi * phi),
     "relu": Activation(torch.relu_, lambda phi: (phi > 0).to(phi.dtype)),
 }
@@ -65,11 +72,6 @@ OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def crops(device: torch.device) -> bool:
-    """Return whether chunks are cropped: worth it if they are small and many pixels are zero in all their images."""
-    return device.type == "cpu"
-
-
 class TorchBackend:
     """The weights of a stack, trained by torch.
 
@@ -79,7 +81,7 @@ class TorchBackend:
         optimizer_state: Of every layer, the optimizer's state tensors, like its weights.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, as_inputs: Callable[[Tensor], Inputs] | None = None) -> None:
         self.stack = stack
         self.weights = stack.initial_weights()
         self.optimizer_state = [
@@ -89,7 +91,8 @@ class TorchBackend:
         units = len(stack.runs) * sum(stack.run.hidden)
         self._chunk = max(256, (CACHED if stack.device.type == "cpu" else IN_MEMORY) // units)
         self._sums = torch.float32 if stack.device.type == "mps" else torch.float64
-        self._cropped: WeakKeyDictionary[Split, list[Chunk]] = WeakKeyDictionary()
+        self._as_inputs = as_inputs
+        self._shared: WeakKeyDictionary[Split, list[Chunk]] = WeakKeyDictionary()
 
     def as_torch(self) -> TorchBackend:
         """Return itself: the evaluator asks either back end for the weights in torch."""
@@ -178,31 +181,18 @@ class TorchBackend:
             sums += torch.stack([self.losses(logits, chunk.labels).where(wrong, 0).sum(1), wrong.sum(1)])
         return sums[0] / sums[1]
 
-    def chunks(self, split: Split) -> Iterable[Chunk]:
-        """Return a split in chunks."""
+    def chunks(self, split: Split, differentiable: bool = False) -> Iterable[Chunk]:
+        """Return a split in chunks, of matrices if torch is to differentiate through them."""
         if split.indices is not None:
             per_run = torch.split(split.indices, self._chunk, 1)
             return (Chunk(split.images[indices].mT, split.labels.gather(1, indices)) for indices in per_run)
-        if not crops(self.stack.device):
-            images, labels = torch.split(split.images, self._chunk), torch.split(split.labels, self._chunk, 1)
+        images, labels = torch.split(split.images, self._chunk), torch.split(split.labels, self._chunk, 1)
+        if self._as_inputs is None or differentiable:
             return (Chunk(each.mT, own) for each, own in zip(images, labels, strict=True))
-        if split not in self._cropped:
-            self._cropped[split] = list(self._crop(split))
-        return self._cropped[split]
-
-    def _crop(self, split: Split) -> Iterator[Chunk]:
-        """Yield chunks of similar images, without the pixels that are zero in all of them.
-
-        Images are sorted by the frequency of their rarest pixel: those of a chunk then have no rarer ones.
-        """
-        used = split.images != 0
-        frequency = used.sum(0, dtype=torch.int32)
-        rarest = torch.where(used, frequency, len(split) + 1).amin(1)
-        for indices in torch.split(rarest.argsort(stable=True), self._chunk):
-            pixels = used[indices].any(0).nonzero()[:, 0]
-            yield Chunk(
-                split.images[indices[:, None], pixels].T.contiguous(), split.labels[:, indices], pixels
-            )
+        if split not in self._shared:
+            inputs = map(self._as_inputs, images)
+            self._shared[split] = [Chunk(each, own) for each, own in zip(inputs, labels, strict=True)]
+        return self._shared[split]
 
     def _gradient(self, split: Split) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return the gradient of the mean loss on a split, the mean loss and the accuracy, from one forward pass."""
@@ -233,8 +223,8 @@ class TorchBackend:
 
     def forward(self, weights: list[Tensor], chunk: Chunk) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Return the logits z_L and, of every hidden layer, φ(z_l) and a_l (which differ by a skip connection)."""
-        first = weights[0] if chunk.pixels is None else weights[0].index_select(2, chunk.pixels)
-        z = first @ chunk.inputs
+        first, inputs = weights[0], chunk.inputs
+        z = first @ inputs if isinstance(inputs, Tensor) else inputs.product(first)
         hidden: list[tuple[Tensor, Tensor]] = []
         for layer in weights[1:]:
             phi = self._activation.apply(z)
@@ -257,13 +247,13 @@ class TorchBackend:
         # layer by layer, as `into` may be the weights, which the errors below need unchanged
         for total, (a, own) in zip(into[::-1], self._errors(error, hidden), strict=True):
             if a is not None:
-                total[:, :, :-1].baddbmm_(own, a.mT)
+                total[:, :, :-1] += own @ a.mT  # several times faster than baddbmm_ into a part of each row
                 total[:, :, -1] += own.sum(2)
-        inputs, first = chunk.inputs, into[0].view(-1, into[0].shape[2])
-        if chunk.pixels is not None:
-            first.index_add_(1, chunk.pixels, own.flatten(0, 1) @ inputs.T)
+        inputs = chunk.inputs
+        if not isinstance(inputs, Tensor):
+            inputs.add_outer(own, into[0])
         elif inputs.ndim == 2:
-            first.addmm_(own.flatten(0, 1), inputs.T)
+            into[0].view(-1, into[0].shape[2]).addmm_(own.flatten(0, 1), inputs.T)
         else:
             into[0].baddbmm_(own, inputs.mT)
 
@@ -277,8 +267,8 @@ class TorchBackend:
             if skipped is not None:
                 below += skipped
             yield a, error
-            skipped = below if self.stack.run.skip else None
-            error = below * self._activation.slope(phi)
+            slope = self._activation.slope(phi)
+            skipped, error = (below, below * slope) if self.stack.run.skip else (None, below.mul_(slope))
         yield None, error
 
     def _outputs(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -323,6 +313,6 @@ class TorchBackend:
             outputs = OUTPUTS[self.stack.run.output](logits[:, 0])
             return ((CLASSES - 1) * outputs).round().clamp(0, CLASSES - 1).nan_to_num().long()
         # several times faster than torch.argmax along this axis
-        places = torch.arange(CLASSES, 0, -1, dtype=logits.dtype, device=logits.device)[:, None]
-        largest = logits == logits.amax(1, keepdim=True)
-        return CLASSES - places.where(largest, 1).amax(1).long()
+        places = torch.arange(CLASSES, 0, -1, dtype=torch.uint8, device=logits.device)[:, None]
+        largest = (logits == logits.amax(1, keepdim=True)).view(torch.uint8)
+        return CLASSES - (largest * places).amax(1).clamp(min=1).long()

@@ -3,7 +3,8 @@
 Along that axis the runs differ in their per-run fields (see `run.PER_RUN`): learning rate, seed, initialization,
 label permutation, sample order, training set and the optimizer's constants.
 Two back ends compute the same numbers up to rounding: torch (any network, any device) and numba (one hidden layer on a
-CPU, where it pays that most of an image is zero); shape and device determine which.
+CPU, where it pays that most of an image is zero); shape and device determine which. On a CPU numba also multiplies
+torch's first layers with images that all runs see.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def _do_without_numba(error: Exception) -> None:
 
 try:
     from analysis.engine.numba_backend import NumbaBackend
+    from analysis.engine.sparse_inputs import SparseInputs
 except Exception as error:  # it is not installed, or finds no folder for its cache
     _do_without_numba(error)
 
@@ -148,9 +150,12 @@ def train(
 
 def _backend(stack: Stack) -> TorchBackend | NumbaBackend:
     """Return the stack's back end, compiled."""
-    if uses_numba(stack.run, stack.device):
+    if NumbaBackend is not None and stack.device.type == "cpu":
         try:
-            return NumbaBackend(stack)
+            if uses_numba(stack.run, stack.device):
+                return NumbaBackend(stack)
+            SparseInputs.compile(stack.dtype)
+            return TorchBackend(stack, SparseInputs)
         except MemoryError:  # a smaller stack may fit
             raise
         except Exception as error:  # numba may fail to compile, to find threads, or to write its cache

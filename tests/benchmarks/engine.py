@@ -37,8 +37,6 @@ from analysis.data import Data
 from analysis.engine.network import reference_model
 from analysis.engine.optimizers import update_rule
 from analysis.engine.run import Measure, Run
-from analysis.engine.stack import Split, Stack
-from analysis.engine.torch_backend import TorchBackend
 from analysis.engine.training import backend_name, train
 
 CPU = torch.device("cpu")
@@ -137,26 +135,16 @@ def batches(run: Run, data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def operations(work: Work, data: Data) -> float:
-    """Return the engine's floating-point operations for one model-step: it skips zeros, or pixels that are zero."""
+    """Return the engine's floating-point operations for one model-step: it skips pixels that are zero."""
     run = work.run
     full = run.batch_size is None
-    if backend_name([run], CPU).startswith("numba"):
-        train_inputs = test_inputs = int(data.train_images[:1000].count_nonzero()) / 1000
-    else:
-        stack = Stack(work.stack, data, CPU, torch.float32)
-        train_inputs, test_inputs = (inputs_per_example(stack, split) for split in (stack.train, stack.test))
+    inputs = int(data.train_images[:1000].count_nonzero()) / 1000
     upper = sum((below + 1) * units for below, units in zip(run.sizes[1:], run.sizes[2:], strict=False))
-    train = 2 * (train_inputs + 1) * run.hidden[0] + 3 * upper
-    test = (test_inputs + 1) * run.hidden[0] + upper
+    train = 2 * (inputs + 1) * run.hidden[0] + 3 * upper
+    test = (inputs + 1) * run.hidden[0] + upper
     return 2 * (
         len(data.train_labels) * train + len(data.test_labels) * test if full else run.batch_size * train
     )
-
-
-def inputs_per_example(stack: Stack, split: Split) -> float:
-    """Return the mean number of inputs that the torch back end multiplies with."""
-    chunks = list(TorchBackend(stack).chunks(split))
-    return sum(chunk.inputs.shape[-2] * chunk.inputs.shape[-1] for chunk in chunks) / len(split)
 
 
 def sgemm() -> float:

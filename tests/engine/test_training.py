@@ -7,12 +7,15 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from analysis.engine import torch_backend, training
+from analysis.engine.numba_kernels import CHUNK
 from analysis.engine.run import Measure, Run
+from analysis.engine.sparse_inputs import SparseInputs
 from analysis.engine.training import estimate_flops, train
 from tests.engine.reference import (
     CPU,
@@ -62,12 +65,18 @@ def test_batches_of_several_chunks_train_as_in_plain_pytorch(
     assert_parity(run, small, precision)
 
 
-@pytest.mark.parametrize("hidden", [(50,), (8, 8)])
-def test_whole_images_as_on_a_gpu_train_as_in_plain_pytorch(small, precision, hidden, monkeypatch):
-    monkeypatch.setattr(training, "NumbaBackend", None)
-    monkeypatch.setattr(torch_backend, "crops", lambda _: False)
-    monkeypatch.setattr(torch_backend, "CACHED", 1)
-    assert_parity(replace(RUN, hidden=hidden, train_examples=700, epochs=6), small, precision)
+@pytest.mark.parametrize("units", [5, 16, 300, 350])
+@pytest.mark.parametrize("examples", [3, CHUNK, 2 * CHUNK + 70])
+def test_products_that_leave_out_zeros_are_those_of_whole_images(units, examples):
+    """Units of several runs, in one tile or in two, and chunks that are whole or not."""
+    random = torch.Generator().manual_seed(0)
+    draw = partial(torch.randn, generator=random, dtype=torch.float64)
+    images = draw(examples, 40) * (draw(examples, 40) > 1)
+    weights, error, into = draw(3, units, 40), draw(3, units, examples), draw(3, units, 40)
+    inputs, added = SparseInputs(images), into.clone()
+    inputs.add_outer(error, added)
+    torch.testing.assert_close(inputs.product(weights), weights @ images.T)
+    torch.testing.assert_close(added, into + error @ images)
 
 
 def test_label_sorted_examples_train_as_in_plain_pytorch(small, back_end, precision):
@@ -170,12 +179,15 @@ def no_compiler(monkeypatch):
         raise OSError(28, "No space left on device\nwhile writing the cache")
 
     monkeypatch.setattr(training, "NumbaBackend", fail)
+    monkeypatch.setattr(training.SparseInputs, "compile", fail)
 
 
-def test_where_numba_fails_torch_does_the_work(small, no_compiler, caplog):
-    (result,) = train([RUN], small, CPU, dtype=torch.float64)
-    assert values(result) == pytest.approx(reference_losses(RUN), rel=1e-10)
-    train([RUN], small, CPU)
+@pytest.mark.parametrize("hidden", [RUN.hidden, (8, 8)])
+def test_where_numba_fails_torch_does_the_work(small, no_compiler, caplog, hidden):
+    run = replace(RUN, hidden=hidden)
+    (result,) = train([run], small, CPU, dtype=torch.float64)
+    assert values(result) == pytest.approx(reference_losses(run), rel=1e-10)
+    train([run], small, CPU)
     (line,) = caplog.messages
     assert line.startswith("numba cannot be used (OSError: [Errno 28] No space left on device")
     assert "\n" not in line

@@ -284,9 +284,8 @@ def ones_are_saturated(found: Results) -> Evidence:
     large = means.index.get_level_values("initialization").isin(LARGE)
     losses = means.loc[large, ["sigmoid", "tanh"]].min(axis=None)
     return Evidence(
-        f"From {join_english(LARGE)}, sigmoids and tanh are saturated at once, as a hidden unit sees the sum of the "
-        f"pixels: their mean slope is below {SATURATED:g}. With either method, their loss ends above "
-        "that of guessing.",
+        f"Sigmoids and tanh are saturated at once, as a hidden unit sees the sum of the pixels: their mean slope is "
+        f"below {SATURATED:g}. With either method, their loss ends above that of guessing.",
         {
             "the mean slope of sigmoid and tanh is below the threshold": bool(
                 (slope[["sigmoid", "tanh"]] < SATURATED).all(axis=None)
@@ -307,7 +306,7 @@ def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence
     near = losses.index[(losses - entropy < NEAR_ENTROPY).all(axis="columns")]
     first = int(near.min()) if len(near) else losses.index.max()
     return Evidence(
-        f"At $\\eta = {SMALLER_RATE:g}$ it is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from 1 "
+        f"At $\\eta = {SMALLER_RATE:g}$ the bias's rate is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from 1 "
         f"the loss of {join_english(map(label, losses.columns))} does not overshoot: it falls to "
         f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$, within {count_words(first, 'update')}, and stays "
         "there.",
@@ -348,9 +347,8 @@ def large_relus_die(found: Results) -> Evidence:
     relu = slopes(found.rows).xs("relu", level="activation")
     large = relu[relu.index.get_level_values("initialization").isin(LARGE)]
     return Evidence(
-        f"ReLUs from {join_english(LARGE)} pass the sum of the pixels on without a bound, overshoot further and "
-        f"die: their mean slope falls from {format_range(large['start'], 0)} to {format_fixed(large['end'].max(), 2)} "
-        "or less.",
+        "ReLUs pass the sum of the pixels on without a bound, overshoot further and die: their mean slope falls from "
+        f"{format_range(large['start'], 0)} to {format_fixed(large['end'].max(), 2)} or less.",
         {
             "all are active at the start": bool((large["start"] > 0.99).all()),
             "few are at the end": bool((large["end"] < 0.05).all()),

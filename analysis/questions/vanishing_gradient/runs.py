@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -29,6 +30,7 @@ DESCENT_RATES = (0.1, 2.0)
 DESCENT_SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
 DESCENT_EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 4}
 
+EVERY = 10  # epochs: as each measurement takes as long as three epochs
 METRICS = ("gradient_norm", "weight_norm", "error_norm", "train_loss", "validation_accuracy", "test_accuracy")
 SLOPE = ("mean_slope",)  # of the network that the question asks about: whether it saturates as it is trained
 READOUT_ITERATIONS: dict[Preset, int] = {"full": 1_000, "quick": 5}  # of L-BFGS
@@ -133,13 +135,18 @@ def _descent(rate: float, epochs: int, seed: int) -> Run:
     return Run(hidden=(WIDTH,), learning_rate=rate, epochs=epochs, measures=DESCENT_MEASURES, seed=seed)
 
 
+def _seldom_measured(run: Run) -> Run:
+    (each_epoch,) = run.measures
+    return replace(run, measures=(replace(each_epoch, every=EVERY * each_epoch.every),))
+
+
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return networks of equal hidden layers; gradient descent of the one with a single hidden layer, whole and frozen.
 
     Skip connections, which need at least two hidden layers, for one activation.
     """
     stochastic = tuple(
-        run
+        _seldom_measured(run)
         for depth in DEPTHS
         for run in BUDGETS[preset].grid(
             BATCH_SIZE,
@@ -150,7 +157,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             learning_rate=LEARNING_RATES,
         )
     ) + tuple(
-        run
+        _seldom_measured(run)
         for depth in DEPTHS
         if depth > 1
         for run in BUDGETS[preset].grid(
