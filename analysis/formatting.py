@@ -54,14 +54,14 @@ def format_count(count: int, noun: str, plural: str = "") -> str:
 
 
 def markdown_table(frame: pd.DataFrame, widths: tuple[int, ...] = ()) -> str:
-    """Return a table in Markdown: text to the left, numbers (and what stands for them) to the right.
+    """Return a table in Markdown: text to the left; numbers, what stands for them and gaps between them to the right.
 
     Args:
         frame: The cells.
         widths: Of the columns relative to each other; pandoc reads them from the numbers of dashes.
     """
     header = "| " + " | ".join(map(str, frame.columns)) + " |"
-    numeric = [bool(frame[column].map(_looks_numeric).all()) for column in frame.columns]
+    numeric = [_looks_numeric([str(cell) for cell in frame[column]]) for column in frame.columns]
     dashes = [max(2, 2 * width) for width in widths or (1,) * len(numeric)]
     rule = "|" + "|".join(_rule(n, right) for n, right in zip(dashes, numeric, strict=True)) + "|"
     body = ["| " + " | ".join(map(str, row)) + " |" for row in frame.itertuples(index=False)]
@@ -72,8 +72,9 @@ def _rule(dashes: int, right: bool) -> str:
     return "-" * dashes + ":" if right else ":" + "-" * dashes
 
 
-def _looks_numeric(cell: object) -> bool:
-    return re.fullmatch(r"[-−+]?[\d,.]+( ± [\d.]+)?( %)?|–|not finite|\$.*\$", str(cell)) is not None
+def _looks_numeric(column: list[str]) -> bool:
+    number = re.compile(r"[-−+]?[\d,.]+( ± [\d.]+)?( %)?|–|not finite|\$.*\$")
+    return any(column) and all(number.fullmatch(cell) for cell in column if cell)
 
 
 def format_fixed(value: float, digits: int) -> str:

@@ -27,6 +27,11 @@ def test_markdown_sets_numbers_to_the_right_and_words_to_the_left() -> None:
     assert markdown_table(frame).splitlines()[:2] == ["| Name | Loss | Share |", "|:--|--:|--:|"]
 
 
+def test_gaps_between_numbers_do_not_make_them_words() -> None:
+    frame = pd.DataFrame({"Lead": ["0.26 ± 0.30", ""], "Empty": ["", ""], "Word": ["", "best"]})
+    assert markdown_table(frame).splitlines()[1] == "|--:|:--|:--|"
+
+
 def test_widths_of_columns_are_numbers_of_dashes() -> None:
     rule = markdown_table(pd.DataFrame({"a": ["x"], "b": ["y"]}), (10, 30)).splitlines()[1]
     assert [cell.count("-") for cell in rule.strip("|").split("|")] == [20, 60]

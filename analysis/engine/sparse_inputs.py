@@ -28,9 +28,8 @@ class SparseInputs:
 
     def __init__(self, images: Tensor) -> None:
         self.count = len(images)
-        chunks = torch.split(
-            images, CHUNK
-        )  # as indices take much memory before they are converted to a small type
+        # chunk by chunk, as indices take much memory before they are converted to a small type
+        chunks = torch.split(images, CHUNK)
         self.rows, self.transposed = sparse_rows(chunks), sparse_rows([chunk.mT for chunk in chunks])
 
     @classmethod
