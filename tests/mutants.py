@@ -337,9 +337,9 @@ MUTANTS = (
         (f"{EVALUATION}::test_confusion_and_class_accuracy[torch]",),
     ),
     Mutant(
-        "last-unit-left-out", "of torch's full batch, the errors of the last unit do not reach the first layer",
+        "sums-left-out", "of torch's full batch, the errors that all threads but the first add up are left out",
         f"{ENGINE}.sparse_inputs.SparseInputs.add_outer",
-        "into += sums", "into[:, :-1] += sums[..., :-1]",
+        "sums.sum(0)", "sums[0]",
         (f"{TRAINING}::test_batches_of_several_chunks_train_as_in_plain_pytorch[numba-float64-None-hidden1]",),
     ),
     # What becomes of results

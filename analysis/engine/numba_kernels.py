@@ -513,24 +513,29 @@ def multiply(out: Array, images: SparseRows, dense: Array) -> None:
 
 
 @numba.njit(parallel=True, cache=True)
-def multiply_transposed(out: Array, transposed: SparseRows, dense: Array) -> None:
-    """Add the products of the transposed chunks of n images and the columns of denseᵀ (m, n) to out (t, s, p + 1, w).
+def multiply_transposed(out: Array, transposed: SparseRows, dense: Array, width: int) -> None:
+    """Add products of dense (m, n) and n images, of which the chunks' transposes are given, to out (s, m, p + 1).
 
-    The m columns are in t tiles; each of the s sums is over every s-th chunk, so that threads write to numbers of
-    their own.
+    They are computed for `width` rows of dense at a time. Each of the s sums is over every s-th chunk, so that threads
+    write to numbers of their own.
     """
     environment = np.empty(_ENVIRONMENT_BYTES, np.uint8)
     _get_environment(environment.ctypes)
-    (tiles, sums, p, width), (m, n) = out.shape, dense.shape
-    for place in numba.prange(tiles * sums):
+    (sums, _, p), (m, n) = out.shape, dense.shape
+    for place in numba.prange(-(-m // width) * sums):
         _set_environment(environment.ctypes)
-        tile, part = place // sums, place % sums
-        first, last = tile * width, min((tile + 1) * width, m)
-        d = aligned_empty(out[tile, part], CHUNK)
+        first, part = place // sums * width, place % sums
+        last = min(first + width, m)
+        tile = np.empty((1, width), out.dtype)
+        d, total = aligned_empty(tile, CHUNK), aligned_empty(tile, p)
         d[:] = 0
+        total[:] = 0
         for chunk in range(part, -(-n // CHUNK), sums):
             start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
             for j in range(first, last):
                 for i in range(start, stop):
                     d[i - start, j - first] = dense[j, i]
-            add_product(out[tile, part], transposed, np.arange(chunk * p, (chunk + 1) * p), d)
+            add_product(total, transposed, np.arange(chunk * p, (chunk + 1) * p), d)
+        for j in range(first, last):
+            for k in range(p):
+                out[part, j, k] += total[k, j - first]

@@ -52,9 +52,12 @@ class SparseInputs:
         """Add δ_1 a_0ᵀ to `into`, (R, h, p + 1), with δ_1 (R, h, n)."""
         rows = error.flatten(0, 1).contiguous()
         tiles, size = _tiles(rows)
-        sums = into.new_zeros(tiles, use_threads_of_torch(), into.shape[2], size)
-        kernels.multiply_transposed(sums.numpy(), self.transposed, rows.numpy())
-        into += sums.sum(1).mT.flatten(0, 1)[: len(rows)].view_as(into)
+        threads = use_threads_of_torch()
+        one_sum = tiles >= threads
+        sums = into.view(1, len(rows), -1) if one_sum else into.new_zeros(threads, len(rows), into.shape[2])
+        kernels.multiply_transposed(sums.numpy(), self.transposed, rows.numpy(), size)
+        if not one_sum:
+            into += sums.sum(0).view_as(into)
 
 
 def _tiles(rows: Tensor) -> tuple[int, int]:

@@ -466,14 +466,15 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
         f"{format_fixed(reference_costs.max(), 1)} points of test accuracy, and the quadratic loss at least "
         f"{format_fixed(quadratic_costs.min(), 1)}, at each rate at which the loss learns from the usual start "
         "(@fig-first-epoch). With sigmoids the order turns: cross entropy is ahead up to "
-        f"{max(ahead[0], default=0):g}, "
-        f"and far behind at {join_english(f'{rate:g}' for rate in ahead[1])}, where its full gradient overshoots. By the "
+        f"{max(ahead[0], default=0):g}, and far behind at {join_english(f'{rate:g}' for rate in ahead[1])}, where its "
+        "full gradient overshoots. By the "
         f"reckoning of the next paragraph, its first update lifts the nine logits from $-{shift:g}$ by about "
         f"${lift:.1f}\\, \\eta$: at {max(ahead[0], default=0):g} to about 0, at {min(ahead[1], default=0):g} to about "
         f"{shift:g}, where they are wrong for most images.",
         {
             "at the last rate with a lead the nine logits end near 0, at the first without one beyond it": (
-                abs(lift * max(ahead[0], default=0) - shift) < 0.5 and lift * min(ahead[1], default=0) > 1.9 * shift
+                abs(lift * max(ahead[0], default=0) - shift) < 0.5
+                and lift * min(ahead[1], default=0) > 1.9 * shift
             ),
             "with sigmoids, all seeds of cross entropy are ahead at smaller rates, and behind at larger ones": (
                 bool(ahead[0] and ahead[1]) and max(ahead[0]) < min(ahead[1])
