@@ -565,12 +565,17 @@ def longer_runs_are_done(found: Results) -> Evidence:
     gains = {str(name): gain_of_last_quarter(runs) for name, runs in longer.groupby("name")}
     slow = longer[(longer["name"] == SIGMOID) & (longer["metric"] == "validation_accuracy")]
     learnt = slow.loc[slow["value"] < ACCURACIES[0], "epoch"].max()
+    best = longer.groupby("name")["learning_rate"].first()
     return Evidence(
-        f"After {longer['epoch'].max():.0f} epochs of SGD cross entropy and the quadratic loss of softmax are on a "
+        f"Every best rate of the runs for {longer['epoch'].max():.0f} epochs has a worse one on either side. "
+        "At their end cross entropy and the quadratic loss of softmax are on a "
         "plateau, as @sec-minibatch defines it. The quadratic loss of sigmoids is best at "
         f"{slow['learning_rate'].iloc[0]:g} by then, where some start stays below {format_percent(ACCURACIES[0], 0)} "
         f"validation accuracy until epoch {learnt:.0f}.",
         {
+            "no best rate is the smallest or the largest": bool(
+                best.between(min(LONG_RATES), max(LONG_RATES), inclusive="neither").all()
+            ),
             "none of the three gains or loses a tenth of a point in the last quarter": all(
                 abs(gain) < PLATEAU for name, gain in gains.items() if name != SIGMOID
             ),
