@@ -23,7 +23,7 @@ BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 15), "quick": Budget((0,), 1, 2_000)}
 # Until neither method improves any more, at the rates of which some may lead far then.
 LONG_RATES: dict[Optimizer, tuple[float, ...]] = {
     "sgd": (3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 2.0, 3.0, 10.0),
-    "adam": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1),
+    "adam": (3e-6, 1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
 }
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
 

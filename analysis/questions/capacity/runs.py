@@ -34,8 +34,10 @@ CANDIDATES = ((64,), (96,), (128,), (192,), (300,), (512,), (1024,))
 CHOICE_RATE, CHOICE_MARGIN = 0.005, 0.005
 CHOICE_SEEDS: dict[Preset, tuple[int, ...]] = {"full": tuple(range(10, 20)), "quick": (10, 11)}
 # The variance's two parts, of the start and of the training set, by several starts on each of the smallest sets: widths
-# from a narrow layer to the widest, each at the rate that is best for it there.
+# from a narrow layer to the widest, each at the rate that is best for it there; and with either number of examples all
+# at one rate, that of the widest.
 SPLIT_RATES = {(4,): 0.05, (64,): 0.05, (300,): 0.02, (2048,): 0.005}
+SPLIT_RATE = 0.005
 SPLIT_STARTS: dict[Preset, int] = {"full": 4, "quick": 2}
 # Training sets that do not share an example: number, examples in each, epochs.
 SUBSETS: dict[Preset, dict[int, tuple[int, int]]] = {
@@ -242,7 +244,11 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         )
         for examples, hidden, further in decompositions
     )
-    examples = min(SUBSETS[preset])
+    few = min(SUBSETS[preset])
+    split_settings = {
+        **{(few, hidden, rate): None for hidden, rate in SPLIT_RATES.items()},
+        **{(examples, hidden, SPLIT_RATE): None for examples in SUBSETS[preset] for hidden in SPLIT_RATES},
+    }
     splits = tuple(
         Program(
             name="capacity.split",
@@ -256,7 +262,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
                 ("subsets", SUBSETS[preset][examples][0]),
             ),
         )
-        for hidden, rate in SPLIT_RATES.items()
+        for examples, hidden, rate in split_settings
     )
     return (
         *runs,

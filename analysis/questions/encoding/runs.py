@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from analysis.engine.run import Loss, Measure, Output, Run, Target
+import pandas as pd
+
+from analysis.campaign.keys import Job, Program
+from analysis.engine.run import CLASSES, Loss, Measure, Output, Run, Target
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
 
 ENCODINGS: tuple[tuple[Target, Loss, Output], ...] = (
     ("one_hot", "cross_entropy", "softmax"),
@@ -44,6 +53,7 @@ LONG_RATES = {
 # Of the quadratic loss, train and test loss tell how far outputs lie from their targets.
 SPREAD = ("test_loss",)
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
+TOLERANCE = 1 / 18  # how near to its target a single output is read right: half the distance between two
 MEASUREMENTS = 6  # of all these along training
 
 METRICS = ("train_loss", "validation_accuracy", "test_accuracy")
@@ -65,9 +75,47 @@ def label_permutations(target: Target, loss: Loss, output: Output) -> tuple[tupl
     )
 
 
-def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Return every encoding under its label permutations at every rate, and longer runs with Adam."""
-    return with_sgd(preset) + with_adam(preset)
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """Return every encoding under its label permutations at every rate, and longer runs with Adam; ten outputs that are
+    read as strictly as a single one."""
+    strictly = Program(
+        name="encoding.strict_reading", function=strict_reading, arguments=(("preset", preset),)
+    )
+    return (*with_sgd(preset), *with_adam(preset), strictly)
+
+
+def strict_reading(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
+    """Train ten sigmoids with the quadratic loss for LONG_EPOCHS; read an example right only if all lie near targets.
+
+    Returns:
+        One row per seed and part (train, test): the share of its examples of which every output lies within TOLERANCE
+        of its target.
+    """
+    import torch
+
+    from analysis.engine.network import training_indices
+    from analysis.engine.training import train
+
+    encoding = ENCODINGS[1]
+    runs = [
+        each
+        for each in with_adam(preset)
+        if (each.target, each.loss, each.output, each.epochs) == (*encoding, LONG_EPOCHS[preset])
+    ]
+    rows: list[tuple[int, str, float]] = []
+    for trained_run, trained in zip(runs, train(runs, data, device), strict=True):
+        first, second = trained.weights
+        indices = training_indices(trained_run, len(data.train_labels))
+        parts = {
+            "train": (data.train_images.cpu()[indices], data.train_labels.cpu()[indices]),
+            "test": (data.test_images.cpu(), data.test_labels.cpu()),
+        }
+        for part, (images, labels) in parts.items():
+            hidden = torch.sigmoid(images @ first[:, :-1].T + first[:, -1])
+            outputs = torch.sigmoid(hidden @ second[:, :-1].T + second[:, -1])
+            farthest = (outputs - torch.nn.functional.one_hot(labels, CLASSES)).abs().amax(1)
+            rows.append((trained_run.seed, part, float((farthest < TOLERANCE).double().mean())))
+    return pd.DataFrame(rows, columns=["seed", "part", "value"])
 
 
 def with_adam(preset: Preset) -> tuple[Run, ...]:

@@ -29,6 +29,7 @@ SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 LONG_SGD_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # The stream at rates about its best for twice as many passes, to see whether it still gains.
 MORE_PASSES_RATES, MORE_PASSES = (0.003, 0.01, 0.03, 0.1, 0.14), {"full": 600, "quick": 3}
+MORE_SGD_RATES = (0.01, 0.03, 0.1)  # and SGD about its own best
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -117,7 +118,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
     )
     more_passes = tuple(
         Run(
-            order="label_sorted",
+            order=order,
             learning_rate=rate,
             batch_size=1,
             train_examples=slow.train_examples,
@@ -130,7 +131,8 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             ),
             seed=seed,
         )
-        for rate in MORE_PASSES_RATES
+        for order, rates in zip(ORDERS, (MORE_SGD_RATES, MORE_PASSES_RATES), strict=True)
+        for rate in rates
         for seed in slow.seeds
     )
     within_measures = (
