@@ -38,7 +38,7 @@ from analysis.setup import describe_setup, outline_setup
 Kind = TypeVar("Kind")
 
 NAMES = [question.name for question in QUESTIONS]
-SETUP_LINES = 5  # longer set-ups stand in the appendix
+SETUP_LINES = 4  # longer set-ups stand in the appendix
 GENERATED = Path(__file__).resolve().parents[1] / "report" / "generated"
 
 

@@ -40,7 +40,12 @@ ASPECTS = (
     Aspect(lambda run: _network(run), enumerate=lambda names: _networks(names)),
     Aspect(lambda run: label(run.activation), "{} units"),
     Aspect(lambda run: "with" if run.skip else "without", "{} skip connections", "without"),
-    Aspect(lambda run: _initialization(run), "start {}", "usual"),
+    Aspect(
+        lambda run: _initialization(run),
+        "start {}",
+        "usual",
+        number=lambda run: -1 if run.init == "uniform_fan_in" else run.init_scale,
+    ),
     Aspect(lambda run: f"{label(run.loss)} of {label(run.output)}", "{} outputs"),
     Aspect(lambda run: label(run.optimizer) if run.batch_size else "gradient descent"),
     Aspect(lambda run: f"{run.decay:g}", "decay $d$ = {}", "0", lambda run: run.decay),

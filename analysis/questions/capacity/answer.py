@@ -422,8 +422,8 @@ def parts_table(found: Results) -> Table:
         pd.DataFrame(lines),
         f"The variance with {few:,} examples and its parts, by $m$ = {starts} starts on each of {count_words(subsets)} "
         "training sets, each network at its best rate, with 95 % jackknife intervals: the mean over sets of the "
-        "variance over starts; and the variance over sets of the mean over starts, less one $m$-th of the former, "
-        "which is there by chance.",
+        "variance over starts; and the variance over sets of the mean over starts, less what chance adds to it, one "
+        "$m$-th of the former.",
         (22, 26, 26, 26),
     )
 
@@ -602,10 +602,10 @@ def width_has_an_optimum(found: Results) -> Evidence:
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
         "Of networks trained on several small sets, bias² tells how far their mean is from the right answers, variance "
-        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units bias² falls, as expected, and, against "
-        f"expectation, the variance as well. From {WIDE} to {int(WIDEST):,} the variance rises, and bias² falls no "
-        "further. The reason is that the variance has two parts: that due to the training set grows with the width, "
-        "that due to the random start, large in narrow layers, shrinks. So bias² + variance is least at a few hundred "
+        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units both fall, bias² as expected, the "
+        f"variance against expectation. From {WIDE} to {int(WIDEST):,} the variance rises, and bias² falls no further. "
+        "The variance has two parts, which go opposite ways: that due to the training set grows with the width, that due "
+        "to the random start, large in narrow layers, shrinks. So bias² + variance is least at a few hundred "
         f"units: with {few:,} examples {sums[few].first} to {sums[few].last} cannot be told apart, with {many:,} "
         f"{sums[many].first} to {sums[many].last}. Further layers raise the variance, and the sum as well or not "
         f"measurably. With {BUDGETS[found.preset].train_examples:,} examples no such optimum is seen: up to "
@@ -654,8 +654,9 @@ def variance_turns(found: Results) -> Evidence:
         f"layers of {NARROWEST} read fewer than half of the digits). That is not because each network has a rate of "
         f"its own. With both networks at one rate, it falls from {NARROW} to {WIDE} units in {count_words(falling)} of "
         f"{count_words(len(before))} cases, all but the two smallest rates with {few:,} examples, and rises from "
-        f"{WIDE} to {int(WIDEST):,} in {count_words(rising)} (@tbl-expectations). The dip at {SMALL_RATE} units with "
-        f"{few:,} examples is due to the rate, which is the small {format_rate(best[SMALL_RATE])} there.",
+        f"{WIDE} to {int(WIDEST):,} in {count_words(rising)} (@tbl-expectations). The dip of the variance at "
+        f"{SMALL_RATE} units with {few:,} examples, and the bump of bias², are due to the rate, which is the small "
+        f"{format_rate(best[SMALL_RATE])} there.",
         {
             "at its own rates it falls, and rises again": TO_WIDE.verdict(found, "variance") == "refuted"
             and TO_WIDEST.verdict(found, "variance") == "confirmed",
@@ -677,9 +678,10 @@ def bias_levels_off(found: Results) -> Evidence:
     few, *_, many = sizes(found)
     places = [least(found, size, "squared_error") for size in (few, many)]
     return Evidence(
-        f"Beyond {WIDE} units bias² falls no further. Widths about the least sum can hardly be told apart: with "
+        f"Beyond {WIDE} units bias² falls no further; as a wider layer could compute the same, that is due to the "
+        "training. Widths about the least sum can hardly be told apart, by the intervals of their changes: with "
         f"{few:,} examples those of {places[0].first} to {places[0].last} units, with {many:,} those of "
-        f"{places[1].first} to {places[1].last}. So nothing shows that it moves to wider layers with more examples.",
+        f"{places[1].first} to {places[1].last}. From the one number to the other it does not move measurably.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "the widths that cannot be told from the least overlap": places[0].first <= places[1].last
@@ -800,7 +802,7 @@ def architecture_by_rule(found: Results) -> Evidence:
         f"run: the smallest candidate whose interval ends within {100 * CHOICE_MARGIN:g} points of the best validation "
         f"accuracy. By then assignment 2 had been computed with 784-{USED}-10, which cannot be told from the best "
         f"({format_interval(used, 2, '')} points below it). So its chapters show that network, and "
-        "@sec-chosen-network the main comparison of each exercise with the chosen one: they come out alike.",
+        "@sec-chosen-network a comparison of each exercise with the chosen one, which comes out alike.",
         {
             "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
             "that of assignment 1 cannot be told from the best": used.mean <= used.half_width,

@@ -307,7 +307,7 @@ def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence
     first = int(near.min()) if len(near) else losses.index.max()
     return Evidence(
         f"At $\\eta = {SMALLER_RATE:g}$ the bias's rate is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from 1 "
-        f"the loss of {join_english(map(label, losses.columns))} does not overshoot: it falls to "
+        f"the loss of {join_english(map(label, losses.columns))} settles: it falls to "
         f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$, within {count_words(first, 'update')}, and stays "
         "there.",
         {
@@ -347,7 +347,7 @@ def large_relus_die(found: Results) -> Evidence:
     relu = slopes(found.rows).xs("relu", level="activation")
     large = relu[relu.index.get_level_values("initialization").isin(LARGE)]
     return Evidence(
-        "ReLUs pass the sum of the pixels on without a bound, overshoot further and die: their mean slope falls from "
+        "ReLUs pass the sum of the pixels on without a bound, are thrown farther and die: their mean slope falls from "
         f"{format_range(large['start'], 0)} to {format_fixed(large['end'].max(), 2)} or less.",
         {
             "all are active at the start": bool((large["start"] > 0.99).all()),

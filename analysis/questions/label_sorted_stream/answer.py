@@ -742,9 +742,9 @@ def running_gradient_is_biased(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {rows['learning_rate'].max():g}$ the cosine of the next example's gradient with $\\nabla R$ "
         f"(@fig-pass) averages {format_fixed(mean['label_sorted'], 2)} on the sorted stream, and "
-        f"{format_fixed(mean['shuffled'], 2)} for shuffled examples. Of the places, every {every:,} updates, it is "
-        "positive only where a pass begins, as the next example is then the first of another label (up to "
-        f"{format_fixed(at_ends.max(), 2)}); the places fall on no other change of label.",
+        f"{format_fixed(mean['shuffled'], 2)} for shuffled examples, measured every {every:,} updates. On the stream "
+        "it is positive only where a pass begins, the one place measured whose next example is the first of another "
+        f"label (up to {format_fixed(at_ends.max(), 2)}).",
         {
             "at all places within passes it is negative": bool((sorted_ones.drop(at_ends.index) < 0).all()),
             "at their ends it is positive": bool((at_ends > 0).all()),

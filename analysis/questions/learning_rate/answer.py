@@ -409,11 +409,12 @@ def learning_rate_window(found: Results) -> Evidence:
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
-        f"In {numbers['epochs'].max():,.0f} epochs the rate matters little within a factor of about two: those from "
-        f"{flat[0]:g} to {flat[-1]:g} are steady and end within one point of the best test accuracy. Smaller rates "
-        f"take longer: {format_percent(SLOW, 0)} is reached {faster:.0f} times as fast at {slowly[-1]:g} as at "
-        f"{slowly[0]:g}. Larger rates are unsteady, {join_english(f'{rate:g}' for rate in mixed)} from some starts, "
-        f"those from {unstable[0]:g} on from all; at {_join_rates(nothing)} nothing is learnt.",
+        f"Very: of {count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')} of rates, those "
+        f"within a factor of about two do well in {numbers['epochs'].max():,.0f} epochs. From {flat[0]:g} to "
+        f"{flat[-1]:g} training is steady and ends within one point of the best test accuracy. Smaller rates take "
+        f"longer: {format_percent(SLOW, 0)} is reached {faster:.0f} times as fast at {slowly[-1]:g} as at "
+        f"{slowly[0]:g}. Larger rates are unstable, {join_english(f'{rate:g}' for rate in mixed)} from some starts, "
+        f"{unstable[0]:g} to {unstable[-1]:g} from all; at {_join_rates(nothing)} nothing is learnt.",
         {
             "these rates span a factor of about two": 1.5 <= flat[-1] / flat[0] <= 2.5,
             "the product varies by less than a factor of one and a half": products.max() / products.min()
@@ -427,7 +428,7 @@ def learning_rate_window(found: Results) -> Evidence:
             "the largest rates learn nothing": len(nothing) > 0,
             "the unstable ones lie beyond the steady ones": bool((unstable > largest).all()),
         },
-        "About its best the rate hardly matters; smaller ones take longer, larger get unsteady.",
+        "Rates within a factor of two do well; smaller ones take longer, larger are unstable.",
     )
 
 

@@ -403,9 +403,9 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
     )
     least = min(test.difference.mean for test in behind.values())
     return Evidence(
-        "Because what it passes back to each output is the whole error of that output, $p_k - t_k$. The quadratic loss "
-        "passes back a share of it only, and almost nothing once outputs are stuck near 0 or 1 (*saturated*), even if "
-        "they are wrong: by a wrong start, or by too large a first step. With SGD, each loss at its best rate, cross "
+        "Because what it passes back to each logit is the whole error of its output, $p_k - t_k$. The quadratic loss "
+        "passes back a share of that only, and almost nothing once outputs are *saturated*, stuck near 0 or 1, even if "
+        "they are wrong. With SGD, each loss at its best rate, cross "
         f"entropy is more than {count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
         f"{trained(found.rows)['epoch'].max():.0f} epochs. That is mostly a lead in speed: after "
         f"{trained_longer(found.rows)['epoch'].max():.0f} epochs {format_interval(later[SOFTMAX].difference, 2, '')} "
@@ -467,10 +467,10 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
         f"{format_fixed(quadratic_costs.min(), 1)}, at each rate at which the loss learns from the usual start "
         "(@fig-first-epoch). With sigmoids the order turns: cross entropy is ahead up to "
         f"{max(ahead[0], default=0):g}, and far behind at {join_english(f'{rate:g}' for rate in ahead[1])}, where its "
-        "full gradient overshoots. By the "
-        f"reckoning of the next paragraph, its first update lifts the nine logits from $-{shift:g}$ by about "
-        f"${lift:.1f}\\, \\eta$: at {max(ahead[0], default=0):g} to about 0, at {min(ahead[1], default=0):g} to about "
-        f"{shift:g}, where they are wrong for most images.",
+        "full gradient overshoots. Reckoned as for the usual start below, its first update lifts the nine logits from "
+        f"$-{shift:g}$ by about ${lift:.1f}\\, \\eta$: at {max(ahead[0], default=0):g} to about 0, at "
+        f"{min(ahead[1], default=0):g} to about {shift:g}, where they are wrong for most images. (That of class 0 goes "
+        "far below 0, which is right for most.)",
         {
             "at the last rate with a lead the nine logits end near 0, at the first without one beyond it": (
                 abs(lift * max(ahead[0], default=0) - shift) < 0.5
@@ -568,10 +568,10 @@ def longer_runs_are_done(found: Results) -> Evidence:
     best = longer.groupby("name")["learning_rate"].first()
     return Evidence(
         f"Every best rate of the runs for {longer['epoch'].max():.0f} epochs has a worse one on either side. "
-        "At their end cross entropy and the quadratic loss of softmax are on a "
-        "plateau, as @sec-minibatch defines it. The quadratic loss of sigmoids is best at "
-        f"{slow['learning_rate'].iloc[0]:g} by then, where some start stays below {format_percent(ACCURACIES[0], 0)} "
-        f"validation accuracy until epoch {learnt:.0f}.",
+        "At their end cross entropy and the quadratic loss of softmax change by less than "
+        f"{100 * PLATEAU:g} points of validation accuracy in the last quarter of the epochs. The quadratic loss of "
+        f"sigmoids is best at {slow['learning_rate'].iloc[0]:g} by then, where some start stays below "
+        f"{format_percent(ACCURACIES[0], 0)} validation accuracy until epoch {learnt:.0f}.",
         {
             "no best rate is the smallest or the largest": bool(
                 best.between(min(LONG_RATES), max(LONG_RATES), inclusive="neither").all()

@@ -584,14 +584,15 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
     gains = pd.concat([mean[list(DECAYS)] - mean[0] for mean in ends.values()])
     return Evidence(
         f"Here it gains nothing: with batches of {join_english(map(str, DECAYING))}, the decays $d$ = "
-        f"{join_english(f'{decay:g}' for decay in DECAYS)} end after {round(found.rows['epochs'].min())} epochs with "
-        "no more test accuracy than a constant rate, and single examples reach a train loss of "
+        f"{join_english(f'{decay:g}' for decay in DECAYS)} end after {round(found.rows['epochs'].min())} epochs "
+        f"{100 * -gains.max():.1f} to {100 * -gains.min():.1f} points of test accuracy lower than a constant rate, and "
+        "single examples reach a train loss of "
         f"{format_fixed(loss[0], 4)} at a constant rate. A network that fits all its training examples has small "
         "gradients at each of them, and so little noise.",
         {
             "the train loss of single examples is least with the constant rate": loss.idxmin() == 0,
             "with the constant rate it ends below 0.01": bool(loss[0] < 0.01),
-            "none of the decreasing rates gains a tenth of a point": bool((gains < PLATEAU).all()),
+            "none of the decreasing rates ends higher": bool((gains <= 0).all()),
         },
     )
 
