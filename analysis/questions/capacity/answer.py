@@ -42,6 +42,7 @@ from analysis.questions.capacity.runs import (
     CHOICE_SEEDS,
     HIDDEN,
     LEARNING_RATES,
+    SPLIT_RATE,
     SPLIT_RATES,
     SPLIT_STARTS,
     SUBSETS,
@@ -160,12 +161,14 @@ class Step:
         words: Of the table.
         first, second: The networks.
         expected: RISES or FALLS, by component; of some nothing is expected.
+        late: The expectation was written when the results with most examples were known, which do not test it.
     """
 
     words: str
     first: str
     second: str
     expected: dict[str, str]
+    late: bool = False
 
     def change(self, found: Results, examples: int, metric: str) -> Interval:
         """Return the change of a component, both networks at their best rates."""
@@ -183,11 +186,17 @@ class Step:
             for rate in LEARNING_RATES
         ]
 
+    def tested(self, found: Results) -> list[int]:
+        """Return the numbers of examples whose results test the expectation."""
+        return sizes(found)[:1] if self.late else sizes(found)
+
     def verdict(self, found: Results, metric: str) -> str:
-        """Return what the changes with every number of examples say of the expectation, all tests taken together."""
+        """Return what the changes that test an expectation say of it, all tests taken together."""
         said = {
-            direction(each) if adjusted_p(found)[self.words, metric, size] < 1 - LEVEL else OPEN
-            for size, each in zip(sizes(found), self.changes(found, metric), strict=True)
+            direction(self.change(found, size, metric))
+            if adjusted_p(found)[self.words, metric, size] < 1 - LEVEL
+            else OPEN
+            for size in self.tested(found)
         }
         return verdict(self.expected[metric], said)
 
@@ -196,9 +205,11 @@ TO_WIDE = Step("4 to 300 units", NARROW, WIDE, {"bias2": FALLS, "variance": RISE
 TO_WIDEST = Step(
     "300 to 2,048 units", WIDE, WIDEST, {"bias2": FALLS, "variance": RISES, "squared_error": RISES}
 )
-TO_TWO = Step("1 to 2 layers of 300", WIDE, TWO_DEEP, {"bias2": FALLS, "variance": RISES})
-TO_DEEP = Step("1 to 3 layers of 300", WIDE, DEEP, {"bias2": FALLS, "variance": RISES})
-TO_DEEP_MIDDLE = Step("1 to 3 layers of 64", MIDDLE, DEEP_MIDDLE, {"bias2": FALLS, "variance": RISES})
+TO_TWO = Step("1 to 2 layers of 300", WIDE, TWO_DEEP, {"bias2": FALLS, "variance": RISES}, late=True)
+TO_DEEP = Step("1 to 3 layers of 300", WIDE, DEEP, {"bias2": FALLS, "variance": RISES}, late=True)
+TO_DEEP_MIDDLE = Step(
+    "1 to 3 layers of 64", MIDDLE, DEEP_MIDDLE, {"bias2": FALLS, "variance": RISES}, late=True
+)
 DEEPER = (TO_TWO, TO_DEEP, TO_DEEP_MIDDLE)
 STEPS = (TO_WIDE, TO_WIDEST, *DEEPER)
 
@@ -214,7 +225,7 @@ def adjusted_p(found: Results) -> dict[tuple[str, str, int], float]:
         (step.words, metric, size): step.change(found, size, metric)
         for step in STEPS
         for metric in step.expected
-        for size in sizes(found)
+        for size in step.tested(found)
     }
     return dict(zip(tested, holm([p_value(each) for each in tested.values()]), strict=True))
 
@@ -275,12 +286,29 @@ def is_moderate(width: int) -> bool:
 
 
 @remembered
-def parts_of_variance(found: Results) -> dict[str, pd.DataFrame]:
-    """Return both parts of the variance, by network: index the training set left out (-1: none), a column per part."""
-    rows = found.programs["split"]
+def parts_of_variance(found: Results) -> dict[str, dict[str, pd.DataFrame]]:
+    """Return both parts of the variance: with few examples and each network at its best rate, and all at one rate.
+
+    Returns:
+        By setting and network; index the training set left out (-1: none), a column per part.
+    """
+    (few, *_), rows = sizes(found), found.programs["split"]
+    examples = rows.get("examples", pd.Series(few, rows.index))
+    best = rows["rate"] == rows["hidden"].map({str(width): rate for (width,), rate in SPLIT_RATES.items()})
+    settings = {
+        f"{few:,} examples, own $\\eta$": best & (examples == few),
+        **{
+            f"{size:,}, $\\eta$ = {format_rate(SPLIT_RATE)}": (rows["rate"] == SPLIT_RATE)
+            & (examples == size)
+            for size in sizes(found)
+        },
+    }
     return {
-        str(name): part.pivot(index="subset", columns="metric", values="value")
-        for name, part in rows.groupby("hidden", sort=False)
+        setting: {
+            str(name): part.pivot(index="subset", columns="metric", values="value")
+            for name, part in rows[chosen].groupby("hidden", sort=False)
+        }
+        for setting, chosen in settings.items()
     }
 
 
@@ -390,10 +418,14 @@ def expectations_table(found: Results) -> Table:
             ],
         ),
         "Expected and found, each network at its own best rate: changes in percent, with 95 % jackknife intervals over "
-        f"the disjoint training sets, which both networks share. *Confirmed* or *refuted*: p < {1 - LEVEL:.2f} with "
-        f"both numbers of examples, adjusted after Holm for the {count_words(len(adjusted_p(found)))} tests of "
-        "expectations; *in part*: with one. Last: how many of the comparisons with both "
-        f"networks at one of the {count_words(len(LEARNING_RATES))} rates fall and rise so.",
+        f"the disjoint training sets, which both networks share. *Confirmed* or *refuted*: p < {1 - LEVEL:.2f}, "
+        "adjusted "
+        f"after Holm for the {count_words(len(adjusted_p(found)))} tests of expectations, with both numbers of "
+        "examples; "
+        f"*in part*: with one; *open*: neither. Depth is judged by {sizes(found)[0]:,} examples alone. Last: of the "
+        f"comparisons with both networks at one of the {count_words(len(LEARNING_RATES))} rates, how many fall and "
+        "rise "
+        "by more than the interval.",
         (23, 9, 10, 14, 14, 19, 8, 8),
     )
 
@@ -401,30 +433,24 @@ def expectations_table(found: Results) -> Table:
 @exhibit("tbl-parts", "capacity")
 def parts_table(found: Results) -> Table:
     """Tabulate the parts of the variance over width."""
-    few, *_ = sizes(found)
-    lines = []
-    for name, table in parts_of_variance(found).items():
-        intervals = [
-            Interval(float(values[-1]), jackknife_half_width(values[values.index >= 0]), len(values) - 1)
-            for values in (table[PARTS[0]], table[PARTS[1]], table.sum(axis="columns"))
-        ]
-        start, of_sets, both = (f"{each.mean:.3f} ± {each.half_width:.3f}" for each in intervals)
-        lines.append(
-            {
-                "Network": f"784-{name}-10",
-                "Of the start": start,
-                "Of the training set": of_sets,
-                "Variance": both,
-            }
-        )
-    starts, subsets = SPLIT_STARTS[found.preset], SUBSETS[found.preset][few][0]
+    names = {PARTS[0]: "start", PARTS[1]: "set"}
+    columns: dict[str, list[str]] = {"Network": [f"784-{width}-10" for (width,) in SPLIT_RATES]}
+    for setting, networks in parts_of_variance(found).items():
+        for part, name in names.items():
+            columns[f"{setting}: {name}"] = [
+                f"{values.loc[-1]:.3f} ± {jackknife_half_width(values[values.index >= 0]):.3f}"
+                for (width,) in SPLIT_RATES
+                for values in [networks[str(width)][part]]
+            ]
+    (few, *_), starts = sizes(found), SPLIT_STARTS[found.preset]
     return Table(
-        pd.DataFrame(lines),
-        f"The variance with {few:,} examples and its parts, by $m$ = {starts} starts on each of {count_words(subsets)} "
-        "training sets, each network at its best rate, with 95 % jackknife intervals: the mean over sets of the "
-        "variance over starts; and the variance over sets of the mean over starts, less what chance adds to it, one "
-        "$m$-th of the former.",
-        (22, 26, 26, 26),
+        pd.DataFrame(columns),
+        f"The variance in two parts, by $m$ = {starts} starts on each training set, with 95 % jackknife intervals, "
+        "with "
+        f"{few:,} examples and each network at its best rate, and with all at one rate. *Start*: the mean over sets of "
+        "the variance over starts, which also order the examples. *Set*: the variance over sets of the mean over "
+        "starts, less what chance adds to it, one $m$-th of the former.",
+        (14, *(14 for _ in range(len(columns) - 1))),
     )
 
 
@@ -602,9 +628,10 @@ def width_has_an_optimum(found: Results) -> Evidence:
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
         "Of networks trained on several small sets, bias² tells how far their mean is from the right answers, variance "
-        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units both fall, bias² as expected, the "
+        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units both fall, the "
         f"variance against expectation. From {WIDE} to {int(WIDEST):,} the variance rises, and bias² falls no further. "
-        "The variance has two parts, which go opposite ways: that due to the training set grows with the width, that due "
+        "The variance has two parts, which go opposite ways: that due to the training set grows with the width, that "
+        "due "
         "to the random start, large in narrow layers, shrinks. So bias² + variance is least at a few hundred "
         f"units: with {few:,} examples {sums[few].first} to {sums[few].last} cannot be told apart, with {many:,} "
         f"{sums[many].first} to {sums[many].last}. Further layers raise the variance, and the sum as well or not "
@@ -622,9 +649,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
             ),
             "it falls to the wide layer and rises from it on": _all(FALLS, TO_WIDE, found)
             and _all(RISES, TO_WIDEST, found),
-            "further layers raise the variance": all(
-                step.verdict(found, "variance") == "confirmed" for step in DEEPER
-            ),
+            "further layers raise the variance": _deeper_vary_more(found),
             "and bias² falls by less than a fifth": all(
                 each.mean > -0.2 for step in DEEPER for each in step.changes(found, "bias2")
             ),
@@ -634,6 +659,11 @@ def width_has_an_optimum(found: Results) -> Evidence:
         },
         "One layer of a few hundred units is best on few examples; depth adds variance.",
     )
+
+
+def _deeper_vary_more(found: Results) -> bool:
+    """Return whether further layers raise the variance with every number of examples."""
+    return all(direction(each) == RISES for step in DEEPER for each in step.changes(found, "variance"))
 
 
 def _all(wanted: str, step: Step, found: Results) -> bool:
@@ -702,9 +732,7 @@ def depth_raises_the_variance(found: Results) -> Evidence:
         f"lies {format_interval(sums[few], 0)} above that of one with {few:,} examples, and "
         f"{format_interval(sums[many], 0)} with {many:,}.",
         {
-            "the variance rises in every case": all(
-                step.verdict(found, "variance") == "confirmed" for step in DEEPER
-            ),
+            "the variance rises in every case": _deeper_vary_more(found),
             "bias² falls by less than a fifth": max(falls) < 0.2,
             "the sum of three layers is larger": _all(RISES, TO_DEEP, found),
         },
@@ -714,14 +742,17 @@ def depth_raises_the_variance(found: Results) -> Evidence:
 @finding("capacity")
 def both_parts_of_the_variance(found: Results) -> Evidence:
     few, *_ = sizes(found)
-    start, of_sets = (parts_of_variance(found)[NARROW][part].loc[-1] for part in PARTS)
+    at_narrowest = [networks[NARROW].loc[-1] for networks in parts_of_variance(found).values()]
     return Evidence(
-        f"With {few:,} examples and several starts on each training set, the variance splits in two (@tbl-parts). The "
-        "part of the training set rises over the four widths, as expected; that of the start, which is most of it at "
-        f"{NARROW} units, falls.",
+        "Several starts on each training set split the variance in two (@tbl-parts). The part of the training set "
+        f"rises from {NARROW} over {MIDDLE} and {WIDE} to {int(WIDEST):,} units, as expected; that of the start, which "
+        f"is most of it at {NARROW}, falls. It is so with all networks at one rate as well, with either number of "
+        "examples.",
         {
             **_parts_part(found),
-            "at the narrowest the start makes most of it": bool(start > of_sets),
+            "at the narrowest the start makes most of it": all(
+                bool(parts[PARTS[0]] > parts[PARTS[1]]) for parts in at_narrowest
+            ),
             "each network has its best rate": all(
                 rates(found)[few, str(width)] == rate for (width,), rate in SPLIT_RATES.items()
             ),
@@ -731,11 +762,11 @@ def both_parts_of_the_variance(found: Results) -> Evidence:
 
 def _parts_part(found: Results) -> dict[str, bool]:
     """Return what must hold for the two parts of the variance to be said to go opposite ways."""
-    parts = parts_of_variance(found)
     ways = {
         part: {
-            direction(_change(pd.DataFrame({"a": parts[first][part], "b": parts[second][part]}), "a", "b"))
-            for first, second in itertools.pairwise(parts)
+            direction(_change(pd.DataFrame({"a": first[part], "b": second[part]}), "a", "b"))
+            for networks in parts_of_variance(found).values()
+            for first, second in itertools.pairwise(networks[str(width)] for (width,) in SPLIT_RATES)
         }
         for part in PARTS
     }

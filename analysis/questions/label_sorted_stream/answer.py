@@ -94,9 +94,11 @@ def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
 
 @remembered
 def with_more_passes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the sorted stream for twice as many passes."""
+    """Return the runs of the sorted stream and SGD for twice as many passes, with their method as `many_epochs` has "
+    "it."""
     held_out = rows[rows["validation_examples"] > 0]
-    return held_out[held_out["epochs"].isin(MORE_PASSES.values())]
+    longer = held_out[held_out["epochs"].isin(MORE_PASSES.values())]
+    return longer.assign(method=longer["order"])
 
 
 def within_epochs(rows: pd.DataFrame) -> pd.DataFrame:
@@ -121,11 +123,10 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
     accuracy = final_values(many, "test_accuracy", ["method", "learning_rate", "seed"])
     streams = accuracy.drop("gd").groupby(["method", "learning_rate"]).mean()
     steps = many.groupby(["method", "learning_rate"])["step"].first()[streams.index]
-    longer = final_values(with_more_passes(rows), "train_loss", ["learning_rate", "seed"])
+    longer = final_values(with_more_passes(rows), "train_loss", ["method", "learning_rate", "seed"])
     loss, falls = late.iloc[-1][streams.index], (late.diff().iloc[1:] < 0).all()[streams.index]
     last = loss.copy()
-    for rate, value in longer.groupby("learning_rate").mean().items():
-        last["label_sorted", rate] = value
+    last.update(longer.groupby(["method", "learning_rate"]).mean())
     return pd.DataFrame(
         {
             "loss": loss,
@@ -310,9 +311,9 @@ def _draw_losses(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_yscale("log")
     labels = []
     for method, rate, dashes, colour, name in lines:
-        extended = method == "label_sorted" and rate in set(longer["learning_rate"])
-        runs = longer if extended else many[many["method"] == method]
-        losses = mean_and_range(runs[runs["learning_rate"] == rate], "train_loss")
+        runs = pd.concat([many, longer])
+        runs = runs[(runs["method"] == method) & (runs["learning_rate"] == rate)]
+        losses = mean_and_range(runs[runs["epochs"] == runs["epochs"].max()], "train_loss")
         draw_line(axes, losses, colour, linestyle=dashes)
         labels.append((losses.index[-1], losses["mean"].iloc[-1], name, colour))
     plain_ticks(axes.yaxis, decades=True)
@@ -337,10 +338,10 @@ def stream_table(found: Results) -> Table:
     last = round(many["epoch"].max())
     longer = with_more_passes(found.rows)
     late = {
-        metric: final_values(longer, metric, ["learning_rate", "seed"])
+        metric: final_values(longer, metric, ["method", "learning_rate", "seed"])
         for metric in ("train_loss", "test_accuracy")
     }
-    more, further = longer["epochs"].max(), set(longer["learning_rate"])
+    more, further = longer["epochs"].max(), set(zip(longer["method"], longer["learning_rate"], strict=True))
     table = [
         {
             "$\\eta$": name.format(format_rate(float(str(rate)))),
@@ -354,11 +355,11 @@ def stream_table(found: Results) -> Table:
             f"GD to {100 * GOOD:.0f} %": _format_passes(first.loc[("gd", steps[method, rate]), GOOD])
             if ("gd", steps[method, rate]) in first.index
             else "–",
-            f"Loss, {more}": _format_loss(late["train_loss"][rate].mean())
-            if method == "label_sorted" and rate in further
+            f"Loss, {more}": _format_loss(late["train_loss"][method, rate].mean())
+            if (method, rate) in further
             else "",
-            f"Acc., {more}": _mean_or_range(late["test_accuracy"][rate])
-            if method == "label_sorted" and rate in further
+            f"Acc., {more}": _mean_or_range(late["test_accuracy"][method, rate])
+            if (method, rate) in further
             else "",
             "Verdict": line["verdict"],
         }
@@ -540,15 +541,18 @@ def rates_that_converge(found: Results) -> Evidence:
     of_sgd = rates["shuffled", "converges"]
     slow_sgd, failing_sgd = (rates["shuffled", verdict] for verdict in ("slow", "fails"))
     soon = lines.loc["label_sorted"].query("loss < @DONE").index
+    longer = with_more_passes(found.rows)
+    tried = longer.loc[longer["method"] == "label_sorted", "learning_rate"].unique()
+    still_slow = rates["label_sorted", "slow"].intersection(tried)
     return Evidence(
         f"We say that a rate *converges* if the train loss, at the ends of passes, comes below {DONE:g}; that it is "
         f"*slow* if it does not, but falls at every measurement in the last {LATE_PASSES} of {passes} passes; and else "
         f"that it *fails* (@tbl-stream). In {passes} passes SGD converges at all rates tried from "
         f"{format_rate(of_sgd.min())} to {format_rate(of_sgd.max())}, is slow at {_rates(slow_sgd)}, and fails at "
         f"{_rates(failing_sgd)}; the stream "
-        f"converges at {_rates(soon) if len(soon) else 'none'}. In {more}, for which "
-        f"{count_words(with_more_passes(found.rows)['learning_rate'].nunique())} rates were run, the stream converges "
-        f"at {_rates(converging)}; at smaller ones it is slow, and from {format_rate(failing.min())} on it fails.",
+        f"converges at {_rates(soon) if len(soon) else 'none'}. In {more}, it converges at {_rates(converging)}; at "
+        f"{_rates(still_slow)} it is slow, at {_rates(failing.intersection(tried))} it fails, and other rates were not "
+        "run for so long.",
         {
             "the stream's rates follow each other: slow, converging, failing": bool(
                 rates["label_sorted", "slow"].max() < converging.min()
@@ -647,7 +651,7 @@ def loss_is_halved_again_and_again(found: Results) -> Evidence:
         for part in (late[late.index <= last - LATE_PASSES], late[late.index >= last - LATE_PASSES])
     ]
     halving = -math.log(2) / min(slopes[-1], -1e-9)
-    longer = with_more_passes(found.rows)
+    longer = with_more_passes(found.rows).query("method == 'label_sorted'")
     ends = final_values(longer, "train_loss", ["learning_rate", "seed"]).groupby("learning_rate").mean()
     smaller = ends.index[ends.index < best].max()
     return Evidence(
@@ -681,28 +685,29 @@ def sorted_is_worse(found: Results) -> Evidence:
     last = rising.index.max()
     rise = rising.iloc[-1] - rising.loc[: last - 20].iloc[-1]
     longer = with_more_passes(found.rows)
-    longer = longer[longer["learning_rate"] == best["label_sorted"]]
-    late = final_values(longer, "test_accuracy", ["seed"])
-    left, gain = paired_t(sgd, late).difference, gain_of_last_quarter(longer)
-    many_of_sgd = many[(many["method"] == "shuffled") & (many["learning_rate"] == best["shuffled"])]
-
-    def train_of(runs: pd.DataFrame) -> float:
-        return float(final_values(runs, "train_loss", ["seed"]).mean())
+    at_best = longer[longer["learning_rate"] == longer["method"].map(best)]
+    late, losses = (
+        final_values(at_best, metric, ["method", "seed"]) for metric in ("test_accuracy", "train_loss")
+    )
+    left = paired_t(late["shuffled"], late["label_sorted"]).difference
+    gain = gain_of_last_quarter(at_best[at_best["method"] == "label_sorted"])
 
     return Evidence(
         f"Not quite. After {last:.0f} passes each, at the rates of highest validation accuracy "
         f"({format_rate(best['shuffled'])} for SGD, {format_rate(best['label_sorted'])} for the stream), test "
         f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). The stream still gains. "
-        f"After {longer['epoch'].max():.0f} passes it is {format_interval(left, 1, '')} points behind SGD after "
-        f"{last:.0f}, although its train loss is then the smaller one; why, we do not know.",
+        f"After {longer['epoch'].max():.0f} passes each, it is {format_interval(left, 1, '')} points behind, although "
+        "its train loss is then the smaller one; why, we do not know.",
         {
             "it leads with every seed": bool((sgd - stream).min() > 0),
             "it leads by more than a point, and less than two": 0.01 < gap.mean < 0.02,
             "the sorted stream still rises": bool(0.001 < rise < 0.01),
             "with more passes it comes closer": left.mean < gap.mean,
-            "SGD still leads, with every seed": bool((sgd - late).min() > 0),
+            "SGD still leads, with every seed": bool((late["shuffled"] - late["label_sorted"]).min() > 0),
             "it is not on a plateau then": gain > PLATEAU,
-            "its train loss is smaller than that of SGD": train_of(longer) < train_of(many_of_sgd),
+            "its train loss is smaller than that of SGD": bool(
+                losses["label_sorted"].mean() < losses["shuffled"].mean()
+            ),
         },
     )
 
