@@ -151,7 +151,8 @@ def train_losses(found: Results) -> Picture:
         figure,
         f"Train loss at η = {LEARNING_RATE:g} from constant starts and a random one: above gradient descent, below "
         f"SGD (batches of {BATCH_SIZE}). Means, bands the range over {seeds} (one from constants "
-        f"under gradient descent); logarithmic axes, losses above {CEILING} are cut off.",
+        f"under gradient descent); logarithmic axes, losses above {CEILING} are cut off. Where fewer than "
+        f"{count_words(len(STYLES), 'line')} are seen, some coincide (@tbl-constant-start).",
         "Six panels. In each the random start falls towards zero and the constants stay far above: that of 0 at 2.3, "
         "but for sigmoids under SGD, that of 0.01 at 2.3 or falling to no less than 1.5, larger ones mostly above 2.3.",
     )
@@ -179,7 +180,7 @@ def final_table(found: Results) -> Table:
         f"Final train loss, and in brackets test accuracy in %, after {count_words(epochs['gd'], 'epoch')} "
         f"(updates) of GD and {count_words(epochs['sgd'], 'epoch')} of SGD with $\\eta = {LEARNING_RATE:g}$, and the "
         "mean slope $r'(z_1)$ over units and examples at the start and at the end; means over the seeds, of constants "
-        "under GD one run.",
+        "under GD one run, as nothing in it is random.",
         (8, 8, 10, 18, 10, 18, 10, 18),
     )
 
