@@ -190,7 +190,8 @@ def mirror(url: str) -> Source:
             with urllib.request.urlopen(f"{url}{name}.gz", timeout=_CONNECT_SECONDS) as answer:
                 return _gunzip(_read(answer))
         except urllib.error.HTTPError as error:
-            raise Unavailable(f"HTTP status {error.code}") from error
+            with error:  # it is the answer as well, still open
+                raise Unavailable(f"HTTP status {error.code}") from error
         except (OSError, http.client.HTTPException) as error:
             failures.append(f"no answer ({getattr(error, 'reason', error)})")
             raise Unavailable(failures[0]) from error
