@@ -173,7 +173,7 @@ def test_intervals_decide_what_becomes_of_an_expectation(
 def test_a_verdict_needs_a_change_that_holds_with_all_others_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     found = cached("capacity")
     adjusted = answer.adjusted_p(found)
-    assert len(adjusted) == sum(len(step.expected) for step in STEPS) * len(sizes(found))
+    assert len(adjusted) == sum(len(step.expected) * len(step.tested(found)) for step in STEPS)
     assert all(
         p >= p_value(step.change(found, size, metric))
         for step in STEPS

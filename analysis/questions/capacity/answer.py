@@ -296,10 +296,9 @@ def parts_of_variance(found: Results) -> dict[str, dict[str, pd.DataFrame]]:
     examples = rows.get("examples", pd.Series(few, rows.index))
     best = rows["rate"] == rows["hidden"].map({str(width): rate for (width,), rate in SPLIT_RATES.items()})
     settings = {
-        f"{few:,} examples, own $\\eta$": best & (examples == few),
+        f"{few:,}, best $\\eta$": best & (examples == few),
         **{
-            f"{size:,}, $\\eta$ = {format_rate(SPLIT_RATE)}": (rows["rate"] == SPLIT_RATE)
-            & (examples == size)
+            f"{size:,}, {format_rate(SPLIT_RATE)}": (rows["rate"] == SPLIT_RATE) & (examples == size)
             for size in sizes(found)
         },
     }
@@ -438,17 +437,19 @@ def parts_table(found: Results) -> Table:
     for setting, networks in parts_of_variance(found).items():
         for part, name in names.items():
             columns[f"{setting}: {name}"] = [
-                f"{values.loc[-1]:.3f} ± {jackknife_half_width(values[values.index >= 0]):.3f}"
+                f"{values.loc[-1]:.{digits}f} ± {jackknife_half_width(values[values.index >= 0]):.{digits}f}"
                 for (width,) in SPLIT_RATES
-                for values in [networks[str(width)][part]]
+                for values in [1_000 * networks[str(width)][part]]
+                for digits in [int(values.loc[-1] < 10)]
             ]
     (few, *_), starts = sizes(found), SPLIT_STARTS[found.preset]
     return Table(
         pd.DataFrame(columns),
-        f"The variance in two parts, by $m$ = {starts} starts on each training set, with 95 % jackknife intervals, "
-        "with "
-        f"{few:,} examples and each network at its best rate, and with all at one rate. *Start*: the mean over sets of "
-        "the variance over starts, which also order the examples. *Set*: the variance over sets of the mean over "
+        f"The variance in two parts, in thousandths, by $m$ = {starts} starts on each training set, with 95 % "
+        "jackknife "
+        f"intervals: with {few:,} examples and each network at its best rate, then with all at $\\eta$ = "
+        f"{format_rate(SPLIT_RATE)} and either number of examples. *Start*: the mean over sets of the variance over "
+        "starts, which also order the examples. *Set*: the variance over sets of the mean over "
         "starts, less what chance adds to it, one $m$-th of the former.",
         (14, *(14 for _ in range(len(columns) - 1))),
     )
@@ -745,9 +746,11 @@ def both_parts_of_the_variance(found: Results) -> Evidence:
     at_narrowest = [networks[NARROW].loc[-1] for networks in parts_of_variance(found).values()]
     return Evidence(
         "Several starts on each training set split the variance in two (@tbl-parts). The part of the training set "
-        f"rises from {NARROW} over {MIDDLE} and {WIDE} to {int(WIDEST):,} units, as expected; that of the start, which "
-        f"is most of it at {NARROW}, falls. It is so with all networks at one rate as well, with either number of "
-        "examples.",
+        f"rises from {NARROW} over {MIDDLE} and {WIDE} to {int(WIDEST):,} units, as expected; that of the start is "
+        "most "
+        f"of it at {NARROW}, and less than a fifth from {WIDE} on. It is so with all networks at one rate as well, "
+        "with "
+        "either number of examples.",
         {
             **_parts_part(found),
             "at the narrowest the start makes most of it": all(
@@ -762,17 +765,40 @@ def both_parts_of_the_variance(found: Results) -> Evidence:
 
 def _parts_part(found: Results) -> dict[str, bool]:
     """Return what must hold for the two parts of the variance to be said to go opposite ways."""
-    ways = {
-        part: {
-            direction(_change(pd.DataFrame({"a": first[part], "b": second[part]}), "a", "b"))
-            for networks in parts_of_variance(found).values()
-            for first, second in itertools.pairwise(networks[str(width)] for (width,) in SPLIT_RATES)
+    start, of_sets = PARTS
+    widths = [str(width) for (width,) in SPLIT_RATES]
+    beyond = widths[widths.index(WIDE) :]
+    settings = list(parts_of_variance(found).values())
+
+    def ways(part: str, names: list[str]) -> set[str]:
+        return {
+            direction(
+                _change(pd.DataFrame({"a": networks[first][part], "b": networks[second][part]}), "a", "b")
+            )
+            for networks in settings
+            for first, second in itertools.pairwise(names)
         }
-        for part in PARTS
-    }
+
     return {
-        "the variance over starts falls from each width to the next": ways[PARTS[0]] == {FALLS},
-        "that over training sets rises": ways[PARTS[1]] == {RISES},
+        "the variance over starts falls from each width to the next, up to the wide layer": ways(
+            start, widths[: widths.index(WIDE) + 1]
+        )
+        == {FALLS},
+        "from there on it is less than a fifth of the whole": all(
+            bool(networks[name].loc[-1, start] < networks[name].loc[-1].sum() / 5)
+            for networks in settings
+            for name in beyond
+        ),
+        "that over training sets rises, beyond the interval from the second width on": ways(
+            of_sets, widths[1:]
+        )
+        == {RISES}
+        and FALLS not in ways(of_sets, widths)
+        and all(
+            [networks[name].loc[-1, of_sets] for name in widths]
+            == sorted(networks[name].loc[-1, of_sets] for name in widths)
+            for networks in settings
+        ),
     }
 
 
