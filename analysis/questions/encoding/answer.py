@@ -317,7 +317,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"One output puts digits on a line: it reads {format_percent(best)} of them, ten outputs {least}.",
+        f"One output puts digits on a line: {format_percent(best)} are read right, not {least}.",
     )
 
 

@@ -401,7 +401,7 @@ def _format_passes(passes: float) -> str:
 def within_pass(found: Results) -> Picture:
     """Draw, within epochs, class accuracies of the sorted stream; test accuracy and gradient cosine of each order."""
     rows, starts = within_epochs(found.rows), label_starts(found.programs["labels"])
-    figure, (classes, cosine) = plt.subplots(2, 1, figsize=(WIDTH, 2.5), sharex=True, height_ratios=(1, 1.2))
+    figure, (classes, cosine) = plt.subplots(2, 1, figsize=(WIDTH, 2.1), sharex=True, height_ratios=(1, 1.2))
     of_class = rows[(rows["metric"] == "class_accuracy") & (rows["order"] == "label_sorted")]
     grid = of_class.pivot_table(index="index", columns="epoch", values="value")
     image = classes.pcolormesh(
@@ -657,8 +657,7 @@ def loss_is_halved_again_and_again(found: Results) -> Evidence:
     return Evidence(
         f"Fastest is {format_rate(best)}: there the train loss at first rises far above that of guessing (@fig-stream, "
         f"right), and from pass {late.index.min():.0f} to {last:.0f} it falls geometrically, halved about every "
-        f"{halving:.0f} passes. After {longer['epoch'].max():.0f} passes it is {_format_loss(ends[best])}, and "
-        f"{_format_loss(ends[smaller])} at {format_rate(smaller)} (@tbl-stream).",
+        f"{halving:.0f} passes.",
         {
             "it rises to more than twice that of guessing": bool(course.max() > 2 * course.iloc[0]),
             "the logarithm falls equally fast in both hundreds of passes": bool(
