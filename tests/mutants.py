@@ -161,7 +161,7 @@ MUTANTS = (
     ),
     Mutant(
         "sigmoid-slope-torch", "σ′ = σ, by torch", f"{ENGINE}.torch_backend",
-        "phi - phi * phi", "phi",
+        "torch.addcmul(phi, phi, phi, value=-1)", "phi",
         parity("torch", "sgd", "full"),
     ),
     Mutant(

@@ -629,11 +629,12 @@ def width_has_an_optimum(found: Results) -> Evidence:
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
         "Of networks trained on several small sets, bias² tells how far their mean is from the right answers, variance "
-        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units both fall, the "
-        f"variance against expectation. From {WIDE} to {int(WIDEST):,} the variance rises, and bias² falls no further. "
-        "The variance has two parts, which go opposite ways: that due to the training set grows with the width, that "
-        "due "
-        "to the random start, large in narrow layers, shrinks. So bias² + variance is least at a few hundred "
+        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units both fall (each network "
+        f"at its best rate), the variance against expectation. From {WIDE} to {int(WIDEST):,} the variance rises, and "
+        "bias² falls no further. "
+        "The variance has two parts: that due to the training set grows with the width, that due to the random start "
+        "is "
+        f"most of it in narrow layers, and little from {WIDE} units on. So bias² + variance is least at a few hundred "
         f"units: with {few:,} examples {sums[few].first} to {sums[few].last} cannot be told apart, with {many:,} "
         f"{sums[many].first} to {sums[many].last}. Further layers raise the variance, and the sum as well or not "
         f"measurably. With {BUDGETS[found.preset].train_examples:,} examples no such optimum is seen: up to "
@@ -764,7 +765,7 @@ def both_parts_of_the_variance(found: Results) -> Evidence:
 
 
 def _parts_part(found: Results) -> dict[str, bool]:
-    """Return what must hold for the two parts of the variance to be said to go opposite ways."""
+    """Return what must hold for the two parts of the variance to be said to depend so on the width."""
     start, of_sets = PARTS
     widths = [str(width) for (width,) in SPLIT_RATES]
     beyond = widths[widths.index(WIDE) :]

@@ -435,8 +435,8 @@ def tolerance_is_a_small_part(found: Results) -> Evidence:
     return Evidence(
         "Ten outputs that count as right only if all of them are as near to their targets fit "
         f"{format_percent(strictly['train'])} of the training examples in as many epochs, and still read "
-        f"{format_percent(strictly['test'])} of the test examples. The rest is due to the line: the numbering on it "
-        "alone "
+        f"{format_percent(strictly['test'])} of the test examples. The rest we attribute to the line: the numbering "
+        "on it alone "
         f"moves the single output by {format_fixed(100 * (numbered.max() - numbered.min()), 1)} points.",
         {
             "read so strictly they lose less than half of what the single output is behind": bool(

@@ -405,17 +405,23 @@ def learning_rate_window(found: Results) -> Evidence:
     ends = by_rate["test_accuracy"].mean()
     flat = [rate for rate in steady if ends[rate] > ends.max() - NEAR]
     learnt = by_rate["test_accuracy"].max() > CHANCE
+    least = by_rate["test_accuracy"].min()
+    good = least.index[least > SLOW]
     nothing = [rate for rate in ends.index if not learnt[rate:].any()]
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
         f"Very: of {count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')} of rates, those "
         f"within a factor of about two do well in {numbers['epochs'].max():,.0f} epochs. From {flat[0]:g} to "
-        f"{flat[-1]:g} training is steady and ends within one point of the best test accuracy. Smaller rates take "
+        f"{flat[-1]:g} training is steady and ends within one point of the best test accuracy; from {good.min():g} to "
+        f"{good.max():g} it ends above {format_percent(SLOW, 0)} from every start. Smaller rates take "
         f"longer: {format_percent(SLOW, 0)} is reached {faster:.0f} times as fast at {slowly[-1]:g} as at "
         f"{slowly[0]:g}. Larger rates are unstable, {join_english(f'{rate:g}' for rate in mixed)} from some starts, "
         f"{unstable[0]:g} to {unstable[-1]:g} from all; at {_join_rates(nothing)} nothing is learnt.",
         {
+            "those above the lower accuracy follow each other": bool(
+                (least[good.min() : good.max()] > SLOW).all()
+            ),
             "these rates span a factor of about two": 1.5 <= flat[-1] / flat[0] <= 2.5,
             "the product varies by less than a factor of one and a half": products.max() / products.min()
             < PROPORTIONAL,
@@ -428,7 +434,7 @@ def learning_rate_window(found: Results) -> Evidence:
             "the largest rates learn nothing": len(nothing) > 0,
             "the unstable ones lie beyond the steady ones": bool((unstable > largest).all()),
         },
-        "Rates within a factor of two do well; smaller ones take longer, larger are unstable.",
+        "Good rates span a factor of two; smaller ones take longer, larger are unstable.",
     )
 
 

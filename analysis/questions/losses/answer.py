@@ -31,6 +31,7 @@ from analysis.questions.losses.runs import (
     FIRST_RATE,
     LARGER_RATES,
     LEARNING_RATES,
+    LONG_EVERY,
     LONG_RATES,
 )
 from analysis.results import Results, remembered
@@ -217,13 +218,10 @@ def behind_reference(runs: pd.DataFrame) -> dict[str, PairedTest]:
     return paired_tests_holm({name: (accuracy[like], accuracy[name]) for name, like in REFERENCE.items()})
 
 
-def accuracies_later(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the test accuracies at the end of the longer runs: columns name, seed, test_accuracy."""
-    return (
-        final_values(trained_longer(rows), "test_accuracy", ["name", "seed"])
-        .rename("test_accuracy")
-        .reset_index()
-    )
+@remembered
+def from_usual_start_for_longer(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per longer run as `from_start` does; epochs are known up to the distance of measurements."""
+    return _of_start(trained_longer(rows))
 
 
 # Exhibits
@@ -311,7 +309,7 @@ def losses_table(found: Results, encodings: Results) -> Table:
     usual = from_start(found.rows, wrong=False)
     longer, shares = trained_longer(found.rows), passed_back(found.rows)
     few, many = (runs["epoch"].max() for runs in (trained(found.rows), longer))
-    later = accuracies_later(found.rows).merge(longer[["name", "learning_rate"]].drop_duplicates())
+    later = from_usual_start_for_longer(found.rows)
     lines = []
     adam = with_adam(found, encodings)
     settings = (
@@ -320,7 +318,7 @@ def losses_table(found: Results, encodings: Results) -> Table:
         ("Adam", ADAM_EPOCHS[found.preset], adam),
     )
     for method, epochs, runs in settings:
-        behind = behind_reference(runs)
+        behind, first = behind_reference(runs), LONG_EVERY[found.preset] if runs is later else 0
         for name in usual["name"].unique():
             of_loss = runs[runs["name"] == name]
             rate = of_loss["learning_rate"].iloc[0]
@@ -331,7 +329,8 @@ def losses_table(found: Results, encodings: Results) -> Table:
                     "Epochs": f"{epochs:.0f}",
                     "$\\eta$": f"{rate:g}",
                     **{
-                        f"To {level} %": format_mean_epoch(of_loss[f"epochs_{level}"])
+                        f"To {level} %": ("≤ " if (of_loss[f"epochs_{level}"] == first).all() else "")
+                        + format_mean_epoch(of_loss[f"epochs_{level}"])
                         if f"epochs_{level}" in of_loss
                         else ""
                         for level in (90, 95)
@@ -348,7 +347,8 @@ def losses_table(found: Results, encodings: Results) -> Table:
         "Every loss from the usual start, each time at the learning rate of highest mean validation accuracy, "
         f"of {count_words(len(LEARNING_RATES))} rates with SGD ({count_words(len(LONG_RATES))} for {many:.0f} epochs) "
         f"and {count_words(len(ADAM_RATES))} with Adam: mean first epoch with 90 and 95 % test accuracy (–: not "
-        "reached by all seeds; empty: not measured), final test accuracy, and by how many points it is behind cross "
+        f"reached by all seeds; of {many:.0f} epochs every {LONG_EVERY[found.preset]}th was measured, with Adam none), "
+        "final test accuracy, and by how many points it is behind cross "
         "entropy of the same outputs; half widths of 95 % t intervals, paired by seed. Last: share of the outputs' "
         "error ($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean squares over the training examples) that "
         "the quadratic losses pass back in the end. Half of the runs with Adam are those of @sec-q5.",
@@ -399,7 +399,8 @@ def sketch_of_gradients(axes: Axes, found: Results) -> None:
 @finding("losses", headline=True)
 def cross_entropy_trains_better(found: Results) -> Evidence:
     behind, later = (
-        behind_reference(runs) for runs in (from_start(found.rows, wrong=False), accuracies_later(found.rows))
+        behind_reference(runs)
+        for runs in (from_start(found.rows, wrong=False), from_usual_start_for_longer(found.rows))
     )
     least = min(test.difference.mean for test in behind.values())
     return Evidence(

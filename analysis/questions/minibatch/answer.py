@@ -278,7 +278,7 @@ def test_errors_by_batch_size(found: Results) -> Picture:
         "epochs, updates and the time of so many epochs in plain PyTorch. Grey: "
         f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span "
         f"the {count_words(rows['seed'].nunique(), 'seed')}. Right: error in % at the end of the long runs at the best "
-        "rate, with 95 % t intervals.",
+        "rate, not the fastest, with 95 % t intervals.",
         "Three panels of falling error curves, one line per batch size. Against epochs the lines lie side by side, "
         "small batches to the left, and all end close to each other. Against updates the lines of the large batches "
         "coincide, to the left of the small ones. Against time, a middle size is leftmost. Right, ends that lie within "
