@@ -126,7 +126,7 @@ def train_losses(found: Results) -> Picture:
     rows = named_settings(found.rows)
     activations = rows["activation"].unique()
     figure, panels = plt.subplots(
-        len(METHODS), len(activations), figsize=(WIDTH, 2.7), sharex="row", sharey=True
+        len(METHODS), len(activations), figsize=(WIDTH, 2.5), sharex="row", sharey=True
     )
     for line, (method, name) in zip(panels, METHODS.items(), strict=True):
         for axes, activation in zip(line, activations, strict=True):

@@ -219,7 +219,7 @@ def label_image(found: Results) -> Picture:
     # every second one: half of them weigh half as much, and look alike
     labels = found.programs["labels"].sort_values("position")[::2]
     orders = found.rows["order"].unique()
-    figure, panels = plt.subplots(1, len(orders), figsize=(WIDTH, 1.0), squeeze=False)
+    figure, panels = plt.subplots(1, len(orders), figsize=(WIDTH, 0.8), squeeze=False)
     width = 400
     height = -(-len(labels) // width)
     for axes, order in zip(panels[0], orders, strict=True):

@@ -318,7 +318,7 @@ def losses_table(found: Results, encodings: Results) -> Table:
         ("Adam", ADAM_EPOCHS[found.preset], adam),
     )
     for method, epochs, runs in settings:
-        behind, first = behind_reference(runs), LONG_EVERY[found.preset] if runs is later else 0
+        behind, every = behind_reference(runs), LONG_EVERY[found.preset] if runs is later else 1
         for name in usual["name"].unique():
             of_loss = runs[runs["name"] == name]
             rate = of_loss["learning_rate"].iloc[0]
@@ -329,8 +329,7 @@ def losses_table(found: Results, encodings: Results) -> Table:
                     "Epochs": f"{epochs:.0f}",
                     "$\\eta$": f"{rate:g}",
                     **{
-                        f"To {level} %": ("≤ " if (of_loss[f"epochs_{level}"] == first).all() else "")
-                        + format_mean_epoch(of_loss[f"epochs_{level}"])
+                        f"To {level} %": _format_epochs(of_loss[f"epochs_{level}"], every)
                         if f"epochs_{level}" in of_loss
                         else ""
                         for level in (90, 95)
@@ -354,6 +353,13 @@ def losses_table(found: Results, encodings: Results) -> Table:
         "the quadratic losses pass back in the end. Half of the runs with Adam are those of @sec-q5.",
         (27, 18, 8, 7, 7, 7, 13, 13, 8),
     )
+
+
+def _format_epochs(epochs: pd.Series[float], every: int) -> str:
+    """Return the mean of first epochs that are known up to the distance of measurements."""
+    if every == 1 or not math.isfinite(epochs.mean()):
+        return format_mean_epoch(epochs)
+    return f"{'≤' if epochs.max() == every else ''}{epochs.mean():.0f}"
 
 
 @exhibit("fig-first-epoch", "losses")
