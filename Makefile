@@ -63,15 +63,20 @@ $(VENV)/dev: EXTRAS = report,train,test,dev
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check
 PACKAGES = $(if $(LOCKED),--require-hashes --requirement requirements/$(LOCK).lock,--editable '.[$(EXTRAS)]')
 $(VENV)/report $(VENV)/train $(VENV)/test $(VENV)/dev: pyproject.toml $(if $(LOCKED),$(wildcard requirements/*.lock)) | $(PY)
+WITH_UV = command -v uv >/dev/null || $(INSTALL) uv || true; PATH="$$PATH:$(VENV)/bin" uv pip install --quiet --python $(PY)
 $(VENV)/train $(VENV)/test $(VENV)/dev:
+	$(if $(LOCKED),,@$(WITHOUT_CUDA))
 	$(INSTALL) $(PACKAGES)
 	touch $@
 
-# uv, where it is or can be had, takes seconds for what pip takes a minute for. PyTorch above is left to pip, whose
-# configuration may say where its wheels are.
+# Where there is no NVIDIA driver, PyTorch's wheels for CPUs do, if uv can have them: they take a tenth of the space.
+# Else PyTorch is left to pip, whose configuration may say where its wheels are.
+WITHOUT_CUDA = command -v nvidia-smi >/dev/null || [ "$$(uname)" != Linux ] || \
+  { export UV_HTTP_TIMEOUT=10; $(WITH_UV) --torch-backend=cpu torch torchvision 2>/dev/null; } || true
+
+# uv, where it is or can be had, takes seconds for what pip takes a minute for.
 $(VENV)/report:
-	@command -v uv >/dev/null || $(INSTALL) uv || true
-	PATH="$$PATH:$(VENV)/bin" uv pip install --quiet --python $(PY) $(PACKAGES) || $(INSTALL) $(PACKAGES)
+	@$(WITH_UV) $(PACKAGES) || $(INSTALL) $(PACKAGES)
 	touch $@
 
 $(PY):
