@@ -172,7 +172,8 @@ def test_pages_say_what_they_are(page: Page, site: str) -> None:
 
 def test_lines_are_of_a_length_to_read(page: Page, site: str) -> None:
     page.goto(f"{site}/report/method.html")
-    page.evaluate("() => document.fonts.ready.then(() => true)")  # the lines of another font are of another length
+    page.evaluate("() => document.fonts.ready.then(() => true)")
+    page.reload()  # fonts that came too late for the first look are at hand; lines of others are of another length
     lines = page.evaluate(
         """() => [...document.querySelectorAll('main p')]
              .filter(p => p.textContent.length > 400 && !p.querySelector('math'))
