@@ -74,9 +74,10 @@ $(VENV)/train $(VENV)/test $(VENV)/dev:
 WITHOUT_CUDA = command -v nvidia-smi >/dev/null || [ "$$(uname)" != Linux ] || \
   { export UV_HTTP_TIMEOUT=10; $(WITH_UV) --torch-backend=cpu torch torchvision 2>/dev/null; } || true
 
-# uv, where it is or can be had, takes seconds for what pip takes a minute for.
+# uv, where it is or can be had, takes seconds for what pip takes a minute for. As pip does, it compiles what it installs:
+# where Python may write no bytecode, every render would do so.
 $(VENV)/report:
-	@$(WITH_UV) $(PACKAGES) || $(INSTALL) $(PACKAGES)
+	@$(WITH_UV) --compile-bytecode $(PACKAGES) || $(INSTALL) $(PACKAGES)
 	touch $@
 
 $(PY):
