@@ -273,8 +273,10 @@ def load_torch() -> None:
         DeviceError: It is not installed.
     """
     # Each has a thread pool. By default threads that wait for work keep their core busy, so that two pools halve each
-    # other's speed; the libraries read this when they are loaded.
+    # other's speed. If they slept at once, waking them would take longer than many a small operation: they wait some
+    # microseconds. The libraries read this when they are loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         importlib.import_module("torch")
     except ImportError as error:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded, as in `run_all.load_torch`
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import pandas as pd
 import pytest

@@ -25,6 +25,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded, as in `run_all.load_torch`
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import numpy as np
 import pandas as pd
