@@ -55,7 +55,7 @@ COLUMNS = {
     "rates": "learning rates of the call that computed the line; empty: those planned first",
     "rate": "learning rate",
     "beta": "number of parameters by the formula",
-    "part": "train or test: whose share of examples read right, strictly, is the value",
+    "part": "train or test: the value is the share of their examples that are read strictly right",
     "counted": "number of parameters of the network as PyTorch counts them",
     "constant": "the value of all weights and biases at the start",
     "units": "number of hidden units",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -74,6 +75,15 @@ def reference_model(run: Run, dtype: torch.dtype = torch.float32) -> nn.Sequenti
         else:
             net.append(linear).append(activation())
     return net
+
+
+def logits_of(weights: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Return the logits (n, h_L) of a network of sigmoids with trained weights, biases last, on images (n, p)."""
+    *hidden, last = weights
+    above = images
+    for layer in hidden:
+        above = torch.sigmoid(nn.functional.linear(above, layer[:, :-1], layer[:, -1]))
+    return nn.functional.linear(above, last[:, :-1], last[:, -1])
 
 
 def training_indices(run: Run, examples: int) -> Tensor:

@@ -56,6 +56,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "depth_differs_from_width": swap("hidden", "512", "300-300-300"),
     "depth_gains_no_accuracy": times(0.5, "validation_accuracy", hidden="300"),
     "architecture_by_rule": times(0.5, "validation_accuracy", hidden="300"),
+    "a_rate_between_is_better": times(0.5, "test_accuracy", learning_rate=0.003),
     "parameters_counted": miscounted,
 }
 REVERSALS: dict[str, Alter] = {"numbers_of_parameters": miscounted}

@@ -17,6 +17,7 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, consta
 CONTRADICTIONS = {
     "units_stay_identical": constant(1, "unit_distance"),
     "zero_moves_the_bias_only": constant(1, "gradient_norm"),
+    "small_constants_train_one_unit": constant(0.2, "test_accuracy"),
     "ones_are_saturated": constant(0.2, "mean_slope"),
     "smaller_rate_does_not_overshoot": constant(3, "train_loss", learning_rate=0.05),
     "one_unit_does_not_get_far": constant(0.9, "test_accuracy", hidden="1"),

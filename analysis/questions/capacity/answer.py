@@ -64,7 +64,7 @@ USED = "300"  # the network of assignment 1, and of assignment 2
 NARROWEST, NARROW, WIDE, WIDEST = "2", "4", "300", "2048"  # changes are measured from the second on
 TWO_DEEP, DEEP = "300-300", "300-300-300"
 MIDDLE, DEEP_MIDDLE = "64", "64-64-64"
-SMALL_RATE = "16"  # whose best rate with few examples is far below those of its neighbours
+BEFORE_SMALL, SMALL_RATE = "8", "16"  # whose best rate with few examples is far below those of its neighbours
 SAME_SIZE = "512"  # has nearly as many parameters as DEEP, and fewer
 COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "squared_error": {"color": QUIET, "marker": "o", "label": "bias² + variance"},
@@ -701,6 +701,10 @@ def variance_turns(found: Results) -> Evidence:
                 best.idxmin() == SMALL_RATE and (best.drop(SMALL_RATE) > best.min()).all()
             ),
             "its variance is the least": str(least(found, few, "variance").width) == SMALL_RATE,
+            "its bias² is above that of the next narrower layer, but not at the rate of the choice": bool(
+                change(found, few, "bias2", BEFORE_SMALL, SMALL_RATE).mean > 0
+            )
+            and change_at(found, few, "bias2", CHOICE_RATE, BEFORE_SMALL, SMALL_RATE).mean < 0,
         },
     )
 
@@ -865,6 +869,23 @@ def architecture_by_rule(found: Results) -> Evidence:
             "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
             "that of assignment 1 cannot be told from the best": used.mean <= used.half_width,
             "that of assignment 1 is within the margin": used.mean + used.half_width <= CHOICE_MARGIN,
+        },
+    )
+
+
+@finding("capacity", "adam_vs_sgd")
+def a_rate_between_is_better(found: Results, optimizers: Results) -> Evidence:
+    adam = optimizers.rows[optimizers.rows["optimizer"] == "adam"]
+    same = adam[adam["epochs"] == BUDGETS[found.preset].epochs]
+    ends = final_values(same, "test_accuracy", ["learning_rate", "seed"]).groupby("learning_rate").mean()
+    best, here = ends.idxmax(), candidates(found).loc[USED, "test"].mean()
+    return Evidence(
+        f"The candidates were compared at {format_rate(CHOICE_RATE)}; {format_rate(best)}, which their grid leaves "
+        "out, "
+        f"is {100 * (ends[best] - here):.1f} points better for 784-{USED}-10 (@sec-adam).",
+        {
+            "the grid leaves it out": best not in LEARNING_RATES,
+            "there the network is more accurate": bool(ends[best] > here),
         },
     )
 

@@ -136,12 +136,9 @@ def decomposition(
 
 def _probabilities(weights: Sequence[torch.Tensor], images: torch.Tensor) -> torch.Tensor:
     """Return what a network with these weights, biases last, gives to the classes of images, in double precision."""
-    import torch
+    from analysis.engine.network import logits_of
 
-    above = images
-    for layer in weights[:-1]:
-        above = torch.sigmoid(above @ layer[:, :-1].T + layer[:, -1])
-    return (above @ weights[-1][:, :-1].T + weights[-1][:, -1]).double().softmax(1)
+    return logits_of(weights, images).double().softmax(1)
 
 
 def split(

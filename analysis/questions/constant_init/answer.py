@@ -278,6 +278,25 @@ def one_unit_learns_the_same(found: Results) -> Evidence:
 
 
 @finding("constant_init")
+def small_constants_train_one_unit(found: Results) -> Evidence:
+    small = next(each for each in constants(found.rows) if each not in LARGE and float(each) > 0)
+    slope = slopes(found.rows).xs(small, level="initialization")
+    accuracies = final_means(found.rows)["test_accuracy"].xs(
+        ("sgd", small), level=("method", "initialization")
+    )
+    return Evidence(
+        f"From {small} the units are neither dead nor saturated, and one effective unit is trained with every "
+        f"activation, by SGD to {format_range(100 * accuracies, 0)} % test accuracy.",
+        {
+            "the slopes stay well above those of saturated units": bool(
+                slope.min(axis=None) > 10 * SATURATED
+            ),
+            "every activation reads more than a quarter of the digits": bool(accuracies.min() > 0.25),
+        },
+    )
+
+
+@finding("constant_init")
 def ones_are_saturated(found: Results) -> Evidence:
     start = slopes(found.rows)["start"].unstack("activation")
     slope = start[start.index.get_level_values("initialization").isin(LARGE)]

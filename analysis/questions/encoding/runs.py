@@ -93,7 +93,7 @@ def strict_reading(data: Data, device: torch.device, preset: Preset) -> pd.DataF
     """
     import torch
 
-    from analysis.engine.network import training_indices
+    from analysis.engine.network import logits_of, training_indices
     from analysis.engine.training import train
 
     encoding = ENCODINGS[1]
@@ -104,15 +104,13 @@ def strict_reading(data: Data, device: torch.device, preset: Preset) -> pd.DataF
     ]
     rows: list[tuple[int, str, float]] = []
     for trained_run, trained in zip(runs, train(runs, data, device), strict=True):
-        first, second = trained.weights
         indices = training_indices(trained_run, len(data.train_labels))
         parts = {
             "train": (data.train_images.cpu()[indices], data.train_labels.cpu()[indices]),
             "test": (data.test_images.cpu(), data.test_labels.cpu()),
         }
         for part, (images, labels) in parts.items():
-            hidden = torch.sigmoid(images @ first[:, :-1].T + first[:, -1])
-            outputs = torch.sigmoid(hidden @ second[:, :-1].T + second[:, -1])
+            outputs = torch.sigmoid(logits_of(trained.weights, images))
             farthest = (outputs - torch.nn.functional.one_hot(labels, CLASSES)).abs().amax(1)
             rows.append((trained_run.seed, part, float((farthest < TOLERANCE).double().mean())))
     return pd.DataFrame(rows, columns=["seed", "part", "value"])

@@ -413,7 +413,7 @@ def learning_rate_window(found: Results) -> Evidence:
     return Evidence(
         f"Very: of {count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')} of rates, those "
         f"within a factor of about two do well in {numbers['epochs'].max():,.0f} epochs. From {flat[0]:g} to "
-        f"{flat[-1]:g} training is steady and ends within one point of the best test accuracy; from {good.min():g} to "
+        f"{flat[-1]:g} training is steady and ends within one point of the best test accuracy. From {good.min():g} to "
         f"{good.max():g} it ends above {format_percent(SLOW, 0)} from every start. Smaller rates take "
         f"longer: {format_percent(SLOW, 0)} is reached {faster:.0f} times as fast at {slowly[-1]:g} as at "
         f"{slowly[0]:g}. Larger rates are unstable, {join_english(f'{rate:g}' for rate in mixed)} from some starts, "

@@ -475,9 +475,9 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
         "(@fig-first-epoch). With sigmoids the order turns: cross entropy is ahead up to "
         f"{max(ahead[0], default=0):g}, and far behind at {join_english(f'{rate:g}' for rate in ahead[1])}, where its "
         "full gradient overshoots. Reckoned as for the usual start below, its first update lifts the nine logits from "
-        f"$-{shift:g}$ by about ${lift:.1f}\\, \\eta$: at {max(ahead[0], default=0):g} to about 0, at "
-        f"{min(ahead[1], default=0):g} to about {shift:g}, where they are wrong for most images. (That of class 0 goes "
-        "far below 0, which is right for most.)",
+        f"$-{shift:g}$ by about ${lift:.1f}\\, \\eta$. At {max(ahead[0], default=0):g} that takes them to about 0, at "
+        f"{min(ahead[1], default=0):g} to about {shift:g}, where they are wrong for most images; the logit of class 0 "
+        "goes far below 0, which is right for most.",
         {
             "at the last rate with a lead the nine logits end near 0, at the first without one beyond it": (
                 abs(lift * max(ahead[0], default=0) - shift) < 0.5
