@@ -36,16 +36,15 @@ from analysis.plotting import (
 )
 from analysis.questions.overfitting.runs import (
     COMMON_RATE,
+    FAR_RATE,
     FEW_EXAMPLES,
     FEW_EXAMPLES_LEARNING_RATE,
     FURTHER_SEEDS,
-    LEARNING_RATES,
     SOURCE_RATE,
 )
 from analysis.results import Results, remembered
 from analysis.statistics import END, t_interval
 
-FAR_RATE = max(LEARNING_RATES[300,])  # at which 784-300-10 gets furthest
 NETWORKS = ("300", "10-10", "20-20")
 FEW = f"300, {FEW_EXAMPLES:,} examples"
 FAR = f"300, η = {FAR_RATE:g}"
