@@ -23,7 +23,8 @@ HIDDEN = (
 COUNTED = (*HIDDEN, (10, 10), (20, 20))  # for β
 # Adam, so that the deeper networks leave their first plateau; each network is shown at its best rate.
 PLANNED_RATES = (0.0003, 0.001, 0.005, 0.02)
-LARGER_RATES = (0.05,)  # added as the largest of those was best for most networks with few examples
+# Added one after the other, as the largest was best for some networks with few examples.
+LARGER_RATES = (0.05, 0.1)
 LEARNING_RATES = PLANNED_RATES + LARGER_RATES
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
@@ -227,7 +228,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         (examples, hidden, further)
         for examples in SUBSETS[preset]
         for hidden in HIDDEN
-        for further in ((), (("rates", LARGER_RATES),))
+        for further in ((), *((("rates", (rate,)),) for rate in LARGER_RATES))
     ]
     programs = tuple(
         Program(

@@ -30,6 +30,9 @@ LONG_SGD_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # The stream at rates about its best for twice as many passes, to see whether it still gains.
 MORE_PASSES_RATES, MORE_PASSES = (0.003, 0.01, 0.03, 0.1, 0.14), {"full": 600, "quick": 3}
 MORE_SGD_RATES = (0.01, 0.03, 0.1)  # and SGD about its own best
+# The stream at a rate that decreases, as the adapted proof asks: from its best rate, and from one at which a constant
+# rate leaves a large loss.
+DECREASING = ((0.1, 0.01), (0.1, 0.1), (0.001, 0.1))
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -135,6 +138,25 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in rates
         for seed in slow.seeds
     )
+    decreasing = tuple(
+        Run(
+            order="label_sorted",
+            learning_rate=rate,
+            decay=decay,
+            batch_size=1,
+            train_examples=slow.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=slow.epochs,
+            measures=(
+                Measure(
+                    metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)
+                ),
+            ),
+            seed=seed,
+        )
+        for rate, decay in DECREASING
+        for seed in slow.seeds
+    )
     within_measures = (
         Measure(metrics=("class_accuracy", "test_accuracy"), every=within.train_examples // 120),
         Measure(metrics=("gradient_cosine",), every=within.train_examples // 60),
@@ -158,6 +180,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *small_rates,
         *long_sgd,
         *more_passes,
+        *decreasing,
         *passes,
         Program(name="label_sorted_stream.labels", function=labels),
     )
