@@ -33,7 +33,10 @@ BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
 # accuracy lies at most CHOICE_MARGIN below the highest, with all of the paired difference's 95 % interval. At first all
 # had the rate 0.005, the best of the grid for each; finer rates came as 0.003 was then seen to be better for one.
 CANDIDATES = ((64,), (96,), (128,), (192,), (300,), (512,), (1024,))
-DEEPER = ((300, 300), (300, 300, 300))  # whether more layers would gain accuracy, with the same rates and seeds
+DEEPER_NETWORKS = (
+    (300, 300),
+    (300, 300, 300),
+)  # whether more layers would gain accuracy, with the same rates and seeds
 CHOICE_RATES, CHOICE_MARGIN = (0.001, 0.002, 0.003, 0.005), 0.005
 CHOICE_SEEDS: dict[Preset, tuple[int, ...]] = {"full": tuple(range(10, 20)), "quick": (10, 11)}
 # The variance's two parts, of the start and of the training set, by several starts on each of the smallest sets: widths
@@ -220,7 +223,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
     )
     choice = tuple(
         run(hidden, rate, budget.train_examples, 0, budget.epochs, seed)
-        for hidden in CANDIDATES + DEEPER
+        for hidden in CANDIDATES + DEEPER_NETWORKS
         for rate in CHOICE_RATES
         for seed in CHOICE_SEEDS[preset]
     )
