@@ -23,9 +23,9 @@ HIDDEN = (
 COUNTED = (*HIDDEN, (10, 10), (20, 20))  # for β
 # Adam, so that the deeper networks leave their first plateau; each network is shown at its best rate.
 PLANNED_RATES = (0.0003, 0.001, 0.005, 0.02)
-# Added one after the other, as the largest was best for some networks with few examples.
-LARGER_RATES = (0.05, 0.1)
+LARGER_RATES = (0.05,)  # added as the largest of those was best for most networks with few examples
 LEARNING_RATES = PLANNED_RATES + LARGER_RATES
+LARGEST_RATES = {1_000: (0.1,)}  # by the number of examples with which 0.05 was then best for some
 BATCH_SIZE = 128
 BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
 # The choice, by a rule that was written down before its runs: one hidden layer, whose size decides; ten seeds that
@@ -59,6 +59,11 @@ METRICS = (
     "test_loss",
     "test_accuracy",
 )
+
+
+def rates_of_sets(examples: int) -> tuple[float, ...]:
+    """Return the learning rates of the small training sets of so many examples."""
+    return LEARNING_RATES + LARGEST_RATES.get(examples, ())
 
 
 def run(
@@ -231,7 +236,10 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         (examples, hidden, further)
         for examples in SUBSETS[preset]
         for hidden in HIDDEN
-        for further in ((), *((("rates", (rate,)),) for rate in LARGER_RATES))
+        for further in (
+            (),
+            *((("rates", rates),) for rates in (LARGER_RATES, LARGEST_RATES.get(examples)) if rates),
+        )
     ]
     programs = tuple(
         Program(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from analysis.engine.run import TRAIN_EXAMPLES, Measure, Optimizer, Order, Run
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
-NETWORKS = ((300,), (192,))
+NETWORKS = ((300,), (128,))
 METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 # Exercise 1: batch sizes, their fastest rates, and their best ones for so many epochs.
