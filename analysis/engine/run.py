@@ -17,6 +17,7 @@ ENGINE_VERSION = 1  # increase when a change of the engine alters results by mor
 INPUTS = 784
 CLASSES = 10
 TRAIN_EXAMPLES = 60_000
+SHARPNESS_EXAMPLES = 10_000  # of a run's training examples, at most, a fixed random choice
 
 Activation: TypeAlias = Literal["sigmoid", "tanh", "relu"]
 Init: TypeAlias = Literal["uniform_fan_in", "normal", "constant", "saturated_output"]

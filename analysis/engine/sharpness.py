@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from analysis.engine.run import SHARPNESS_EXAMPLES
 from analysis.engine.stack import Split
 from analysis.engine.torch_backend import TorchBackend
 
-EXAMPLES = 10_000  # at most so many of a run's training examples, a fixed random choice
 TOLERANCE = 0.01  # residual of the eigenpair over the eigenvalue
 ITERATIONS = 60  # at most so many Hessian-vector products
 
@@ -96,7 +96,7 @@ def hessian_product(backend: TorchBackend, split: Split) -> Callable[[Vector], V
 
 
 def _subsample(train: Split) -> Split:
-    random = np.random.default_rng(0).permutation(len(train))[:EXAMPLES]
+    random = np.random.default_rng(0).permutation(len(train))[:SHARPNESS_EXAMPLES]
     chosen = torch.from_numpy(np.sort(random)).to(train.images.device)
     return train.select(chosen) if train.indices is None else replace(train, indices=train.indices[:, chosen])
 

@@ -25,7 +25,6 @@ CONTRADICTIONS = {
     "few_passes_are_not_enough": constant(0.6, "test_accuracy"),
     "rates_that_converge": constant(1.0, "train_loss"),
     "speeds_of_the_stream": times(2.0, "train_loss", batch_size=1),
-    "as_slow_as_gradient_descent": constant(0.97, "test_accuracy"),
     "two_kinds_of_rates": constant(1.0, "train_loss"),
     "loss_is_halved_again_and_again": constant(1.0, "train_loss"),
     "sorted_is_worse": constant(0.97, "test_accuracy"),

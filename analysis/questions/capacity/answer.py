@@ -18,6 +18,7 @@ from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
+    format_at_least,
     format_interval,
     format_percent,
     format_rate,
@@ -38,19 +39,22 @@ from analysis.questions.capacity.runs import (
     BUDGETS,
     CANDIDATES,
     CHOICE_MARGIN,
-    CHOICE_RATE,
+    CHOICE_RATES,
     CHOICE_SEEDS,
+    DEEPER_NETWORKS,
+    FIRST_CHOICE_RATE,
     HIDDEN,
-    LEARNING_RATES,
     SPLIT_RATE,
     SPLIT_RATES,
     SPLIT_STARTS,
     SUBSETS,
+    rates_of_sets,
 )
 from analysis.results import Results, remembered
 from analysis.statistics import (
     LEVEL,
     Interval,
+    at_best_rates,
     final_values,
     holm,
     jackknife_half_width,
@@ -64,7 +68,6 @@ USED = "300"  # the network of assignment 1, and of assignment 2
 NARROWEST, NARROW, WIDE, WIDEST = "2", "4", "300", "2048"  # changes are measured from the second on
 TWO_DEEP, DEEP = "300-300", "300-300-300"
 MIDDLE, DEEP_MIDDLE = "64", "64-64-64"
-BEFORE_SMALL, SMALL_RATE = "8", "16"  # whose best rate with few examples is far below those of its neighbours
 SAME_SIZE = "512"  # has nearly as many parameters as DEEP, and fewer
 COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "squared_error": {"color": QUIET, "marker": "o", "label": "bias² + variance"},
@@ -72,7 +75,16 @@ COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "variance": {"color": PINK, "marker": "^", "linestyle": (0, (1.5, 1)), "label": "variance"},
 }
 RISES, FALLS, OPEN = "rises", "falls", "open"
-RATE_DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))  # of the rates, from the smallest on
+RATE_DASHES = (
+    "-",
+    "--",
+    ":",
+    "-.",
+    (0, (5, 1, 1, 1, 1, 1)),
+    (0, (1, 2)),
+)  # of the rates, from the smallest on
+FITTED = 0.99  # train accuracy
+RATE_WRITTEN = (2, 4, 8, 16, 32, 64, 128, 300, 512, 1024, 2048)
 LEAST_SHOWN = 0.05  # error in percent, below which a logarithmic axis magnifies a few digits
 PARTS = ("variance_start", "variance_set")
 COMPONENT_NAMES = {"bias2": "bias²", "variance": "variance", "squared_error": "sum"}
@@ -108,7 +120,7 @@ def rates(found: Results) -> pd.Series[float]:
 def _validation_accuracies(found: Results) -> pd.DataFrame:
     """Return mean validation accuracies with Adam; index: examples, learning_rate; a column per network."""
     rows = on_subsets(found)
-    chosen = rows[(rows["metric"] == "validation_accuracy") & rows["learning_rate"].isin(LEARNING_RATES)]
+    chosen = rows[rows["metric"] == "validation_accuracy"]
     return chosen.groupby(["examples", "learning_rate", "hidden"])["value"].mean().unstack("hidden")
 
 
@@ -183,7 +195,7 @@ class Step:
         return [
             change_at(found, examples, metric, rate, self.first, self.second)
             for examples in sizes(found)
-            for rate in LEARNING_RATES
+            for rate in rates_of_sets(examples)
         ]
 
     def tested(self, found: Results) -> list[int]:
@@ -272,13 +284,6 @@ def least(found: Results, examples: int, metric: str) -> Least:
     return Least(width, min(near), max(near))
 
 
-def least_at_one_rate(found: Results, metric: str) -> pd.Series[int]:
-    """Return the width at which a component is least, all networks at one rate; index: examples, learning_rate."""
-    table = estimates(found).xs(metric, level="metric").xs(-1, level="subset")
-    widths = table[[name for name in table if name.isdigit()]].idxmin(axis="columns").astype(int)
-    return widths[widths.index.isin(LEARNING_RATES, level="learning_rate")]
-
-
 def is_moderate(width: int) -> bool:
     """Return whether a width lies between those of the narrowest and the widest layer."""
     widths = [each for (each, *further) in HIDDEN if not further]
@@ -311,53 +316,57 @@ def parts_of_variance(found: Results) -> dict[str, dict[str, pd.DataFrame]]:
     }
 
 
+def _name(hidden: Sequence[int]) -> str:
+    return "-".join(map(str, hidden))
+
+
 @remembered
-def train_losses(found: Results) -> pd.Series[float]:
-    """Return mean train losses over the training sets, every network at its best rate; index: examples, hidden."""
+def final_accuracies(found: Results) -> pd.DataFrame:
+    """Return accuracies at the end of the runs by which the network is chosen, each network at its best rate.
+
+    Returns:
+        Index: hidden, candidates and deeper networks, learning_rate and seed; columns: train,
+        validation, test.
+    """
+    rows = found.rows[
+        found.rows["learning_rate"].isin(CHOICE_RATES) & found.rows["seed"].isin(CHOICE_SEEDS[found.preset])
+    ]
+    return _ends(rows).loc[[_name(hidden) for hidden in CANDIDATES + DEEPER_NETWORKS]]
+
+
+def _ends(rows: pd.DataFrame) -> pd.DataFrame:
+    best = at_best_rates(rows, ["hidden"])
+    return pd.DataFrame(
+        {
+            part: final_values(best, f"{part}_accuracy", ["hidden", "learning_rate", "seed"])
+            for part in ("train", "validation", "test")
+        }
+    )
+
+
+@remembered
+def train_accuracies(found: Results) -> pd.DataFrame:
+    """Return mean train accuracies on the small sets, each at its best rate; index: examples, a column per width."""
     rows = on_subsets(found)
     best = rates(found).rename("learning_rate").reset_index()
-    losses = rows[rows["metric"] == "train_loss"].merge(best, on=["examples", "hidden", "learning_rate"])
-    return losses.groupby(["examples", "hidden"])["value"].mean()
+    chosen = rows[(rows["metric"] == "train_accuracy") & rows["hidden"].str.isdigit()]
+    chosen = chosen.merge(best, on=["examples", "hidden", "learning_rate"])
+    means = chosen.groupby(["examples", "hidden"])["value"].mean().unstack("hidden")
+    return means.rename(columns=int).sort_index(axis="columns")
 
 
 @remembered
 def errors(found: Results) -> pd.DataFrame:
-    """Return errors in percent of one hidden layer at the end of the runs at CHOICE_RATE.
+    """Return errors in percent of one hidden layer after training on all examples, each width at its best rate.
 
     Returns:
         Columns: width, seed (of the choice for its candidates, of the grid for other widths), train, test.
     """
-    chosen_from = found.rows["hidden"].isin([str(width) for (width,) in CANDIDATES])
-    in_choice = found.rows["seed"].isin(CHOICE_SEEDS[found.preset])
-    in_grid = found.rows["seed"].isin(BUDGETS[found.preset].seeds)
-    rows = found.rows[
-        (found.rows["learning_rate"] == CHOICE_RATE)
-        & found.rows["hidden"].str.isdigit()
-        & in_choice.where(chosen_from, in_grid)
-    ]
-    accuracies = {
-        part: final_values(rows, f"{part}_accuracy", ["hidden", "seed"]) for part in ("train", "test")
-    }
-    shares = (100 * (1 - pd.DataFrame(accuracies))).reset_index()
+    others = found.rows["hidden"].str.isdigit() & ~found.rows["hidden"].isin(map(_name, CANDIDATES))
+    of_grid = found.rows[others & found.rows["seed"].isin(BUDGETS[found.preset].seeds)]
+    ends = pd.concat([final_accuracies(found).loc[[_name(hidden) for hidden in CANDIDATES]], _ends(of_grid)])
+    shares = (100 * (1 - ends)).reset_index()
     return shares.assign(width=shares["hidden"].astype(int))
-
-
-@remembered
-def candidates(found: Results) -> pd.DataFrame:
-    """Return accuracies at the end of the runs by which the network is chosen.
-
-    Returns:
-        Index: hidden, by increasing width, and seed; columns: train, validation, test.
-    """
-    rows = found.rows[
-        (found.rows["learning_rate"] == CHOICE_RATE) & found.rows["seed"].isin(CHOICE_SEEDS[found.preset])
-    ]
-    accuracies = {
-        part: final_values(rows, f"{part}_accuracy", ["hidden", "seed"])
-        for part in ("train", "validation", "test")
-    }
-    names = ["-".join(map(str, hidden)) for hidden in CANDIDATES]
-    return pd.DataFrame(accuracies).loc[names]
 
 
 @dataclass(frozen=True)
@@ -371,9 +380,20 @@ class Choice:
 
 @remembered
 def choice(found: Results) -> Choice:
+    """Return what the rule says of the candidates, each at its best rate."""
+    return _choose(final_accuracies(found)["validation"].droplevel("learning_rate"))
+
+
+def first_choice(found: Results) -> Choice:
+    """Return what it says where all have the rate at which they were compared first."""
+    at_first = found.rows[found.rows["learning_rate"] == FIRST_CHOICE_RATE]
+    chosen = at_first[at_first["seed"].isin(CHOICE_SEEDS[found.preset])]
+    return _choose(final_values(chosen, "validation_accuracy", ["hidden", "seed"]))
+
+
+def _choose(accuracies: pd.Series[float]) -> Choice:
     """Return the smallest candidate that lies at most CHOICE_MARGIN below the best, with all of its interval."""
-    table = candidates(found)["validation"].unstack("hidden")
-    table = table[list(candidates(found).index.unique("hidden"))]
+    table = accuracies.unstack("hidden")[[_name(hidden) for hidden in CANDIDATES]]
     best = str(table.mean().idxmax())
     behind = {name: paired_t(table[best], table[name]).difference for name in table if name != best}
     near = [
@@ -418,13 +438,10 @@ def expectations_table(found: Results) -> Table:
         ),
         "Expected and found, each network at its own best rate: changes in percent, with 95 % jackknife intervals over "
         f"the disjoint training sets, which both networks share. *Confirmed* or *refuted*: p < {1 - LEVEL:.2f}, "
-        "adjusted "
-        f"after Holm for the {count_words(len(adjusted_p(found)))} tests of expectations, with both numbers of "
-        "examples; "
-        f"*in part*: with one; *open*: neither. Depth is judged by {sizes(found)[0]:,} examples alone. Last: of the "
-        f"comparisons with both networks at one of the {count_words(len(LEARNING_RATES))} rates, how many fall and "
-        "rise "
-        "by more than the interval.",
+        f"adjusted after Holm for the {count_words(len(adjusted_p(found)))} tests of expectations, with both numbers "
+        f"of examples; *in part*: with one; *open*: neither. Depth is judged by {sizes(found)[0]:,} examples alone. "
+        f"Last columns: with both networks at one rate, in how many of the {len(at_one_rate)} cases (a case is a rate "
+        "and a number of examples) the component falls or rises by more than its interval.",
         (24, 10, 12, 15, 15, 17, 8, 8),
     )
 
@@ -433,24 +450,33 @@ def expectations_table(found: Results) -> Table:
 def parts_table(found: Results) -> Table:
     """Tabulate the parts of the variance over width."""
     names = {PARTS[0]: "start", PARTS[1]: "set"}
-    columns: dict[str, list[str]] = {"Network": [f"784-{width}-10" for (width,) in SPLIT_RATES]}
+    columns: dict[str, list[str]] = {
+        "Network": [
+            *(f"784-{width}-10" for (width,) in SPLIT_RATES),
+            f"{WIDE} to {int(WIDEST):,}, %",
+        ]
+    }
     for setting, networks in parts_of_variance(found).items():
         for part, name in names.items():
+            of_widths = pd.DataFrame({width: values[part] for width, values in networks.items()})
             columns[f"{setting}: {name}"] = [
-                f"{values.loc[-1]:.{digits}f} ± {jackknife_half_width(values[values.index >= 0]):.{digits}f}"
-                for (width,) in SPLIT_RATES
-                for values in [1_000 * networks[str(width)][part]]
-                for digits in [int(values.loc[-1] < 10)]
+                *(
+                    f"{values.loc[-1]:.{digits}f} ± {jackknife_half_width(values[values.index >= 0]):.{digits}f}"
+                    for (width,) in SPLIT_RATES
+                    for values in [1_000 * of_widths[str(width)]]
+                    for digits in [int(values.loc[-1] < 10)]
+                ),
+                format_interval(_change(of_widths, WIDE, WIDEST), 0, ""),
             ]
     (few, *_), starts = sizes(found), SPLIT_STARTS[found.preset]
     return Table(
         pd.DataFrame(columns),
         f"The variance in two parts, in thousandths, by $m$ = {starts} starts on each training set, with 95 % "
-        "jackknife "
-        f"intervals: with {few:,} examples and each network at its best rate, then with all at $\\eta$ = "
+        f"jackknife intervals: with {few:,} examples and each network at its best rate, then with all at $\\eta$ = "
         f"{format_rate(SPLIT_RATE)} and either number of examples. *Start*: the mean over sets of the variance over "
-        "starts, which also order the examples. *Set*: the variance over sets of the mean over "
-        "starts, less what chance adds to it, one $m$-th of the former.",
+        "starts, which also order the examples. *Set*: the variance over sets of the mean over starts, less what "
+        "chance adds to it, one $m$-th of the former. Last row: the change from the one width to the other, paired by "
+        "set.",
         (14, *(14 for _ in range(len(columns) - 1))),
     )
 
@@ -458,10 +484,11 @@ def parts_table(found: Results) -> Table:
 @exhibit("tbl-capacity", "capacity")
 def candidates_table(found: Results) -> Table:
     """Tabulate the accuracies of the candidates on all examples, and how far they lie below the best."""
-    table, chosen = candidates(found), choice(found)
+    chosen = choice(found)
     lines = []
-    for hidden, of_network in table.groupby(level="hidden", sort=False):
-        name = str(hidden)
+    for hidden in CANDIDATES:
+        name = _name(hidden)
+        of_network = final_accuracies(found).loc[name]
         accuracy = {
             f"{part.capitalize()} acc.": format_interval(t_interval(of_network[part]), 2, "")
             for part in ("train", "validation", "test")
@@ -471,17 +498,18 @@ def candidates_table(found: Results) -> Table:
             {
                 "Network": f"784-{name}-10",
                 "β": f"{num_parameters_of(name):,}",
+                "Best $\\eta$": format_rate(of_network.index[0][0]),
                 **accuracy,
                 "Validation, below the best": behind,
             }
         )
     return Table(
         pd.DataFrame(lines),
-        f"The candidates after training on {BUDGETS[found.preset].train_examples:,} examples with $\\eta$ = "
-        f"{format_rate(CHOICE_RATE)}: accuracies in percent, and how many points the validation accuracy lies below "
-        f"the highest; 95 % t intervals over {count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}, of the last "
-        "column paired by seed.",
-        (14, 10, 15, 15, 15, 15),
+        f"The candidates after training on {BUDGETS[found.preset].train_examples:,} examples, each at the best of "
+        f"{count_words(len(CHOICE_RATES))} rates: accuracies in percent, and how many points the validation accuracy "
+        f"lies below the highest; 95 % t intervals over {count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}, of "
+        "the last column paired by seed.",
+        (14, 10, 8, 15, 15, 15, 15),
     )
 
 
@@ -502,7 +530,7 @@ def components_and_errors(found: Results) -> Picture:
     figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.5))
     (*wide, at_rates), (*deep, last) = grid
     for over, axes_of, xlabel, limits in (
-        (over_width, wide, "width of one layer", (0.02, 1)),
+        (over_width, wide, "width of one layer", (0.009, 1)),
         (over_depth, deep, f"layers of {WIDE}", (0.02, 0.25)),
     ):
         for axes, examples in zip(axes_of, sizes(found), strict=False):
@@ -513,6 +541,7 @@ def components_and_errors(found: Results) -> Picture:
         axes_of[0].set_ylabel("squared error")
     for axes, examples in zip(wide, sizes(found), strict=False):
         axes.set_title(f"{examples:,} examples")
+        _write_rates(axes, rates(found)[examples])
     for axes in deep:
         axes.set_xticks((1, 2, 3))
     errors_of_seeds = errors(found)
@@ -544,23 +573,39 @@ def components_and_errors(found: Results) -> Picture:
     return Picture(
         figure,
         "Left and middle: bias², variance and their sum on small training sets, over the width of one hidden layer and "
-        f"over one to three layers of {WIDE}; each network at its own best rate, 95 % jackknife intervals, mostly "
-        f"smaller than the marks. Above, right: the variance with {few:,} examples and all widths at one of the "
-        f"{count_words(len(LEARNING_RATES))} rates. Below: errors above {LEAST_SHOWN:g} % of one hidden layer after "
-        f"training on all examples that validation leaves, $\\eta$ = {format_rate(CHOICE_RATE)}; points: seeds (of "
-        "@tbl-capacity, where it has the width).",
+        f"over one to three layers of {WIDE}; each network at its own best rate (at the foot, of most widths), 95 % "
+        f"jackknife intervals, mostly smaller than the marks. Above, right: the variance with {few:,} examples and all "
+        "widths at one rate. Below, right: train and test error after training on "
+        f"{BUDGETS[found.preset].train_examples:,} examples, each width at its best rate; points: seeds (errors below "
+        f"{LEAST_SHOWN:g} % are not shown).",
         "Over width, bias² falls and flattens; the variance falls and rises again, at every rate. Over depth, bias² "
         "hardly falls and the variance rises. Test error falls with width and flattens at some hundred units; train "
         "error falls to nearly zero.",
     )
 
 
+def _write_rates(axes: Axes, best: pd.Series[float]) -> None:
+    """Write the best rates of widths at the foot of a panel, but not of those too near each other."""
+    for width in RATE_WRITTEN:
+        rate = best[str(width)]
+        axes.text(
+            width,
+            0.02,
+            f"{rate:g}".removeprefix("0"),
+            transform=axes.get_xaxis_transform(),
+            rotation=90,
+            ha="center",
+            va="bottom",
+            fontsize=6,
+        )
+
+
 def _draw_rates(axes: Axes, variance: pd.DataFrame) -> None:
     """Draw the variance over width, a line per rate; index: learning_rate, a column per network."""
     shallow = variance[[name for name in variance if name.isdigit()]].rename(columns=int)
-    shallow = shallow.loc[list(LEARNING_RATES)].sort_index(axis="columns")
+    shallow = shallow.sort_index(axis="columns")
     colours = RATE_COLOURS(np.linspace(0, 1, len(shallow)))
-    for (rate, of_rate), colour, dashes in zip(shallow.iterrows(), colours, RATE_DASHES, strict=True):
+    for (rate, of_rate), colour, dashes in zip(shallow.iterrows(), colours, RATE_DASHES, strict=False):
         name = format_rate(float(str(rate)))
         axes.plot(of_rate.index, of_rate, color=colour, linestyle=dashes, linewidth=1.2, label=name)
     lines, names = axes.get_legend_handles_labels()
@@ -629,16 +674,14 @@ def width_has_an_optimum(found: Results) -> Evidence:
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
         "Of networks trained on several small sets, bias² tells how far their mean is from the right answers, variance "
-        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units both fall (each network "
-        f"at its best rate), the variance against expectation. From {WIDE} to {int(WIDEST):,} the variance rises, and "
-        "bias² falls no further. "
-        "The variance has two parts: that due to the training set grows with the width, that due to the random start "
-        "is "
-        f"most of it in narrow layers, and little from {WIDE} units on. So bias² + variance is least at a few hundred "
-        f"units: with {few:,} examples {sums[few].first} to {sums[few].last} cannot be told apart, with {many:,} "
-        f"{sums[many].first} to {sums[many].last}. Further layers raise the variance, and the sum as well or not "
-        f"measurably. With {BUDGETS[found.preset].train_examples:,} examples no such optimum is seen: up to "
-        f"{int(WIDEST):,} units the test error falls or stays.",
+        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units both fall, the variance against "
+        f"expectation. From {WIDE} to {int(WIDEST):,} the variance rises and bias² falls no further, so that their sum "
+        f"is least at a few hundred units: at {sums[few].first} to {sums[few].last} with {few:,} examples, at "
+        f"{sums[many].first} to {sums[many].last} with {many:,}. The variance has two sources. The training set's part "
+        f"grows with the width; the random start's is most of it in narrow layers, and little from {WIDE} units on. "
+        "Further layers raise the variance, and the sum too or not measurably. On "
+        f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the test "
+        "error falls or stays.",
         {
             **_parts_part(found),
             "on all examples the widest layer is the best": on_all.idxmin() == on_all.index.max(),
@@ -677,18 +720,13 @@ def _all(wanted: str, step: Step, found: Results) -> bool:
 def variance_turns(found: Results) -> Evidence:
     few, *_ = sizes(found)
     before, beyond = (step.changes_at_one_rate(found, "variance") for step in (TO_WIDE, TO_WIDEST))
-    best = rates(found)[few]
-    best = best[best.index.str.isdigit()]
     falling, rising = agreeing(FALLS, before), agreeing(RISES, beyond)
     return Evidence(
-        f"From {NARROW} to {WIDE} units the variance falls, though not at every step, and beyond it rises "
-        "(@fig-capacity; "
-        f"layers of {NARROWEST} read fewer than half of the digits). That is not because each network has a rate of "
-        f"its own. With both networks at one rate, it falls from {NARROW} to {WIDE} units in {count_words(falling)} of "
-        f"{count_words(len(before))} cases, all but the two smallest rates with {few:,} examples, and rises from "
-        f"{WIDE} to {int(WIDEST):,} in {count_words(rising)} (@tbl-expectations). The dip of the variance at "
-        f"{SMALL_RATE} units with {few:,} examples, and the bump of bias², are due to the rate, which is the small "
-        f"{format_rate(best[SMALL_RATE])} there.",
+        f"From {NARROW} to {WIDE} units it falls, and beyond it rises (@fig-capacity; layers of {NARROWEST} read "
+        "fewer than half of the digits). That is not because each network has a rate of its own: with both networks at "
+        f"one rate, it falls from {NARROW} to {WIDE} units in {count_words(falling)} of {count_words(len(before))} "
+        f"cases, all but the two smallest rates with {few:,} examples, and rises from {WIDE} to {int(WIDEST):,} in "
+        f"{count_words(rising)} (@tbl-expectations).",
         {
             "at its own rates it falls, and rises again": TO_WIDE.verdict(found, "variance") == "refuted"
             and TO_WIDEST.verdict(found, "variance") == "confirmed",
@@ -697,29 +735,35 @@ def variance_turns(found: Results) -> Evidence:
             == len(before) - 2
             == agreeing(FALLS, before[2:]),
             "beyond, it rises in all cases but one": rising >= len(beyond) - 1,
-            "the dip has the smallest best rate of all widths": bool(
-                best.idxmin() == SMALL_RATE and (best.drop(SMALL_RATE) > best.min()).all()
-            ),
-            "its variance is the least": str(least(found, few, "variance").width) == SMALL_RATE,
-            "its bias² is above that of the next narrower layer, but not at the rate of the choice": bool(
-                change(found, few, "bias2", BEFORE_SMALL, SMALL_RATE).mean > 0
-            )
-            and change_at(found, few, "bias2", CHOICE_RATE, BEFORE_SMALL, SMALL_RATE).mean < 0,
         },
     )
 
 
 @finding("capacity")
 def bias_levels_off(found: Results) -> Evidence:
+    fitted = train_accuracies(found)
+    enough = min(width for width in fitted.columns if (fitted.loc[:, width:] > FITTED).all(axis=None))
+    return Evidence(
+        f"Beyond {WIDE} units bias² falls no further. A wider layer could compute the same, and from {enough} units on "
+        f"all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of their training examples: "
+        "what bias² is left is not one of capacity, but of what training finds.",
+        {
+            "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
+            "narrower layers than the wide one fit all": enough < int(WIDE),
+        },
+    )
+
+
+@finding("capacity")
+def best_width(found: Results) -> Evidence:
     few, *_, many = sizes(found)
     places = [least(found, size, "squared_error") for size in (few, many)]
     return Evidence(
-        f"Beyond {WIDE} units bias² falls no further; as a wider layer could compute the same, that is due to the "
-        "training. Widths about the least sum can hardly be told apart, by the intervals of their changes: with "
-        f"{few:,} examples those of {places[0].first} to {places[0].last} units, with {many:,} those of "
-        f"{places[1].first} to {places[1].last}. From the one number to the other it does not move measurably.",
+        f"The least sum is at {places[0].width} units with {few:,} examples and at {places[1].width} with {many:,}. By "
+        f"the intervals of their differences, layers of {places[0].first} to {places[0].last} and of "
+        f"{places[1].first} to {places[1].last} units cannot be told from these, so that whether the best width grows "
+        "with the number of examples stays open.",
         {
-            "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "the widths that cannot be told from the least overlap": places[0].first <= places[1].last
             and places[1].first <= places[0].last,
             "other widths cannot be told from either": all(place.first < place.last for place in places),
@@ -747,15 +791,13 @@ def depth_raises_the_variance(found: Results) -> Evidence:
 
 @finding("capacity")
 def both_parts_of_the_variance(found: Results) -> Evidence:
-    few, *_ = sizes(found)
+    few, *_, many = sizes(found)
     at_narrowest = [networks[NARROW].loc[-1] for networks in parts_of_variance(found).values()]
     return Evidence(
-        "Several starts on each training set split the variance in two (@tbl-parts). The part of the training set "
-        f"rises from {NARROW} over {MIDDLE} and {WIDE} to {int(WIDEST):,} units, as expected; that of the start is "
-        "most "
-        f"of it at {NARROW}, and less than a fifth from {WIDE} on. It is so with all networks at one rate as well, "
-        "with "
-        "either number of examples.",
+        "Several starts on each training set split the variance in two (@tbl-parts). The training set's part rises "
+        f"from {NARROW} over {MIDDLE} and {WIDE} to {int(WIDEST):,} units, as expected. The random start's is most of "
+        f"the variance at {NARROW} units, and less than a fifth from {WIDE} on. The same holds with all networks at "
+        f"one rate, with {few:,} examples as with {many:,}.",
         {
             **_parts_part(found),
             "at the narrowest the start makes most of it": all(
@@ -826,32 +868,12 @@ def depth_differs_from_width(found: Results) -> Evidence:
 
 @finding("capacity")
 def depth_gains_no_accuracy(found: Results) -> Evidence:
-    rows = found.rows[
-        (found.rows["learning_rate"] == CHOICE_RATE) & found.rows["seed"].isin(BUDGETS[found.preset].seeds)
-    ]
-    accuracy = final_values(rows, "validation_accuracy", ["hidden", "seed"]).unstack("hidden")
-    gains = [paired_t(accuracy[deep], accuracy[WIDE]).difference for deep in (TWO_DEEP, DEEP)]
+    accuracy = final_accuracies(found)["validation"].droplevel("learning_rate").unstack("hidden")
+    losses = [paired_t(accuracy[WIDE], accuracy[_name(deep)]).difference for deep in DEEPER_NETWORKS]
     return Evidence(
-        f"One hidden layer is enough, as two and three of {WIDE} units gain nothing measurable in validation accuracy "
-        f"({' and '.join(format_interval(each, 2, '') for each in gains)} points).",
-        {
-            "no gain is larger than its interval": all(direction(each) != RISES for each in gains),
-            "every gain is below the margin": all(each.mean < CHOICE_MARGIN for each in gains),
-        },
-    )
-
-
-@finding("capacity")
-def rate_of_the_choice(found: Results) -> Evidence:
-    rows = found.rows[found.rows["seed"].isin(BUDGETS[found.preset].seeds)]
-    accuracy = final_values(rows, "validation_accuracy", ["hidden", "learning_rate", "seed"])
-    means = accuracy.groupby(["hidden", "learning_rate"]).mean().unstack()
-    best = means.loc[["-".join(map(str, hidden)) for hidden in CANDIDATES]].idxmax(axis="columns")
-    return Evidence(
-        f"In the grid, $\\eta$ = {format_rate(CHOICE_RATE)} has the highest mean validation accuracy of the "
-        f"{count_words(len(LEARNING_RATES))} rates "
-        "for every candidate.",
-        {"it has": bool((best == CHOICE_RATE).all())},
+        f"One hidden layer is enough: with two and three of {WIDE} units, validation accuracy is "
+        f"{' and '.join(format_interval(each, 2, '') for each in losses)} points lower, each at its best rate.",
+        {"every loss is larger than its interval": all(direction(each) == RISES for each in losses)},
     )
 
 
@@ -860,32 +882,19 @@ def architecture_by_rule(found: Results) -> Evidence:
     picked = choice(found)
     used = picked.behind.get(USED, Interval(0.0, 0.0, 1))
     return Evidence(
-        f"The choice is 784-{picked.chosen}-10, by a rule that we wrote down before the seeds of @tbl-capacity were "
-        f"run: the smallest candidate whose interval ends within {100 * CHOICE_MARGIN:g} points of the best validation "
-        f"accuracy. By then assignment 2 had been computed with 784-{USED}-10, which cannot be told from the best "
-        f"({format_interval(used, 2, '')} points below it). So its chapters show that network, and "
-        "@sec-chosen-network a comparison of each exercise with the chosen one, which comes out alike.",
+        f"On {BUDGETS[found.preset].train_examples:,} examples the trade-off sets no limit to the width, so the choice "
+        "is the smallest layer that is accurate enough. By a rule that we wrote down before the seeds of @tbl-capacity "
+        f"were run it is 784-{picked.chosen}-10, the smallest candidate whose interval ends within "
+        f"{100 * CHOICE_MARGIN:g} points of the best validation accuracy. (With all at {FIRST_CHOICE_RATE:g}, as they "
+        f"were compared first, it is 784-{first_choice(found).chosen}-10.) By then assignment 2 had been computed with "
+        f"784-{USED}-10, which cannot be told from the best ({format_interval(used, 2, '')} points below it). So its "
+        "chapters show that network, and @sec-chosen-network a comparison of each exercise with the chosen one, which "
+        "comes out alike.",
         {
+            "at the first rate too": int(first_choice(found).chosen) < int(USED),
             "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
             "that of assignment 1 cannot be told from the best": used.mean <= used.half_width,
             "that of assignment 1 is within the margin": used.mean + used.half_width <= CHOICE_MARGIN,
-        },
-    )
-
-
-@finding("capacity", "adam_vs_sgd")
-def a_rate_between_is_better(found: Results, optimizers: Results) -> Evidence:
-    adam = optimizers.rows[optimizers.rows["optimizer"] == "adam"]
-    same = adam[adam["epochs"] == BUDGETS[found.preset].epochs]
-    ends = final_values(same, "test_accuracy", ["learning_rate", "seed"]).groupby("learning_rate").mean()
-    best, here = ends.idxmax(), candidates(found).loc[USED, "test"].mean()
-    return Evidence(
-        f"The candidates were compared at {format_rate(CHOICE_RATE)}; {format_rate(best)}, which their grid leaves "
-        "out, "
-        f"is {100 * (ends[best] - here):.1f} points better for 784-{USED}-10 (@sec-adam).",
-        {
-            "the grid leaves it out": best not in LEARNING_RATES,
-            "there the network is more accurate": bool(ends[best] > here),
         },
     )
 

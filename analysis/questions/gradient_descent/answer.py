@@ -71,10 +71,8 @@ def gradient_descent_is_full(found: Results) -> Evidence:
     single = checks.loc[checks["check"] == "one_batch", "deviation"]
     return Evidence(
         "Measured in double precision at a random start, the program's step is $-\\eta \\nabla R(w)$ up to rounding. "
-        "By contrast, the "
-        f"gradients of random batches of {BATCH_SIZE} examples differ from $\\nabla R(w)$ by "
-        f"{format_fixed(deviation['one_batch'], 2)} $\\lVert \\nabla R(w) \\rVert$ on average, by more than it is "
-        "long.",
+        f"By contrast, the gradient of a random batch of {BATCH_SIZE} examples deviates from $\\nabla R(w)$ there by "
+        f"{format_fixed(deviation['one_batch'], 2)} times its length on average.",
         {
             "the step is the full gradient's": bool(deviation["optimizer_step"] < EXACT),
             "the batches' gradients average to the full gradient": bool(

@@ -586,10 +586,8 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
         f"Here it gains nothing: with batches of {join_english(map(str, DECAYING))}, the decays $d$ = "
         f"{join_english(f'{decay:g}' for decay in DECAYS)} end after {round(found.rows['epochs'].min())} epochs "
         f"{100 * abs(gains).min():.1f} to {100 * abs(gains).max():.1f} points of test accuracy lower than a constant "
-        "rate, and "
-        "single examples reach a train loss of "
-        f"{format_fixed(loss[0], 4)} at a constant rate. A network that fits all its training examples has small "
-        "gradients at each of them, and so little noise.",
+        f"rate, and single examples reach a train loss of {format_fixed(loss[0], 4)} at a constant rate. A network "
+        "that fits all its training examples has small gradients at each of them, and so little noise.",
         {
             "the train loss of single examples is least with the constant rate": loss.idxmin() == 0,
             "with the constant rate it ends below 0.01": bool(loss[0] < 0.01),

@@ -40,12 +40,13 @@ from analysis.questions.overfitting.runs import (
     FEW_EXAMPLES,
     FEW_EXAMPLES_LEARNING_RATE,
     FURTHER_SEEDS,
+    LEARNING_RATES,
     SOURCE_RATE,
 )
 from analysis.results import Results, remembered
 from analysis.statistics import END, t_interval
 
-NETWORKS = ("300", "10-10", "20-20")
+NETWORKS = ("300", "10-10", "20-20")  # by the names of runs
 FEW = f"300, {FEW_EXAMPLES:,} examples"
 FAR = f"300, η = {FAR_RATE:g}"
 COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, FEW: ORANGE}
@@ -55,27 +56,11 @@ MEDIAN_OF = 51  # measurements around each, fewer where a curve has few: curves 
 
 
 @remembered
-def at_common_rate(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of the networks trained on all examples, at the rate that they have in common."""
-    return _at_rate(rows, COMMON_RATE)
-
-
-@remembered
-def at_source_rate(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the rows of the networks trained on all examples, at the rate of the source."""
-    return _at_rate(rows, SOURCE_RATE)
-
-
-@remembered
-def trained_on(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of 784-300-10 on all examples at the rate that trains it furthest."""
-    return _at_rate(rows, FAR_RATE)["300"]
-
-
-def _at_rate(rows: pd.DataFrame, rate: float) -> dict[str, pd.DataFrame]:
-    chosen = rows[rows["train_examples"].isna() & (rows["learning_rate"] == rate)]
-    groups = dict(iter(chosen.groupby("hidden")))
-    return {name: groups[name] for name in NETWORKS if name in groups}
+def by_rate(rows: pd.DataFrame) -> dict[float, dict[str, pd.DataFrame]]:
+    """Return the rows of the networks trained on all examples, by learning rate and network."""
+    on_all = rows[rows["train_examples"].isna()]
+    groups = dict(iter(on_all.groupby(["learning_rate", "hidden"])))
+    return {rate: {name: groups[rate, name] for name in NETWORKS} for rate in LEARNING_RATES}
 
 
 @remembered
@@ -177,37 +162,38 @@ def smooth(curves: pd.DataFrame) -> pd.DataFrame:
     ),
 )
 def curves(found: Results) -> Picture:
-    """Draw train and test error and loss of each run, above at the larger rates; a column per network, one for FAR."""
-    columns, slow = {**at_common_rate(found.rows), FAR: trained_on(found.rows)}, at_source_rate(found.rows)
+    """Draw train and test error and loss of each run: two rows per learning rate, a column per network."""
+    limits = {
+        SOURCE_RATE: (15, 0.6),
+        COMMON_RATE: (10, 0.3),
+        FAR_RATE: (10, 0.3),
+    }  # of errors in % and losses
     figure, grid = plt.subplots(
-        4, len(columns), figsize=(WIDTH, 4.3), sharex=True, sharey="row", squeeze=False
+        2 * len(LEARNING_RATES), len(NETWORKS), figsize=(WIDTH, 5.2), sharex=True, sharey="row", squeeze=False
     )
-    for (name, rows), (errors, losses, slow_errors, slow_losses) in zip(columns.items(), grid.T, strict=True):
-        _draw_errors_and_losses(errors, losses, rows)
-        errors.set_title(name if name == FAR else f"{name}, η = {COMMON_RATE:g}")
-        slow_losses.set_xlabel("epoch")
-        if name in slow:
-            _draw_errors_and_losses(slow_errors, slow_losses, slow[name])
-            slow_errors.set_title(f"{name}, η = {SOURCE_RATE:g}")
-        else:
-            for axes in (slow_errors, slow_losses):
-                axes.set_visible(False)
-            losses.tick_params(labelbottom=True)
-    for axes, what, limit in zip(
-        grid[:, 0], ("error in %", "loss", "error in %", "loss"), (10, 0.3, 10, 0.6), strict=True
+    for (rate, networks), errors, losses in zip(
+        by_rate(found.rows).items(), grid[::2], grid[1::2], strict=True
     ):
-        axes.set_ylim(0, limit)
-        axes.set_ylabel(what)
+        for (name, rows), of_errors, of_losses in zip(networks.items(), errors, losses, strict=True):
+            _draw_errors_and_losses(of_errors, of_losses, rows)
+            of_errors.set_title(f"{name}, η = {rate:g}")
+        for axes, what, limit in zip(
+            (errors[0], losses[0]), ("error in %", "loss"), limits[rate], strict=True
+        ):
+            axes.set_ylim(0, limit)
+            axes.set_ylabel(what)
+    for axes in grid[-1]:
+        axes.set_xlabel("epoch")
     grid[0, 0].set_xlim(left=0)
-    grid[0, 0].locator_params(axis="x", nbins=3)
+    grid[0, 0].locator_params(axis="x", nbins=4)
     handles = [Line2D([], [], label=part, **style) for part, style in TRAIN_TEST.items()]
-    figure.legend(handles=handles, loc="lower right", bbox_to_anchor=(0.98, 0.15), fontsize=9)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
     return Picture(
         figure,
-        "Train and test error and loss on all examples, below at the source's rate; a line per start, running medians "
-        f"of {MEDIAN_OF} measurements. Dots: the least test loss of each.",
-        "Fourteen panels of falling curves, a column per network. Above, train and test curves part, and test losses "
-        "of 20-20 and of 300 at the largest rate turn up; below, at the smallest rate, they hardly part.",
+        "Train and test error and loss on all examples, the source's rate first; a line per start, running medians of "
+        f"{MEDIAN_OF} measurements, one every ten epochs. Dots: the least test loss of each.",
+        "Eighteen panels of falling curves, a column per network. At the smallest rate train and test hardly part; at "
+        "the larger ones they do, and test losses turn up.",
     )
 
 
@@ -235,7 +221,11 @@ def _draw_errors_and_losses(errors: Axes, losses: Axes, rows: pd.DataFrame) -> N
 def turns(found: Results) -> Picture:
     """Draw each run's rise of the test loss, test against train loss, and what misread digits do where it rises."""
     figure, (rises, losses, misread) = plt.subplots(1, 3, figsize=(WIDTH, 2.1), width_ratios=(1, 1.35, 1))
-    frames = {**at_common_rate(found.rows), FAR: trained_on(found.rows), FEW: few_examples(found.rows)}
+    frames = {
+        **by_rate(found.rows)[COMMON_RATE],
+        FAR: by_rate(found.rows)[FAR_RATE]["300"],
+        FEW: few_examples(found.rows),
+    }
     looks: dict[str, dict[str, Any]] = {
         name: {"color": COLOURS[name], "linestyle": DASHES.get(name, "-"), "linewidth": 0.9}
         for name in frames
@@ -293,8 +283,7 @@ def _draw_misread(axes: Axes, digits: pd.DataFrame) -> None:
 def overfitting_table(found: Results) -> Table:
     """Tabulate `overfitting`: least and largest value of the runs."""
     frames = [
-        *((name, at(found.rows)[name]) for at in (at_source_rate, at_common_rate) for name in NETWORKS),
-        ("300", trained_on(found.rows)),
+        *(pair for networks in by_rate(found.rows).values() for pair in networks.items()),
         ("few", few_examples(found.rows)),
     ]
     lines = []
@@ -337,7 +326,7 @@ def _signed_range(values: pd.Series[float]) -> str:
 
 @sketch("overfitting", alt="Late in training the test loss of 20-20 rises, that of 784-300-10 does not.")
 def sketch_of_rise(axes: Axes, found: Results) -> None:
-    frames = at_common_rate(found.rows)
+    frames = by_rate(found.rows)[COMMON_RATE]
     for name in ("300", "20-20"):
         rise = _rise(smooth(_curves(frames[name], "test_loss")))
         axes.plot(rise.index, rise.mean(axis="columns"), color=COLOURS[name])
@@ -354,9 +343,9 @@ def sketch_of_rise(axes: Axes, found: Results) -> None:
 
 @finding("overfitting", headline=True)
 def twenty_twenty_over_fits(found: Results) -> Evidence:
-    numbers = {name: overfitting(rows) for name, rows in at_common_rate(found.rows).items()}
-    slow = {name: overfitting(rows) for name, rows in at_source_rate(found.rows).items()}
-    far = overfitting(trained_on(found.rows))
+    numbers = {name: overfitting(rows) for name, rows in by_rate(found.rows)[COMMON_RATE].items()}
+    slow = {name: overfitting(rows) for name, rows in by_rate(found.rows)[SOURCE_RATE].items()}
+    far = overfitting(by_rate(found.rows)[FAR_RATE]["300"])
     every = pd.concat(numbers)
     errors = pd.concat([every, far, *slow.values()])["error_rise"]
     ten, wide = numbers["10-10"], numbers["300"]
@@ -389,10 +378,10 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
 
 @finding("overfitting")
 def gaps_grow_with_training(found: Results) -> Evidence:
-    networks = at_common_rate(found.rows)
+    networks = by_rate(found.rows)[COMMON_RATE]
     gaps, slow = (
         {name: error_gap(overfitting(at[name])) for name in NETWORKS}
-        for at in (networks, at_source_rate(found.rows))
+        for at in (networks, by_rate(found.rows)[SOURCE_RATE])
     )
     ten = overfitting(networks["10-10"])["rise"]
     # of starts that were not run because others left the matter open
@@ -429,7 +418,7 @@ def _ceil(points: float) -> str:
 
 @finding("overfitting")
 def width_turns_further_on(found: Results) -> Evidence:
-    networks = at_common_rate(found.rows)
+    networks = by_rate(found.rows)[COMMON_RATE]
     wide, small = (overfitting(networks[name]) for name in ("300", "20-20"))
     turns = small["best_train_loss"]
     return Evidence(
@@ -449,7 +438,7 @@ def width_turns_further_on(found: Results) -> Evidence:
 
 @finding("overfitting")
 def rate_matters_too(found: Results) -> Evidence:
-    here, far = at_common_rate(found.rows)["300"], trained_on(found.rows)
+    here, far = by_rate(found.rows)[COMMON_RATE]["300"], by_rate(found.rows)[FAR_RATE]["300"]
     end, rising = overfitting(here), overfitting(far)
     above = _test_loss_at(far, end["train_loss"].max()).min() / end["test_loss"].max() - 1
     product, turns = COMMON_RATE * end["epochs"].max(), FAR_RATE * rising["best_epoch"]
@@ -482,7 +471,7 @@ def _test_loss_at(rows: pd.DataFrame, train_loss: float) -> pd.Series[float]:
 @finding("overfitting")
 def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
     """Compare starts that both rates have, where the learning rate times epochs is the same."""
-    slow, fast = at_source_rate(found.rows), at_common_rate(found.rows)
+    slow, fast = by_rate(found.rows)[SOURCE_RATE], by_rate(found.rows)[COMMON_RATE]
     epochs = max(overfitting(rows)["epochs"].max() for rows in slow.values())
     worth = epochs * SOURCE_RATE / COMMON_RATE
     apart = max(
@@ -540,7 +529,7 @@ def misreading(rows: pd.DataFrame) -> Misreading:
 
 @finding("overfitting")
 def misread_digits_make_the_rise(found: Results) -> Evidence:
-    digits = misreading(at_common_rate(found.rows)["20-20"])
+    digits = misreading(by_rate(found.rows)[COMMON_RATE]["20-20"])
     return Evidence(
         "In 20-20, from the least test loss to the end, the mean loss of a misread digit grows by "
         f"{format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
@@ -560,7 +549,7 @@ def misread_digits_make_the_rise(found: Results) -> Evidence:
 @finding("overfitting")
 def contrast_overfits(found: Results) -> Evidence:
     runs, digits = overfitting(few_examples(found.rows)), misreading(few_examples(found.rows))
-    every = pd.concat([overfitting(rows) for rows in at_common_rate(found.rows).values()])
+    every = pd.concat([overfitting(rows) for rows in by_rate(found.rows)[COMMON_RATE].values()])
     return Evidence(
         f"Far plainer, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training examples. Its "
         f"test loss is least at epoch {format_range(runs['best_epoch'], 0)}; it rises by "
@@ -593,7 +582,7 @@ def small_networks_overfit_mildly(found: Results) -> Evidence:
 
 
 def _rises_at_the_source_rate(found: Results, *names: str) -> Evidence:
-    slow = at_source_rate(found.rows)
+    slow = by_rate(found.rows)[SOURCE_RATE]
     runs = pd.concat([overfitting(slow[name]) for name in names])
     return Evidence(
         f"After {runs['epochs'].max():,.0f} epochs test errors do lie {format_range(error_gap(runs), 1)} points above "
