@@ -10,7 +10,7 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, change
 
 CONTRADICTIONS = {
     "twenty_twenty_over_fits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
-    "gaps_grow_with_training": lambda rows: rows.assign(value=1.0),
+    "threshold_hardly_matters": lambda rows: rows.assign(value=1.0),
     "width_turns_further_on": lambda rows: rows.assign(value=1.0),
     "rate_matters_too": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "slow_runs_have_not_come_so_far": lambda rows: rows.assign(value=rows["epoch"]),
