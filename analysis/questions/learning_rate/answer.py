@@ -25,6 +25,7 @@ from analysis.formatting import (
     format_interval,
     format_percent,
     format_range,
+    format_rate,
     join_english,
 )
 from analysis.plotting import (
@@ -40,7 +41,7 @@ from analysis.plotting import (
     plain_ticks,
     write_in,
 )
-from analysis.questions.learning_rate.runs import SCATTERED_RATES
+from analysis.questions.learning_rate.runs import SATURATION_RATES, SCATTERED_RATES
 from analysis.results import Results, remembered
 from analysis.statistics import END, first_epochs, t_interval
 
@@ -49,6 +50,7 @@ SLOW, FAST = 0.90, 0.95  # test accuracies; a run is slow if it never reaches th
 CHANCE = 0.15  # test accuracy of a run that has learnt nothing, at most
 DIVERGED = 2  # a run blows up if its train loss ends at that many times the first
 DENSE_UNTIL = 2  # the epoch up to which the sharpness is measured at each
+FIRST_UPDATES = 2  # in which too large a rate saturates the hidden units
 EDGE_EPOCH = 150  # when the first transients are over
 SCATTERED = 5  # points of test accuracy: no mean is told of starts that differ by more
 SOONER = 150  # η × epochs at which they are not over yet
@@ -531,6 +533,37 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
             and unstable.max() < stuck[0] < lost[0],
         },
     )
+
+
+@finding("learning_rate")
+def units_saturate(found: Results) -> Evidence:
+    slopes = found.rows[found.rows["metric"] == "mean_slope"]
+    curves = slopes.pivot(index="epoch", columns=["learning_rate", "seed"], values="value")
+    numbers = run_numbers(found.rows)
+    stuck = [rate for rate in SATURATION_RATES if numbers["test_accuracy"][rate].max() < CHANCE]
+    unstable = [rate for rate in SATURATION_RATES if rate in unanimous(numbers, "unstable")]
+    dead, alive, steady = (
+        curves.loc[FIRST_UPDATES:, rates] for rates in (stuck, unstable, unanimous(numbers, "steady")[-1:])
+    )
+    return Evidence(
+        f"What fails at {_join_rates(stuck)} is seen in the hidden units: after {count_words(FIRST_UPDATES, 'update')} "
+        f"all are saturated, on every image, and stay so (their mean slope $\\sigma'(z_1)$ is below "
+        f"{format_rate(_next_power(dead.max(axis=None)))}, not 1/4), so that no gradient reaches the first layer. "
+        f"At {_join_rates(unstable)} the slope falls to about {format_fixed(alive.stack([0, 1]).median(), 3)}, at "
+        f"{steady.columns[0][0]:g} to {format_fixed(steady.min(axis=None), 2)} at the least.",
+        {
+            "some rates are stuck and some unstable": bool(stuck and unstable),
+            "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),
+            "at those at which nothing is learnt, all are": bool(dead.max(axis=None) < 1e-3),
+            "elsewhere not all": bool(alive.min(axis=None) > 10 * dead.max(axis=None)),
+            "least at the steady rate": bool(steady.min(axis=None) > alive.max(axis=None)),
+        },
+    )
+
+
+def _next_power(value: float) -> float:
+    """Return the least power of ten that is not smaller."""
+    return float(10.0 ** math.ceil(math.log10(max(value, 1e-300))))
 
 
 @finding("learning_rate")
