@@ -163,36 +163,39 @@ def smooth(curves: pd.DataFrame) -> pd.DataFrame:
     ),
 )
 def curves(found: Results) -> Picture:
-    """Draw train and test error and loss of each run: two rows per learning rate, a column per network."""
+    """Draw train and test error and loss of each run: a row per learning rate, a column per network and metric."""
     limits = {
         SOURCE_RATE: (15, 0.6),
         COMMON_RATE: (10, 0.3),
         FAR_RATE: (10, 0.3),
     }  # of errors in % and losses
     figure, grid = plt.subplots(
-        2 * len(LEARNING_RATES), len(NETWORKS), figsize=(WIDTH, 5.2), sharex=True, sharey="row", squeeze=False
+        len(LEARNING_RATES), 2 * len(NETWORKS), figsize=(WIDTH, 3.3), sharex=True, squeeze=False
     )
-    for (rate, networks), errors, losses in zip(
-        by_rate(found.rows).items(), grid[::2], grid[1::2], strict=True
-    ):
-        for (name, rows), of_errors, of_losses in zip(networks.items(), errors, losses, strict=True):
-            _draw_errors_and_losses(of_errors, of_losses, rows)
-            of_errors.set_title(f"{name}, η = {rate:g}")
-        for axes, what, limit in zip(
-            (errors[0], losses[0]), ("error in %", "loss"), limits[rate], strict=True
-        ):
-            axes.set_ylim(0, limit)
-            axes.set_ylabel(what)
+    for (rate, networks), row in zip(by_rate(found.rows).items(), grid, strict=True):
+        halves = row[: len(NETWORKS)], row[len(NETWORKS) :]
+        for (name, rows), errors, losses in zip(networks.items(), *halves, strict=True):
+            _draw_errors_and_losses(errors, losses, rows)
+            for axes in (errors, losses):
+                axes.set_title(name)
+        for half, what, limit in zip(halves, ("error in %", "loss"), limits[rate], strict=True):
+            for axes in half:
+                axes.set_ylim(0, limit)
+                axes.tick_params(labelleft=axes is half[0])
+            half[0].set_ylabel(f"η = {rate:g}\n{what}")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
-    grid[0, 0].set_xlim(left=0)
-    grid[0, 0].locator_params(axis="x", nbins=4)
+    for axes in grid[1:].flat:
+        axes.set_title("")
+    end = max(rows["epoch"].max() for networks in by_rate(found.rows).values() for rows in networks.values())
+    grid[0, 0].set_xlim(0, end)
+    grid[0, 0].set_xticks([0, end / 2, end], ["0", f"{end / 2:,.0f}", ""])
     handles = [Line2D([], [], label=part, **style) for part, style in TRAIN_TEST.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=8)
     return Picture(
         figure,
-        "Train and test error and loss on all examples, the source's rate first; a line per start, running medians of "
-        f"{MEDIAN_OF} measurements, one every ten epochs. Dots: the least test loss of each.",
+        "Train and test error, left, and loss, right, on all examples, the source's rate first; a line per start, "
+        f"running medians of {MEDIAN_OF} measurements, one every ten epochs. Dots: the least test loss of each.",
         "Eighteen panels of falling curves, a column per network. At the smallest rate train and test hardly part; at "
         "the larger ones they do, and test losses turn up.",
     )
