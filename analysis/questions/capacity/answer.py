@@ -741,10 +741,13 @@ def variance_turns(found: Results) -> Evidence:
 
 @finding("capacity")
 def bias_levels_off(found: Results) -> Evidence:
-    fitted = train_accuracies(found)
+    fitted, at_one_rate = train_accuracies(found), TO_WIDEST.changes_at_one_rate(found, "bias2")
     enough = min(width for width in fitted.columns if (fitted.loc[:, width:] > FITTED).all(axis=None))
     return Evidence(
-        f"Beyond {WIDE} units bias² falls no further. A wider layer could compute the same, and from {enough} units on "
+        f"Beyond {WIDE} units bias² falls no further; at one rate it falls in "
+        f"{count_words(agreeing(FALLS, at_one_rate))} "
+        f"of {count_words(len(at_one_rate))} cases, and rises in {count_words(agreeing(RISES, at_one_rate))}. A wider "
+        f"layer could compute the same, and from {enough} units on "
         f"all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of their training examples: "
         "what bias² is left is not one of capacity, but of what training finds.",
         {

@@ -403,7 +403,7 @@ def threshold_hardly_matters(found: Results) -> Evidence:
         _seeds(by_rate(found.rows)[COMMON_RATE]["10-10"]).isin(FURTHER_SEEDS[found.preset])
     ]
     mean_rise = t_interval(added)
-    highest = math.floor(100 * rising)
+    highest = 0 if math.isnan(rising) else math.floor(100 * rising)
     return Evidence(
         f"Any threshold up to {highest} % gives the same verdicts, but for 10-10 at {COMMON_RATE:g}. Over the "
         f"{count_words(len(added), 'start')} that were added as the first left that open, its mean rise is "
@@ -445,8 +445,7 @@ def width_turns_further_on(found: Results) -> Evidence:
         "the weights of "
         "784-300-10. 10-10, with half as many, fits the training examples less well, and over-fits less. At "
         f"{COMMON_RATE:g} the test loss of 20-20 turns at a train loss of {format_range(turns, 3)} (@fig-turn, "
-        "middle); "
-        f"784-300-10 is down to {format_fixed(wide['train_loss'].max(), 3)}, and its test loss still falls. "
+        f"middle); 784-300-10 is down to {format_fixed(wide['train_loss'].max(), 3)}, and its test loss still falls. "
         "Whether that is due to its one hidden layer, not two, these runs do not tell.",
         {
             "20-20 rises most at both rates": all(
