@@ -717,6 +717,20 @@ def _all(wanted: str, step: Step, found: Results) -> bool:
 
 
 @finding("capacity")
+def best_rates_are_inside(found: Results) -> Evidence:
+    tried = {size: rates_of_sets(size) for size in sizes(found)}
+    return Evidence(
+        "Each network is taken at its own best rate on validation data, which is for none an end of the grid.",
+        {
+            "no best rate is the smallest or the largest": all(
+                min(tried[int(size)]) < rate < max(tried[int(size)])
+                for (size, _), rate in rates(found).items()
+            )
+        },
+    )
+
+
+@finding("capacity")
 def variance_turns(found: Results) -> Evidence:
     few, *_ = sizes(found)
     before, beyond = (step.changes_at_one_rate(found, "variance") for step in (TO_WIDE, TO_WIDEST))
@@ -891,8 +905,8 @@ def architecture_by_rule(found: Results) -> Evidence:
         f"{100 * CHOICE_MARGIN:g} points of the best validation accuracy. (With all at {FIRST_CHOICE_RATE:g}, as they "
         f"were compared first, it is 784-{first_choice(found).chosen}-10.) By then assignment 2 had been computed with "
         f"784-{USED}-10, which cannot be told from the best ({format_interval(used, 2, '')} points below it). So its "
-        "chapters show that network, and @sec-chosen-network a comparison of each exercise with the chosen one, which "
-        "comes out alike.",
+        "chapters show that network; each says what changes with the chosen one, and @sec-chosen-network compares "
+        "both.",
         {
             "at the first rate too": int(first_choice(found).chosen) < int(USED),
             "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
