@@ -50,7 +50,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "best_rates_are_inside": swap("learning_rate", 0.05, 0.1),
     "variance_turns": times(0.5, "variance", hidden="2048"),
     "bias_levels_off": times(0.1, "bias2", hidden="2048"),
-    "best_width": times(0.01, "bias2", hidden="4"),
+    "best_width": times(0.001, "squared_error", hidden="4"),
     "both_parts_of_the_variance": times(5.0, "variance_start", hidden="300"),
     "depth_raises_the_variance": swap("hidden", "300", "300-300-300"),
     "depth_differs_from_width": swap("hidden", "512", "300-300-300"),

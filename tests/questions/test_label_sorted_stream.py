@@ -30,6 +30,7 @@ CONTRADICTIONS = {
     "sorted_is_worse": constant(0.97, "test_accuracy"),
     "forgetting": constant(0.5, "class_accuracy"),
     "running_gradient_is_biased": swap("order", "shuffled", "label_sorted"),
+    "decreasing_rates": constant(1.0, "train_loss"),
     "proof_covers_smallest_rates": times(0.01, "sharpness"),
 }
 
