@@ -72,7 +72,7 @@ def test_a_class_is_retained_as_far_as_it_is_recognized_after_the_next_block() -
     assert line == {"seed": 0, "epoch": 1, "class": 0, "own": 0.9, "next": 0.2}
 
 
-COLUMNS = {"batch_size": 1.0, "seed": 0, "validation_examples": 10, "epochs": 300}
+COLUMNS = {"batch_size": 1.0, "seed": 0, "validation_examples": 10, "epochs": 300, "decay": 0.0}
 
 
 def _run(order: str, rate: float, **metrics: dict[float, float]) -> pd.DataFrame:

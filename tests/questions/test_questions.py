@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -36,20 +37,23 @@ def page(question: Question) -> str:
     return PAGES[ROOT / question.page]
 
 
-def quoted(text: str, call: str) -> list[str]:
-    """Names with which a page calls `page.<call>("name", …)`."""
+def quoted(question: Question, call: str, pages: Iterable[str] = tuple(PAGES.values())) -> list[str]:
+    """Names with which pages that open a question as `page`, say, call `page.<call>("name", …)`."""
     return [
         name
-        for names in re.findall(rf"page\.{call}\(([^)]*)\)", text)
+        for text in pages
+        for opened in re.findall(rf'(\w+) = book\.open_page\("{question.name}"\)', text)
+        for names in re.findall(rf"\b{opened}\.{call}\(([^)]*)\)", text)
         for name in re.findall(r'"([^"]+)"', names)
     ]
 
 
 @questions
-def test_every_finding_is_quoted_by_its_page_and_one_is_the_headline(question: Question) -> None:
+def test_every_finding_is_quoted_once_and_the_headline_by_its_page(question: Question) -> None:
     findings = of_kind(question, Finding)
-    assert sorted(quoted(page(question), "finding")) == sorted(findings)
+    assert sorted(quoted(question, "finding")) == sorted(findings)
     assert [name for name, each in findings.items() if each.headline] == [next(iter(findings))]
+    assert next(iter(findings)) in quoted(question, "finding", [page(question)])
 
 
 @questions
@@ -68,12 +72,7 @@ def test_a_question_of_the_assignments_has_a_short_answer_and_a_picture(question
 
 @questions
 def test_every_exhibit_is_shown_once(question: Question) -> None:
-    shown = [
-        label
-        for text in PAGES.values()
-        if f'open_page("{question.name}")' in text
-        for label in quoted(text, "show")
-    ]
+    shown = quoted(question, "show")
     assert sorted(shown) == sorted(exhibit.label for exhibit in of_kind(question, Exhibit).values())
 
 

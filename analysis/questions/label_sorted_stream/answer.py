@@ -641,7 +641,7 @@ def loss_is_halved_again_and_again(found: Results) -> Evidence:
         "passes.",
         {
             "it rises to more than twice that of guessing": bool(course.max() > 2 * course.iloc[0]),
-            "the logarithm never falls twice as fast as at other times": halvings[-1] < 2 * halvings[0],
+            "it is halved twice in every hundred passes": halvings[-1] < LATE_PASSES / 2,
             "and ends below a tenth of that of guessing": bool(course.iloc[-1] < 0.1 * course.iloc[0]),
             "after more passes it is almost 0, and near it at a smaller rate": bool(
                 ends[best] < 1e-4 and ends[smaller] < 0.01
