@@ -31,7 +31,7 @@ DESCENT_EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 4}
 
 METRICS = ("gradient_norm", "weight_norm", "error_norm", "train_loss", "validation_accuracy", "test_accuracy")
 SLOPE = ("mean_slope",)  # of the network that the question asks about: whether it saturates as it is trained
-READOUT_ITERATIONS: dict[Preset, int] = {"full": 1_000, "quick": 5}  # of L-BFGS
+READOUT_ITERATIONS: dict[Preset, int] = {"full": 4_000, "quick": 5}  # of L-BFGS
 DESCENT_EVERY = 50
 DESCENT_MEASURES = (
     Measure(
