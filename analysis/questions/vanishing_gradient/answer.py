@@ -413,8 +413,9 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
     return Evidence(
         f"At the start the first layer's is {1 / start['update']:.0f} times smaller than the second's: mostly because "
         f"its errors are {1 / start['error']:.1f} times smaller, by the one factor, and its weights "
-        f"{start['weight']:.1f} times larger, about $\\sqrt{{h_1 / h_2}}$. At the end it is the larger one, at both "
-        "rates.",
+        f"{start['weight']:.1f} times larger, about $\\sqrt{{h_1 / h_2}}$; what the layers are fed, and how far "
+        f"examples cancel, takes back a factor of {start['gradient'] / start['error']:.1f}. At the end it is the "
+        "larger one, at both rates.",
         {
             "the ratio of the errors is as predicted": abs(start["error"] / PREDICTED["sigmoid"].value - 1)
             < 0.1,

@@ -1,4 +1,4 @@
-"""Assignment 2 with two networks: what of its main comparisons changes with the one that Q3 chooses."""
+"""Assignment 2 with a second, smaller network: what of its main comparisons changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.exhibits import Table, exhibit
 from analysis.findings import Evidence, finding
 from analysis.formatting import format_interval, format_percent
-from analysis.questions.chosen_network.runs import (
+from analysis.questions.smaller_network.runs import (
     ENDS,
     NETWORKS,
     OPTIMIZER_BATCH,
@@ -30,7 +30,7 @@ from analysis.statistics import (
     t_interval,
 )
 
-USED, CHOSEN = ("-".join(map(str, hidden)) for hidden in NETWORKS)
+USED, SMALLER = ("-".join(map(str, hidden)) for hidden in NETWORKS)
 EARLY = 0.90  # test accuracy
 LARGE = 1_024  # the largest batch size of the longer runs
 DECIDED = 0.1  # test accuracy by which every random start ends above every constant one, at least
@@ -129,7 +129,7 @@ def _of_optimizers(found: Results) -> pd.DataFrame:
 
 
 def _by_network(values: pd.Series[float]) -> PerNetwork:
-    return {name: values[name] for name in (USED, CHOSEN)}
+    return {name: values[name] for name in (USED, SMALLER)}
 
 
 def _lead(first: PerNetwork, second: PerNetwork, name: str) -> Interval:
@@ -139,7 +139,7 @@ def _lead(first: PerNetwork, second: PerNetwork, name: str) -> Interval:
 # Exhibits
 
 
-@exhibit("tbl-chosen-network", "chosen_network")
+@exhibit("tbl-smaller-network", "smaller_network")
 def comparison_table(found: Results) -> Table:
     """Tabulate the main numbers of the four exercises with either network."""
     of_starts, of_orders, of_optimizers = starts(found), orders(found), optimizers(found)
@@ -147,15 +147,15 @@ def comparison_table(found: Results) -> Table:
     passes, epochs = ORDER_BUDGETS[found.preset].epochs, OPTIMIZER_BUDGETS[found.preset].epochs
 
     def points(values: PerNetwork) -> dict[str, str]:
-        return {name: format_interval(t_interval(values[name]), 2, "") for name in (USED, CHOSEN)}
+        return {name: format_interval(t_interval(values[name]), 2, "") for name in (USED, SMALLER)}
 
     def leads(first: PerNetwork, second: PerNetwork) -> dict[str, str]:
-        return {name: format_interval(_lead(first, second, name), 2, "") for name in (USED, CHOSEN)}
+        return {name: format_interval(_lead(first, second, name), 2, "") for name in (USED, SMALLER)}
 
     def extreme(values: PerNetwork, which: str) -> dict[str, str]:
         return {
             name: f"{100 * values[name].groupby('init_scale').mean().agg(which):.1f}"
-            for name in (USED, CHOSEN)
+            for name in (USED, SMALLER)
         }
 
     lines: list[tuple[str, str, dict[str, str]]] = [
@@ -163,7 +163,7 @@ def comparison_table(found: Results) -> Table:
             (
                 "1" if place == 0 else "",
                 f"Epochs to {format_percent(EARLY, 0)}, {'all examples' if size is None else f'batches of {size}'}",
-                {name: f"{float(f'{values[name].mean():.2g}'):g}" for name in (USED, CHOSEN)},
+                {name: f"{float(f'{values[name].mean():.2g}'):g}" for name in (USED, SMALLER)},
             )
             for place, (size, values) in enumerate(speeds(found).items())
         ),
@@ -181,48 +181,48 @@ def comparison_table(found: Results) -> Table:
             {
                 "Exercise": exercise,
                 "What": what,
-                **{f"784-{name}-10": values[name] for name in (USED, CHOSEN)},
+                **{f"784-{name}-10": values[name] for name in (USED, SMALLER)},
             }
             for exercise, what, values in lines
         ),
-        "The main comparisons of assignment 2 with the network it uses and with the one that the rule of @sec-q3 "
-        "chooses: test accuracies in percent and leads in points, with 95 % t intervals over seeds; in exercises 1 to "
+        "The main comparisons of assignment 2 with the chosen network and with a smaller one: test accuracies in "
+        "percent and leads in points, with 95 % t intervals over seeds; in exercises 1 to "
         "3 at the rates that are best for the former.",
         (10, 46, 20, 20),
     )
 
 
-# Findings: one for each exercise, which its chapter quotes, and what they say together
+# Findings: what they say together, and one for each exercise
 
 
-@finding("chosen_network", headline=True)
+@finding("smaller_network", headline=True)
 def most_comparisons_agree(found: Results) -> Evidence:
-    lead = _lead(optimizers(found)["sgd"], optimizers(found)["adam"], CHOSEN)
+    lead = _lead(optimizers(found)["sgd"], optimizers(found)["adam"], SMALLER)
     return Evidence(
-        f"With 784-{CHOSEN}-10, which the rule of @sec-q3 chooses, smaller batches take fewer epochs, hidden units "
+        f"With 784-{SMALLER}-10, which an earlier rule took (@sec-q3), smaller batches take fewer epochs, hidden units "
         f"that start alike stay alike, and the sorted stream ends behind SGD, as with 784-{USED}-10 "
-        "(@tbl-chosen-network). What differs is how far some ends lie apart: the stream is farther behind, and SGD "
+        "(@tbl-smaller-network). What differs is how far some ends lie apart: the stream is farther behind, and SGD "
         "ends ahead of Adam.",
         {
             **_fewer_epochs(found),
             **_stay_alike(found),
             "with either, SGD leads the sorted stream with every seed": all(
                 (orders(found)["shuffled"][name] > orders(found)["label_sorted"][name]).all()
-                for name in (USED, CHOSEN)
+                for name in (USED, SMALLER)
             ),
-            "with the chosen one the stream is farther behind": _stream_lead(found, CHOSEN).mean
+            "with the smaller one the stream is farther behind": _stream_lead(found, SMALLER).mean
             > _stream_lead(found, USED).mean,
             "and SGD ends ahead": lead.mean > lead.half_width,
         },
     )
 
 
-@finding("chosen_network")
-def batches_with_the_chosen(found: Results) -> Evidence:
+@finding("smaller_network")
+def batches_with_the_smaller(found: Results) -> Evidence:
     few, many = ends(found)[min(ENDS)], ends(found)[LARGE]
-    lead = _lead(few, many, CHOSEN)
+    lead = _lead(few, many, SMALLER)
     return Evidence(
-        f"With the chosen network, 784-{CHOSEN}-10, smaller batches take fewer epochs as well (@tbl-chosen-network). "
+        f"With a smaller network, 784-{SMALLER}-10, smaller batches take fewer epochs as well (@tbl-smaller-network). "
         f"That single examples end above batches of {LARGE:,} cannot be told there "
         f"({format_interval(lead, 2, '')} points).",
         {**_fewer_epochs(found), "the lead is within its interval": abs(lead.mean) < lead.half_width},
@@ -230,17 +230,17 @@ def batches_with_the_chosen(found: Results) -> Evidence:
 
 
 def _fewer_epochs(found: Results) -> dict[str, bool]:
-    epochs = {name: [values[name].mean() for values in speeds(found).values()] for name in (USED, CHOSEN)}
+    epochs = {name: [values[name].mean() for values in speeds(found).values()] for name in (USED, SMALLER)}
     return {
         "a larger batch takes more epochs, with either": all(each == sorted(each) for each in epochs.values())
     }
 
 
-@finding("chosen_network")
-def starts_with_the_chosen(found: Results) -> Evidence:
+@finding("smaller_network")
+def starts_with_the_smaller(found: Results) -> Evidence:
     return Evidence(
-        f"With the chosen network, 784-{CHOSEN}-10, hidden units stay identical as well, and no constant start comes "
-        "near a random one (@tbl-chosen-network).",
+        f"With a smaller network, 784-{SMALLER}-10, hidden units stay identical as well, and no constant start comes "
+        "near a random one (@tbl-smaller-network).",
         _stay_alike(found),
     )
 
@@ -250,21 +250,21 @@ def _stay_alike(found: Results) -> dict[str, bool]:
     return {
         "hidden units stay identical, with either": largest_distance(found) == 0,
         "every constant start ends far below every random one, with either": all(
-            of_starts[True][name].max() + DECIDED < of_starts[False][name].min() for name in (USED, CHOSEN)
+            of_starts[True][name].max() + DECIDED < of_starts[False][name].min() for name in (USED, SMALLER)
         ),
     }
 
 
-@finding("chosen_network")
-def stream_with_the_chosen(found: Results) -> Evidence:
-    lead, other = (_stream_lead(found, name) for name in (CHOSEN, USED))
+@finding("smaller_network")
+def stream_with_the_smaller(found: Results) -> Evidence:
+    lead, other = (_stream_lead(found, name) for name in (SMALLER, USED))
     return Evidence(
-        f"With the chosen network, 784-{CHOSEN}-10, the stream is farther behind after "
+        f"With a smaller network, 784-{SMALLER}-10, the stream is farther behind after "
         f"{ORDER_BUDGETS[found.preset].epochs} passes at these rates, by {format_interval(lead, 1, '')} points "
-        "(@sec-chosen-network).",
+        "(@sec-smaller-network).",
         {
             "with every seed": bool(
-                (orders(found)["shuffled"][CHOSEN] > orders(found)["label_sorted"][CHOSEN]).all()
+                (orders(found)["shuffled"][SMALLER] > orders(found)["label_sorted"][SMALLER]).all()
             ),
             "it is farther behind, beyond the interval": lead.mean - lead.half_width > other.mean,
         },
@@ -276,13 +276,13 @@ def _stream_lead(found: Results, name: str) -> Interval:
     return _lead(orders(found)["shuffled"], orders(found)["label_sorted"], name)
 
 
-@finding("chosen_network")
-def optimizers_with_the_chosen(found: Results) -> Evidence:
-    lead = _lead(optimizers(found)["sgd"], optimizers(found)["adam"], CHOSEN)
-    rates = best_rates(_of_optimizers(found), ["hidden", "optimizer"])[CHOSEN]
+@finding("smaller_network")
+def optimizers_with_the_smaller(found: Results) -> Evidence:
+    lead = _lead(optimizers(found)["sgd"], optimizers(found)["adam"], SMALLER)
+    rates = best_rates(_of_optimizers(found), ["hidden", "optimizer"])[SMALLER]
     return Evidence(
-        f"With the chosen network, 784-{CHOSEN}-10, SGD ends ahead, by {format_interval(lead, 2, '')} points "
-        f"(each at its best rate for that network, {rates['sgd']:g} and {rates['adam']:g}; @sec-chosen-network).",
+        f"With a smaller network, 784-{SMALLER}-10, SGD ends ahead, by {format_interval(lead, 2, '')} points "
+        f"(each at its best rate for that network, {rates['sgd']:g} and {rates['adam']:g}; @sec-smaller-network).",
         {
             "SGD ends ahead by more than the interval": lead.mean > lead.half_width,
             "either best rate has others on both sides": all(

@@ -1,4 +1,4 @@
-"""Assignment 2 with two networks: 784-300-10, with which it is answered, and the one that the rule of Q3 chooses.
+"""Assignment 2 with two networks: 784-300-10, with which it is answered, and the one that Q3's earlier rule took.
 
 The runs of the first are those of the exercises, at the rates that are best there.
 """

@@ -10,8 +10,8 @@ import pytest
 from analysis.campaign.keys import identity
 from analysis.question import PRESETS, Preset
 from analysis.questions import EXPERIMENTS
-from analysis.questions.chosen_network.answer import comparison_table, ends, orders, speeds, starts
-from analysis.questions.chosen_network.runs import NETWORKS, jobs
+from analysis.questions.smaller_network.answer import comparison_table, ends, orders, speeds, starts
+from analysis.questions.smaller_network.runs import NETWORKS, jobs
 from analysis.results import cached
 from tests.helpers.altered import Alter, assert_refuted, constant, times
 
@@ -20,14 +20,14 @@ EXERCISES = ("minibatch", "constant_init", "label_sorted_stream", "adam_vs_sgd")
 
 CONTRADICTIONS: dict[str, Alter] = {
     "most_comparisons_agree": times(0.9, "test_accuracy", order="shuffled", epochs=300, hidden="128"),
-    "batches_with_the_chosen": constant(0.95, "test_accuracy", hidden="128", epochs=150),
-    "starts_with_the_chosen": constant(0.1, "unit_distance"),
-    "stream_with_the_chosen": times(0.98, "test_accuracy", order="shuffled", epochs=300, hidden="128"),
-    "optimizers_with_the_chosen": times(0.99, "test_accuracy", optimizer="sgd", epochs=60, hidden="128"),
+    "batches_with_the_smaller": constant(0.95, "test_accuracy", hidden="128", epochs=150),
+    "starts_with_the_smaller": constant(0.1, "unit_distance"),
+    "stream_with_the_smaller": times(0.98, "test_accuracy", order="shuffled", epochs=300, hidden="128"),
+    "optimizers_with_the_smaller": times(0.99, "test_accuracy", optimizer="sgd", epochs=60, hidden="128"),
 }
 FURTHER: dict[str, Alter] = {
-    "batches_with_the_chosen": times(0.98, "test_accuracy", hidden="128", batch_size=1024),
-    "starts_with_the_chosen": constant(0.96, "test_accuracy", init="constant", hidden="128"),
+    "batches_with_the_smaller": times(0.98, "test_accuracy", hidden="128", batch_size=1024),
+    "starts_with_the_smaller": constant(0.96, "test_accuracy", init="constant", hidden="128"),
 }
 
 
@@ -37,7 +37,7 @@ FURTHER: dict[str, Alter] = {
     ids=[*CONTRADICTIONS, *(f"{name}, otherwise" for name in FURTHER)],
 )
 def test_contrary_results_refute_the_finding(name: str, alter: Alter) -> None:
-    assert_refuted("chosen_network", name, alter)
+    assert_refuted("smaller_network", name, alter)
 
 
 def test_the_runs_of_the_network_that_is_used_are_those_of_the_exercises() -> None:
@@ -58,7 +58,7 @@ def test_both_networks_are_run_alike(preset: Preset) -> None:
 
 
 def test_every_number_is_of_the_runs_it_is_said_to_be_of() -> None:
-    found = cached("chosen_network")
+    found = cached("smaller_network")
     if found.preset != "full":
         pytest.skip("the numbers of runs are those of the full preset")
     for values, seeds in (
@@ -73,6 +73,6 @@ def test_every_number_is_of_the_runs_it_is_said_to_be_of() -> None:
 
 
 def test_the_table_has_a_line_for_each_exercise_and_no_gaps() -> None:
-    table = comparison_table.contents(cached)["tbl-chosen-network"].frame
+    table = comparison_table.contents(cached)["tbl-smaller-network"].frame
     assert [each for each in table["Exercise"] if each] == ["1", "2", "3", "4"]
     assert not table.drop(columns="Exercise").isin(["", "–", "nan"]).any(axis=None)
