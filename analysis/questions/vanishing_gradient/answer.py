@@ -388,7 +388,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     return Evidence(
         "No: its first layer learns, and what it learns matters. Above a first layer that stays at its random start, a "
-        f"second one fitted to the end reads {format_percent(fitted['test_accuracy'].mean(), 0)} of the test digits. "
+        f"second one fitted by L-BFGS reads {format_percent(fitted['test_accuracy'].mean(), 0)} of the test digits. "
         f"The whole network reads {format_range(100 * whole, 0)} % after {ratio.index[-1]:,.0f} updates of gradient "
         f"descent at $\\eta = {fast:g}$. A gradient vanishes where each of many layers shrinks it by a constant factor "
         "below 1, so that next to nothing reaches the first; here a single such factor lies in between.",
