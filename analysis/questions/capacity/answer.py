@@ -529,7 +529,7 @@ def candidates_table(found: Results) -> Table:
 )
 def components_and_errors(found: Results) -> Picture:
     """Draw bias², variance and their sum over width and depth for the small training sets; errors for all examples."""
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.5))
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.1))
     (*wide, at_rates), (*deep, last) = grid
     for over, axes_of, xlabel, limits in (
         (over_width, wide, "width of one layer", (0.009, 1)),
