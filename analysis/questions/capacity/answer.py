@@ -676,7 +676,8 @@ def width_has_an_optimum(found: Results) -> Evidence:
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
         "Of networks trained on several small sets, bias² tells how far their mean is from the right answers, variance "
-        f"how far they scatter about it. At {WIDE} hidden units both are smaller than at {NARROW}, the variance "
+        f"how far they scatter about it. Each network at its best rate, both are smaller at {WIDE} hidden units than "
+        f"at {NARROW}, the variance "
         f"against expectation; at {int(WIDEST):,} the variance is larger again, and bias² no smaller. So their sum is "
         f"least at a few hundred units: at {sums[few].first} to {sums[few].last} with {few:,} examples, at "
         f"{sums[many].first} to {sums[many].last} with {many:,}. The variance has two sources. The training set's part "
@@ -896,10 +897,10 @@ def depth_gains_no_accuracy(found: Results) -> Evidence:
     accuracy = final_accuracies(found)["validation"].droplevel("learning_rate").unstack("hidden")
     losses = [paired_t(accuracy[WIDE], accuracy[_name(deep)]).difference for deep in DEEPER_NETWORKS]
     return Evidence(
-        f"One hidden layer is enough: on all {BUDGETS[found.preset].train_examples:,} examples, too, two and three of "
-        f"{WIDE} units gain nothing. Validation accuracy is "
-        f"{' and '.join(format_interval(each, 2, '') for each in losses)} "
-        f"points lower, each network at its best rate ({count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}).",
+        f"One hidden layer is enough: on {BUDGETS[found.preset].train_examples:,} examples, too, two and three of "
+        f"{WIDE} units are worse. Their validation accuracy is "
+        f"{' and '.join(format_interval(each, 2, '') for each in losses)} points lower, each network at its best rate "
+        f"({count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}).",
         {"every loss is larger than its interval": all(direction(each) == RISES for each in losses)},
     )
 

@@ -394,8 +394,8 @@ def ends_are_read_well(found: Results) -> Evidence:
     read = pd.Series(np.diag(table) / table.sum(axis="columns"), table.index)
     ends = read[[0, CLASSES - 1]]
     return Evidence(
-        "In the end they are read well all the same, as each can be taken for a neighbour on one side only "
-        "(@fig-encodings, left).",
+        "In the end they are read well all the same (@fig-encodings, left), perhaps as each can be taken for a "
+        "neighbour on one side only.",
         {"each is read better than the digits on average": bool(ends.min() > read.mean())},
     )
 

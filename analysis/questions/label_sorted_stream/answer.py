@@ -758,8 +758,9 @@ def decreasing_rates(found: Results) -> Evidence:
     return Evidence(
         f"Measured over {passes} passes, a decreasing rate removes much of what a constant one leaves: from "
         f"{format_rate(between)} on with $d$ = {decay:g}, the train loss ends at {means[between, decay]:.2f}, not "
-        f"{constant[between]:.2f}. From {format_rate(best)} on it ends at {means[best].min():.3f} (with $d$ = "
-        f"{means[best].idxmin():g}), above the {constant[best]:.3f} of the constant rate.",
+        f"{constant[between]:.2f}. From {format_rate(best)} on it ends at {means[best].min():.3f} ($d$ = "
+        f"{means[best].idxmin():g}) or {means[best].max():.2f} ($d$ = {means[best].idxmax():g}), above the "
+        f"{constant[best]:.3f} of the constant rate.",
         {
             "from the smaller rate the loss ends far lower than at any constant rate up to it": bool(
                 losses[between].max() < constant[:between].min()

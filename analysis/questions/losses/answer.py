@@ -411,7 +411,7 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
     least = min(test.difference.mean for test in behind.values())
     return Evidence(
         "Because what it passes back to each logit is the whole error of its output, $p_k - t_k$. The quadratic loss "
-        "passes back a share of that only, and almost nothing once outputs are *saturated*, stuck near 0 or 1, even if "
+        "passes back less, and almost nothing once outputs are *saturated*, stuck near 0 or 1, even if "
         "they are wrong. With SGD, each loss at its best rate, cross "
         f"entropy is more than {count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
         f"{trained(found.rows)['epoch'].max():.0f} epochs. That is mostly a lead in speed: after "

@@ -362,7 +362,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
         f"start, by {format_range(100 * far['rise'], 0)} %, while the train loss falls on, and that we call "
         f"over-fitting. At {COMMON_RATE:g} it does so in 20-20 from every start, in 10-10 from "
         f"{count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and in 784-300-10 from none. Test errors "
-        f"rise far less: on all examples, the share of misread digits rises by up to {_ceil(of_most.max())} points in "
+        f"rise little: on all examples, the share of misread digits rises by up to {_ceil(of_most.max())} points in "
         f"20-20 at {FAR_RATE:g}, and along every other run by {_ceil(every['error_rise'].drop(of_most.index).max())} "
         "at most.",
         {
@@ -384,7 +384,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "all have a gap": bool(error_gap(every).min() > 0),
             "all have equal epochs": every["epochs"].nunique() == 1,
         },
-        "Not at the source's rate; at the largest, test losses rise again, test errors hardly.",
+        "Not at the source's rate; at the largest, all three test losses rise again.",
     )
 
 
@@ -585,10 +585,9 @@ def contrast_overfits(found: Results) -> Evidence:
     runs, digits = overfitting(few_examples(found.rows)), misreading(few_examples(found.rows))
     every = pd.concat([overfitting(rows) for rows in by_rate(found.rows)[COMMON_RATE].values()])
     return Evidence(
-        f"Far plainer, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training examples. Its "
-        f"test loss is least at epoch {format_range(runs['best_epoch'], 0)}; it rises by "
-        f"{format_range(100 * runs['rise'], 0)} %, and the test error by "
-        f"{format_range(runs['error_rise'], 1)} points.",
+        f"Plainer still at that rate, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training "
+        f"examples. Its test loss is least at epoch {format_range(runs['best_epoch'], 0)}; it rises by "
+        f"{format_range(100 * runs['rise'], 0)} %, and the test error by {format_range(runs['error_rise'], 1)} points.",
         {
             "every run rises": bool(runs["rises"].all()),
             "sooner than any network on all examples": bool(

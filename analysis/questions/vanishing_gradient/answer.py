@@ -500,7 +500,7 @@ def depth_makes_the_gradient_vanish(found: Results) -> Evidence:
         f"update is {format_scientific(share['sigmoid'])} of what it is with one, about the power of the factor "
         f"({format_scientific(PREDICTED['sigmoid'].value ** (deep - shallow))}). {from_on[:1].upper()}{from_on[1:]}, "
         "test accuracy stays at chance within this budget, but not with skip connections (@tbl-vanishing). Tanh and "
-        f"ReLUs lose less per layer, and are above chance longer.",
+        f"ReLUs lose less per layer, and learn with up to {updates.columns[-2]} of them.",
         {
             "what is left is about the power of the predicted factor": bool(
                 0.5 < share["sigmoid"] / PREDICTED["sigmoid"].value ** (deep - shallow) < 2
@@ -545,6 +545,6 @@ def relu_explodes(found: Results) -> Evidence:
 @statement(said="Residual connections set weights to 0 at random.")
 def residual_connections_drop() -> Evidence:
     return Evidence(
-        "They add a layer's input to its output; setting values to 0 at random is dropout (@sec-q7).",
+        "They add a layer's input to its output (@sec-q7); setting values to 0 at random is dropout.",
         {"they set something to 0 at random": False},
     )
