@@ -682,7 +682,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
         f"least at a few hundred units: at {sums[few].first} to {sums[few].last} with {few:,} examples, at "
         f"{sums[many].first} to {sums[many].last} with {many:,}. The variance has two sources. The training set's part "
         f"grows with the width; the random start's is most of it in narrow layers, and little from {WIDE} units on. "
-        "Further layers raise the variance, and the sum too or not measurably. On "
+        "Further layers raise the variance, and do not lower the sum. On "
         f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the test "
         "error falls or stays.",
         {
@@ -742,9 +742,10 @@ def variance_turns(found: Results) -> Evidence:
     falling, rising = agreeing(FALLS, before), agreeing(RISES, beyond)
     return Evidence(
         f"At {WIDE} units it is smaller than at {NARROW}, and at {int(WIDEST):,} larger again (@fig-capacity; layers "
-        f"of {NARROWEST} read fewer than half of the digits). In between it depends on the rate where it is least "
-        f"(above, right): with {few:,} examples and best rates at {SMALL_RATE} units, whose best rate is the small "
-        f"{format_rate(best[SMALL_RATE])}. With both networks at one rate, it is smaller at {WIDE} than at {NARROW} "
+        f"of {NARROWEST} read fewer than half of the digits). Where between these widths it is least depends on the "
+        f"rate (above, right); with {few:,} examples it is at "
+        f"{SMALL_RATE} units, for which the small rate {format_rate(best[SMALL_RATE])} is the best. With both networks "
+        f"at one rate, it is smaller at {WIDE} than at {NARROW} "
         f"units in {count_words(falling)} of {count_words(len(before))} cases, all but the two smallest rates with "
         f"{few:,} examples, and larger at {int(WIDEST):,} than at {WIDE} in {count_words(rising)} (@tbl-expectations).",
         {
@@ -910,8 +911,8 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
     chosen, compared = chosen_width(found), comparison(found)
     behind = compared.behind.get(str(chosen), Interval(0.0, 0.0, 1))
     return Evidence(
-        f"The choice is 784-{chosen}-10: the smallest width that with neither number of examples can be told from that "
-        "of the least sum. With it, too, the validation accuracy after training on "
+        f"The choice is 784-{chosen}-10: no narrower layer is among the best with both numbers of examples. With it, "
+        "the validation accuracy after training on "
         f"{BUDGETS[found.preset].train_examples:,} examples cannot be told from the best "
         f"({format_interval(behind, 2, '')} points below it, @tbl-capacity). An earlier rule, written down before the "
         "seeds of that table were run, took the smallest layer within "

@@ -165,7 +165,9 @@ def first_passes(rows: pd.DataFrame, accuracy: float) -> pd.Series[float]:
         ["learning_rate", "method", "step"]
     ]
     few = few[few["order"] == "shuffled"].merge(sgd, on="learning_rate")
-    runs = pd.concat([few, many])
+    steps = many.drop_duplicates(["method", "learning_rate"])[["method", "learning_rate", "step"]]
+    longer = with_more_passes(rows).merge(steps, on=["method", "learning_rate"])
+    runs = pd.concat([few, many, longer])
     return first_epochs(runs, accuracy, by).groupby(["method", "step"]).mean()
 
 
@@ -756,11 +758,11 @@ def decreasing_rates(found: Results) -> Evidence:
     )
     between, decay = means.index[0]
     return Evidence(
-        f"Measured over {passes} passes, a decreasing rate removes much of what a constant one leaves: from "
-        f"{format_rate(between)} on with $d$ = {decay:g}, the train loss ends at {means[between, decay]:.2f}, not "
-        f"{constant[between]:.2f}. From {format_rate(best)} on it ends at {means[best].min():.3f} ($d$ = "
-        f"{means[best].idxmin():g}) or {means[best].max():.2f} ($d$ = {means[best].idxmax():g}), above the "
-        f"{constant[best]:.3f} of the constant rate.",
+        f"Measured over {passes} passes, a decreasing rate helps where a constant one stalls: starting at "
+        f"{format_rate(between)} with $d$ = {decay:g}, the train loss ends at {means[between, decay]:.2f}, not "
+        f"{constant[between]:.2f}. From the best rate it does not: starting at {format_rate(best)}, the loss ends at "
+        f"{means[best].min():.3f} ($d$ = {means[best].idxmin():g}) or {means[best].max():.2f} ($d$ = "
+        f"{means[best].idxmax():g}), above the {constant[best]:.3f} of the constant rate.",
         {
             "from the smaller rate the loss ends far lower than at any constant rate up to it": bool(
                 losses[between].max() < constant[:between].min()

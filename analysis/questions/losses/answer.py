@@ -502,7 +502,8 @@ def wrong_start_is_left_in_the_end(found: Results) -> Evidence:
     usual, wrong = behind_reference(from_start(found.rows, wrong=False)), behind_reference(runs)
     softmax, sigmoid = (format_interval(wrong[name].difference, 1, "") for name in (SOFTMAX, SIGMOID))
     return Evidence(
-        "So a confidently wrong start costs time, with softmax that of the quadratic loss. In the end every loss "
+        "So what a confidently wrong start costs is time, and with softmax far more of it with the quadratic loss. In "
+        "the end every loss "
         "recovers from it at its best rate, and no lead of cross entropy is larger than from the usual start: with "
         f"softmax {softmax} points, with sigmoids {sigmoid}.",
         {

@@ -359,8 +359,8 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     return Evidence(
         f"At the source's rate, {SOURCE_RATE:g}, no: in {every['epochs'].max():,.0f} epochs no network is trained far "
         f"enough. At larger rates, yes. At {FAR_RATE:g} the test loss of all three networks rises again, from every "
-        f"start, by {format_range(100 * far['rise'], 0)} %, while the train loss falls on, and that we call "
-        f"over-fitting. At {COMMON_RATE:g} it does so in 20-20 from every start, in 10-10 from "
+        f"start, by {format_range(100 * far['rise'], 0)} %, while the train loss falls on (unsteadily in 20-20), and "
+        f"that we call over-fitting. At {COMMON_RATE:g} it does so in 20-20 from every start, in 10-10 from "
         f"{count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and in 784-300-10 from none. Test errors "
         f"rise little: on all examples, the share of misread digits rises by up to {_ceil(of_most.max())} points in "
         f"20-20 at {FAR_RATE:g}, and along every other run by {_ceil(every['error_rise'].drop(of_most.index).max())} "
