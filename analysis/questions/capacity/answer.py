@@ -662,7 +662,7 @@ def sketch_of_parts(axes: Axes, found: Results) -> None:
         axes.plot(parts.index, [each.mean for each in parts], color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    write_in(axes, 0.05, 0.1, "variance", PINK)
+    write_in(axes, 0.6, 0.14, "variance", PINK)
     write_in(axes, 0.2, 0.75, "bias²", GREEN)
 
 

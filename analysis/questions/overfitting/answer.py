@@ -328,18 +328,21 @@ def _signed_range(values: pd.Series[float]) -> str:
     return format_range(values.round(1) + 0.0, 1)
 
 
-@sketch("overfitting", alt="Late in training the test loss of 20-20 rises, that of 784-300-10 does not.")
+@sketch(
+    "overfitting",
+    alt="Late in training at the largest rate, the test loss of all three networks rises again.",
+)
 def sketch_of_rise(axes: Axes, found: Results) -> None:
-    frames = by_rate(found.rows)[COMMON_RATE]
-    for name in ("300", "20-20"):
-        rise = _rise(smooth(_curves(frames[name], "test_loss")))
+    for name, rows in by_rate(found.rows)[FAR_RATE].items():
+        rise = _rise(smooth(_curves(rows, "test_loss")))
         axes.plot(rise.index, rise.mean(axis="columns"), color=COLOURS[name])
     axes.set_xscale("log")
     axes.set_xlim(left=1_000)
-    axes.set_ylim(-1, 12)
-    write_in(axes, 0.03, 0.82, "test loss above its least", INK)
-    write_in(axes, 0.72, 0.12, "300", COLOURS["300"])
-    write_in(axes, 0.56, 0.42, "20-20", COLOURS["20-20"])
+    axes.set_ylim(-2, 62)
+    write_in(axes, 0.03, 0.85, f"test loss above its least, η = {FAR_RATE:g}", INK)
+    write_in(axes, 0.5, 0.48, "20-20", COLOURS["20-20"])
+    write_in(axes, 0.87, 0.29, "300", COLOURS["300"])
+    write_in(axes, 0.87, 0.06, "10-10", COLOURS["10-10"])
 
 
 # Findings
