@@ -20,24 +20,25 @@ EXERCISES = ("minibatch", "constant_init", "label_sorted_stream", "adam_vs_sgd")
 
 CONTRADICTIONS: dict[str, Alter] = {
     "most_comparisons_agree": times(0.9, "test_accuracy", order="shuffled", epochs=300, hidden="128"),
-    "batches_with_the_smaller": constant(0.95, "test_accuracy", hidden="128", epochs=150),
-    "starts_with_the_smaller": constant(0.1, "unit_distance"),
+    "batches_with_the_smaller": times(0.98, "test_accuracy", hidden="128", batch_size=1024),
     "stream_with_the_smaller": times(0.98, "test_accuracy", order="shuffled", epochs=300, hidden="128"),
     "optimizers_with_the_smaller": times(0.99, "test_accuracy", optimizer="sgd", epochs=60, hidden="128"),
 }
 FURTHER: dict[str, Alter] = {
-    "batches_with_the_smaller": times(0.98, "test_accuracy", hidden="128", batch_size=1024),
-    "starts_with_the_smaller": constant(0.96, "test_accuracy", init="constant", hidden="128"),
+    "all examples as fast as single ones": constant(0.95, "test_accuracy", hidden="128", epochs=150),
+    "distant units": constant(0.1, "unit_distance"),
+    "a good constant start": constant(0.96, "test_accuracy", init="constant", hidden="128"),
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "alter"),
-    [*CONTRADICTIONS.items(), *FURTHER.items()],
-    ids=[*CONTRADICTIONS, *(f"{name}, otherwise" for name in FURTHER)],
-)
-def test_contrary_results_refute_the_finding(name: str, alter: Alter) -> None:
-    assert_refuted("smaller_network", name, alter)
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_contrary_results_refute_the_finding(name: str) -> None:
+    assert_refuted("smaller_network", name, CONTRADICTIONS[name])
+
+
+@pytest.mark.parametrize("alter", FURTHER.values(), ids=FURTHER)
+def test_every_comparison_that_is_said_to_agree_must(alter: Alter) -> None:
+    assert_refuted("smaller_network", "most_comparisons_agree", alter)
 
 
 def test_the_runs_of_the_network_that_is_used_are_those_of_the_exercises() -> None:

@@ -474,7 +474,8 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
         f"{format_fixed(quadratic_costs.min(), 1)}, at each rate at which the loss learns from the usual start (has "
         f"more than {format_percent(LEARNT, 0)} by then; @fig-first-epoch). With sigmoids the order turns: cross "
         "entropy is ahead up to "
-        f"{max(ahead[0], default=0):g}, and far behind at {join_english(f'{rate:g}' for rate in ahead[1])}, where its "
+        f"{max(ahead[0], default=0):g}, and behind with every seed at "
+        f"{join_english(f'{rate:g}' for rate in ahead[1])}, where its "
         "first step, as large as the mistake, takes the nine logits too far (reckoned as below, from "
         f"$-{shift:g}$ to about {shift:g} or more).",
         {

@@ -222,10 +222,9 @@ def batches_with_the_smaller(found: Results) -> Evidence:
     few, many = ends(found)[min(ENDS)], ends(found)[LARGE]
     lead = _lead(few, many, SMALLER)
     return Evidence(
-        f"With a smaller network, 784-{SMALLER}-10, smaller batches take fewer epochs as well (@tbl-smaller-network). "
-        f"That single examples end above batches of {LARGE:,} cannot be told there "
+        f"That single examples end above batches of {LARGE:,} cannot be told with it "
         f"({format_interval(lead, 2, '')} points).",
-        {**_fewer_epochs(found), "the lead is within its interval": abs(lead.mean) < lead.half_width},
+        {"the lead is within its interval": abs(lead.mean) < lead.half_width},
     )
 
 
@@ -234,15 +233,6 @@ def _fewer_epochs(found: Results) -> dict[str, bool]:
     return {
         "a larger batch takes more epochs, with either": all(each == sorted(each) for each in epochs.values())
     }
-
-
-@finding("smaller_network")
-def starts_with_the_smaller(found: Results) -> Evidence:
-    return Evidence(
-        f"With a smaller network, 784-{SMALLER}-10, hidden units stay identical as well, and no constant start comes "
-        "near a random one (@tbl-smaller-network).",
-        _stay_alike(found),
-    )
 
 
 def _stay_alike(found: Results) -> dict[str, bool]:
