@@ -3,6 +3,7 @@
 "use strict";
 
 const Curves = (() => {
+  const BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   const loaded = new Map();  // promises of decoded data, by address
   const waiting = new Map();  // what settles them, by file name
 
@@ -49,11 +50,30 @@ const Curves = (() => {
         let steps = 0;
         settings.get(key).runs.push({
           seed, update, seconds, epoch,
-          y: differences.map((each) => each === null ? null : value(steps += each)),
+          y: integers(differences).map((each) => each === null ? null : value(steps += each)),
         });
       }
     }
     return { about: data.about, percent, parameters, settings };
+  }
+
+  // Integers in the base64 VLQ of source maps; null for an exclamation mark.
+  function integers(text) {
+    const found = [];
+    let integer = 0, shift = 0;
+    for (const letter of text) {
+      if (letter === "!") {
+        found.push(null);
+        continue;
+      }
+      const digit = BASE64.indexOf(letter);
+      integer |= (digit & 31) << shift;
+      shift += 5;
+      if (digit & 32) continue;
+      found.push(integer & 1 ? -(integer >> 1) : integer >> 1);
+      integer = shift = 0;
+    }
+    return found;
   }
 
   function decodeTimes([updates, every, knots, unit]) {

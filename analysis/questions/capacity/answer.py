@@ -75,14 +75,8 @@ COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "variance": {"color": PINK, "marker": "^", "linestyle": (0, (1.5, 1)), "label": "variance"},
 }
 RISES, FALLS, OPEN = "rises", "falls", "open"
-RATE_DASHES = (
-    "-",
-    "--",
-    ":",
-    "-.",
-    (0, (5, 1, 1, 1, 1, 1)),
-    (0, (1, 2)),
-)  # of the rates, from the smallest on
+# of the rates, from the smallest on
+RATE_DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 FITTED = 0.99  # train accuracy
 RATE_WRITTEN = (2, 4, 8, 16, 32, 64, 128, 300, 512, 1024, 2048)
 LEAST_SHOWN = 0.05  # error in percent, below which a logarithmic axis magnifies a few digits
@@ -325,8 +319,7 @@ def final_accuracies(found: Results) -> pd.DataFrame:
     """Return accuracies at the end of the runs by which the network is chosen, each network at its best rate.
 
     Returns:
-        Index: hidden, candidates and deeper networks, learning_rate and seed; columns: train,
-        validation, test.
+        Index: hidden, candidates and deeper networks, learning_rate and seed; columns: train, validation, test.
     """
     rows = found.rows[
         found.rows["learning_rate"].isin(CHOICE_RATES) & found.rows["seed"].isin(CHOICE_SEEDS[found.preset])
@@ -766,7 +759,10 @@ def variance_turns(found: Results) -> Evidence:
 @finding("capacity")
 def bias_levels_off(found: Results) -> Evidence:
     fitted, at_one_rate = train_accuracies(found), TO_WIDEST.changes_at_one_rate(found, "bias2")
-    enough = min(width for width in fitted.columns if (fitted.loc[:, width:] > FITTED).all(axis=None))
+    enough = min(
+        (width for width in fitted.columns if (fitted.loc[:, width:] > FITTED).all(axis=None)),
+        default=int(WIDEST),
+    )
     return Evidence(
         f"Beyond {WIDE} units bias² falls no further; at one rate it falls in "
         f"{count_words(agreeing(FALLS, at_one_rate))} "
@@ -917,8 +913,8 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
         f"({format_interval(behind, 2, '')} points below it, @tbl-capacity). An earlier rule, written down before the "
         "seeds of that table were run, took the smallest layer within "
         f"{100 * EARLIER_MARGIN:g} points of the best, interval included: 784-{compared.earlier}-10. We dropped it "
-        "when its result was known and "
-        "assignment 2 was computed: half a point is more than most differences there. @sec-smaller-network shows what "
+        "for the trade-off, which the question is about, when its result was known and assignment 2 was computed. "
+        "@sec-smaller-network shows what "
         "changes with that network.",
         {
             "it is the network of assignment 1": chosen == int(USED),

@@ -32,10 +32,8 @@ BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 1, 1_000)}
 # nothing was looked at before. An earlier rule, written down before these runs, took the smallest whose mean validation
 # accuracy lies at most EARLIER_MARGIN below the highest, with all of the paired difference's 95 % interval.
 CANDIDATES = ((64,), (96,), (128,), (192,), (300,), (512,), (1024,))
-DEEPER_NETWORKS = (
-    (300, 300),
-    (300, 300, 300),
-)  # whether more layers would gain accuracy, with the same rates and seeds
+# Whether more layers would gain accuracy, with the same rates and seeds.
+DEEPER_NETWORKS = ((300, 300), (300, 300, 300))
 CHOICE_RATES, EARLIER_MARGIN = (0.001, 0.002, 0.003, 0.005), 0.005
 CHOICE_SEEDS: dict[Preset, tuple[int, ...]] = {"full": tuple(range(10, 20)), "quick": (10, 11)}
 # The variance's two parts, of the start and of the training set, by several starts on each of the smallest sets: widths

@@ -119,42 +119,27 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in LONG_SGD_RATES
         for seed in slow.seeds
     )
+    to_the_end = (
+        Measure(metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)),
+    )
+    further: list[tuple[Order, float, float, int]] = [
+        *(("shuffled", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_SGD_RATES),
+        *(("label_sorted", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_PASSES_RATES),
+        *(("label_sorted", rate, decay, slow.epochs) for rate, decay in DECREASING),
+    ]
     more_passes = tuple(
         Run(
             order=order,
-            learning_rate=rate,
-            batch_size=1,
-            train_examples=slow.train_examples,
-            validation_examples=VALIDATION_EXAMPLES,
-            epochs=MORE_PASSES[preset],
-            measures=(
-                Measure(
-                    metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)
-                ),
-            ),
-            seed=seed,
-        )
-        for order, rates in zip(ORDERS, (MORE_SGD_RATES, MORE_PASSES_RATES), strict=True)
-        for rate in rates
-        for seed in slow.seeds
-    )
-    decreasing = tuple(
-        Run(
-            order="label_sorted",
             learning_rate=rate,
             decay=decay,
             batch_size=1,
             train_examples=slow.train_examples,
             validation_examples=VALIDATION_EXAMPLES,
-            epochs=slow.epochs,
-            measures=(
-                Measure(
-                    metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)
-                ),
-            ),
+            epochs=epochs,
+            measures=to_the_end,
             seed=seed,
         )
-        for rate, decay in DECREASING
+        for order, rate, decay, epochs in further
         for seed in slow.seeds
     )
     within_measures = (
@@ -180,7 +165,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *small_rates,
         *long_sgd,
         *more_passes,
-        *decreasing,
         *passes,
         Program(name="label_sorted_stream.labels", function=labels),
     )

@@ -495,14 +495,14 @@ def largest_steady_rate_is_late(found: Results) -> Evidence:
     of_shared = numbers.loc[pd.IndexSlice[:, shared], :]
     ends = of_shared["test_accuracy"]
     lead = t_interval(ends[largest] - ends[before])
+    products = _products(of_shared, "slow_epoch")
     return Evidence(
         f"The largest steady rate, {largest:g}, is the last to join this curve, and ends no higher than {before:g} "
         f"({format_interval(lead, 1, '')} points).",
         {
             "the difference of the ends is within its interval": abs(lead.mean) < lead.half_width,
             "its losses leave the curve on which the others are, at first": bool(
-                _products(of_shared, "slow_epoch")[largest]
-                > PROPORTIONAL * _products(of_shared, "slow_epoch")[before]
+                products[largest] > PROPORTIONAL * products[before]
             ),
         },
     )
@@ -547,11 +547,11 @@ def units_saturate(found: Results) -> Evidence:
         curves.loc[FIRST_UPDATES:, rates] for rates in (stuck, unstable, unanimous(numbers, "steady")[-1:])
     )
     return Evidence(
-        f"What fails at {_join_rates(stuck)} is seen in the hidden units: after {count_words(FIRST_UPDATES, 'update')} "
-        f"all are saturated, on every image, and stay so (their mean slope $\\sigma'(z_1)$ is below "
-        f"{format_rate(_next_power(dead.max(axis=None)))}, not 1/4), so that no gradient reaches the first layer. "
-        f"At {_join_rates(unstable)} the slope falls to about {format_fixed(alive.stack([0, 1]).median(), 3)}, at "
-        f"{steady.columns[0][0]:g} to {format_fixed(steady.min(axis=None), 2)} at the least.",
+        f"What fails at {_join_rates(stuck)} is seen in the hidden units. After {count_words(FIRST_UPDATES, 'update')} "
+        "all are saturated, on every image, and stay so: their mean slope $\\sigma'(z_1)$ is below "
+        f"{format_rate(_next_power(dead.max(axis=None)))}. So no gradient reaches the first layer. "
+        f"At {_join_rates(unstable)}, where some starts still learn, the slope is about "
+        f"{format_fixed(alive.stack([0, 1]).median(), 3)}.",
         {
             "some rates are stuck and some unstable": bool(stuck and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),

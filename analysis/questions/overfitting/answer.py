@@ -37,6 +37,7 @@ from analysis.plotting import (
 )
 from analysis.questions.overfitting.runs import (
     COMMON_RATE,
+    EVERY,
     FAR_RATE,
     FEW_EXAMPLES,
     FEW_EXAMPLES_LEARNING_RATE,
@@ -195,7 +196,8 @@ def curves(found: Results) -> Picture:
     return Picture(
         figure,
         "Train and test error, left, and loss, right, on all examples, the source's rate first; a line per start, "
-        f"running medians of {MEDIAN_OF} measurements, one every ten epochs. Dots: the least test loss of each.",
+        f"running medians of {MEDIAN_OF} measurements, {EVERY[found.preset]} epochs apart. Dots: the least test loss "
+        "of each.",
         "Eighteen panels of falling curves, a column per network. At the smallest rate train and test hardly part; at "
         "the larger ones they do, and test losses turn up.",
     )

@@ -19,6 +19,7 @@ FEW_EXAMPLES = 1_000  # training examples of the network that over-fits
 FEW_EXAMPLES_LEARNING_RATE = 0.5
 FEW_EXAMPLES_EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 50}
 
+EVERY = {"full": 10, "quick": 1}  # epochs between measurements, but the first
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 CONFIDENCE = ("misread_loss",)  # of the network with few examples and, at the common rate, of WATCHED
 WATCHED = ((300,), (20, 20))  # one whose test loss does not rise there and one whose does
@@ -32,9 +33,9 @@ def seeds(preset: Preset, hidden: tuple[int, ...], rate: float) -> tuple[int, ..
 def jobs(preset: Preset) -> tuple[Run, ...]:
     """Three networks on all training examples at their rates, and 784-300-10 on a thousand of them."""
     full = preset == "full"
-    thinned = (Measure(metrics=METRICS, every=10 if full else 1, dense_until=100),)
+    thinned = (Measure(metrics=METRICS, every=EVERY[preset], dense_until=100),)
     confidence = Measure(metrics=CONFIDENCE, every=100 if full else 1)
-    confidence_few = Measure(metrics=CONFIDENCE, every=10 if full else 1)
+    confidence_few = Measure(metrics=CONFIDENCE, every=EVERY[preset])
     everything = tuple(
         Run(
             hidden=hidden,
