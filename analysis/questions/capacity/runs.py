@@ -41,12 +41,27 @@ CHOICE_SEEDS: dict[Preset, tuple[int, ...]] = {"full": tuple(range(10, 20)), "qu
 # at one rate, that of the widest.
 SPLIT_RATES = {(4,): 0.05, (64,): 0.05, (300,): 0.02, (2048,): 0.005}
 SPLIT_RATE = 0.005
+# The same of two and three layers.
+DEEPER_SPLIT_RATES = {(300, 300): 0.02, (300, 300, 300): 0.005}
 SPLIT_STARTS: dict[Preset, int] = {"full": 4, "quick": 2}
 # Training sets that do not share an example: number, examples in each, epochs.
 SUBSETS: dict[Preset, dict[int, tuple[int, int]]] = {
     "full": {1_000: (12, 150), 5_000: (10, 40)},
     "quick": {1_000: (3, 2)},
 }
+# What chose the network is applied once more, to sets of the smallest size that had no part in it, at the rates that
+# were the best on the first sets: the number of the first of these sets, and how many there are.
+FRESH_RATES = {
+    (64,): 0.05,
+    (96,): 0.05,
+    (128,): 0.05,
+    (192,): 0.02,
+    (300,): 0.02,
+    (512,): 0.02,
+    (1024,): 0.02,
+    (2048,): 0.005,
+}
+FRESH_SETS: dict[Preset, tuple[int, int]] = {"full": (12, 24), "quick": (3, 3)}
 
 METRICS = (
     "train_loss",
@@ -95,6 +110,7 @@ def decomposition(
     subsets: int,
     epochs: int,
     rates: tuple[float, ...] = PLANNED_RATES,
+    first: int = 0,
 ) -> pd.DataFrame:
     """Estimate bias² and variance of a network over disjoint training sets (Neal et al. 2018, squared error).
 
@@ -104,7 +120,7 @@ def decomposition(
         variance = 1/(k-1) Σ_i ‖p_i - p̄‖²,   squared error = 1/k Σ_i ‖p_i - y‖²,   bias² = squared error - variance,
 
     which estimate E‖p - E p‖² and ‖E p - y‖² without bias; the labels' noise counts as bias².
-    Each set also has its own initialization (seed i).
+    The sets are those from number `first` on; set i also has its own initialization (seed i).
 
     Returns:
         One row per learning rate and value: learning_rate, metric, subset, value. The metrics are those of METRICS at
@@ -115,7 +131,11 @@ def decomposition(
 
     from analysis.engine.training import form_stacks, train
 
-    runs = [run(tuple(hidden), rate, examples, i, epochs, i) for rate in rates for i in range(subsets)]
+    runs = [
+        run(tuple(hidden), rate, examples, i, epochs, i)
+        for rate in rates
+        for i in range(first, first + subsets)
+    ]
     rows: list[tuple[float, str, int, float]] = []
     probabilities: dict[float, list[torch.Tensor]] = {rate: [] for rate in rates}
     truth = torch.nn.functional.one_hot(data.test_labels.cpu(), 10)
@@ -253,11 +273,27 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         )
         for examples, hidden, further in decompositions
     )
-    few = min(SUBSETS[preset])
+    few, split_rates = min(SUBSETS[preset]), SPLIT_RATES | DEEPER_SPLIT_RATES
     split_settings = {
-        **{(few, hidden, rate): None for hidden, rate in SPLIT_RATES.items()},
-        **{(examples, hidden, SPLIT_RATE): None for examples in SUBSETS[preset] for hidden in SPLIT_RATES},
+        **{(few, hidden, rate): None for hidden, rate in split_rates.items()},
+        **{(examples, hidden, SPLIT_RATE): None for examples in SUBSETS[preset] for hidden in split_rates},
     }
+    first, number = FRESH_SETS[preset]
+    fresh = tuple(
+        Program(
+            name="capacity.fresh_sets",
+            function=decomposition,
+            arguments=(
+                ("epochs", SUBSETS[preset][few][1]),
+                ("examples", few),
+                ("first", first),
+                ("hidden", hidden),
+                ("rates", (rate,)),
+                ("subsets", number),
+            ),
+        )
+        for hidden, rate in FRESH_RATES.items()
+    )
     splits = tuple(
         Program(
             name="capacity.split",
@@ -278,5 +314,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *choice,
         *programs,
         *splits,
+        *fresh,
         Program(name="capacity.parameters", function=parameters, version=4),
     )

@@ -37,6 +37,10 @@ EQUIVALENT_STARTS: tuple[tuple[Activation, float], ...] = (
     ("relu", 0.01),
 )
 EQUIVALENT_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 3}
+EQUIVALENT_EVERY: dict[Preset, int] = {
+    "full": 105,
+    "quick": 4,
+}  # of the one unit alone, for as many updates as SGD
 
 # A rate at which saturated units' steps should no longer overshoot, as the step of the logits is (1 + 300) η < 20.
 SMALLER_RATE = 0.05
@@ -48,14 +52,27 @@ CEILING_EPOCHS: dict[Preset, int] = {"full": 300, "quick": 2}
 CEILING_EVERY: dict[Preset, int] = {"full": 20, "quick": 1}  # epochs
 
 
-def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
+def one_unit(
+    data: Data,
+    device: torch.device,
+    epochs: int,
+    every: int = 1,
+    sizes: tuple[int, ...] = (HIDDEN[0], 1),
+) -> pd.DataFrame:
     """Train 300 equal units and the one unit that they amount to, by gradient descent in plain PyTorch and float64.
 
     The one unit starts with 300 times the outgoing weights. Its rates are η/300 for the incoming weights and bias,
     300 η for the outgoing weights, η for the output bias.
 
+    Args:
+        data: MNIST.
+        device: Not used, see below.
+        epochs: How long.
+        every: Epochs between measurements.
+        sizes: 300 for the equal units, 1 for the one.
+
     Returns:
-        One row per start, network and epoch: activation, constant, units, epoch, train_loss.
+        One row per start, network and measurement: activation, constant, units, epoch, train_loss.
     """
     import torch
     from torch import nn
@@ -66,7 +83,7 @@ def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
     cross_entropy = nn.CrossEntropyLoss()
     rows = []
     for activation, constant in EQUIVALENT_STARTS:
-        for units in (HIDDEN[0], 1):
+        for units in sizes:
             first, second = nn.Linear(INPUTS, units).double(), nn.Linear(units, 10).double()
             network = nn.Sequential(first, activations[activation](), second)
             stands_for = HIDDEN[0] // units  # how many equal units each of these is
@@ -83,7 +100,8 @@ def one_unit(data: Data, device: torch.device, epochs: int) -> pd.DataFrame:
             for epoch in range(epochs + 1):
                 optimizer.zero_grad()
                 loss = cross_entropy(network(inputs), labels)
-                rows.append((activation, constant, units, epoch, loss.item()))
+                if epoch % every == 0:
+                    rows.append((activation, constant, units, epoch, loss.item()))
                 loss.backward()
                 optimizer.step()
     return pd.DataFrame(rows, columns=["activation", "constant", "units", "epoch", "train_loss"])
@@ -102,7 +120,16 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             name="constant_init.one_unit",
             function=one_unit,
             arguments=(("epochs", EQUIVALENT_EPOCHS[preset]),),
-        )
+        ),
+        Program(
+            name="constant_init.one_unit_for_longer",
+            function=one_unit,
+            arguments=(
+                ("epochs", budget.epochs * budget.updates(BATCH_SIZE)),
+                ("every", EQUIVALENT_EVERY[preset]),
+                ("sizes", (1,)),
+            ),
+        ),
     ]
     for batch_size in (None, BATCH_SIZE):
         epochs = budget.epochs if batch_size else FULL_BATCH_EPOCHS[preset]

@@ -23,6 +23,13 @@ LEARNING_RATES = (0.1, 0.5)
 BATCH_SIZE = 128
 # Fewer examples than elsewhere: the gradients are the subject, not the accuracy.
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
+# What stays at chance in that budget, for longer and on all examples that validation leaves: depths and rates.
+LONGER: dict[Activation, tuple[tuple[int, ...], tuple[float, ...]]] = {
+    "sigmoid": ((3, 4, 6, 8), (0.5, 2.0)),
+    "relu": ((8,), (0.1, 0.5)),
+}
+LONGER_BUDGETS = {"full": Budget((0, 1, 2), 15), "quick": Budget((0,), 2, 2_000)}
+LONGER_METRICS = ("validation_accuracy", "test_accuracy")
 
 # The question's own network, trained as in the program of exercise 1, and at the rate that is fastest there.
 DESCENT_RATES = (0.1, 2.0)
@@ -162,6 +169,18 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             learning_rate=LEARNING_RATES,
         )
     )
+    longer = tuple(
+        run
+        for activation, (depths, rates) in LONGER.items()
+        for depth in depths
+        for run in LONGER_BUDGETS[preset].grid(
+            BATCH_SIZE,
+            LONGER_METRICS,
+            hidden=((WIDTH,) * depth,),
+            activation=(activation,),
+            learning_rate=rates,
+        )
+    )
     epochs, seeds = DESCENT_EPOCHS[preset], DESCENT_SEEDS[preset]
     descent = tuple(_descent(rate, epochs, seed) for rate in DESCENT_RATES for seed in seeds)
     frozen = Program(
@@ -174,4 +193,4 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         function=fitted_readout,
         arguments=(("iterations", READOUT_ITERATIONS[preset]), ("seeds", seeds)),
     )
-    return (*stochastic, *descent, frozen, fitted)
+    return (*stochastic, *longer, *descent, frozen, fitted)
