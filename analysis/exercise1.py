@@ -21,6 +21,8 @@ def from_torchvision(folder: Path, train: bool) -> tuple[Tensor, Tensor]:
 #    number of dimensions, the dimensions as big-endian integers), then bytes.
 def from_idx(path: Path) -> Tensor:
     raw = path.read_bytes()
+    if raw[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} does not hold unsigned bytes in IDX format")
     shape = struct.unpack_from(f">{raw[3]}I", raw, offset=4)
     content = bytearray(raw[4 + 4 * raw[3] :])
     return torch.frombuffer(content, dtype=torch.uint8).reshape(shape)

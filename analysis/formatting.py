@@ -18,6 +18,7 @@ LABELS: dict[str, str] = {
     "relu": "ReLU",
     "identity": "linear",
     "one_hot": "one-hot",
+    "shuffled_once": "shuffled once",
     "label_sorted": "sorted by label",
     "cross_entropy_softmax": "cross entropy, softmax",
     "cross_entropy_sigmoid": "cross entropy, sigmoid",

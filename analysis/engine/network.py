@@ -127,4 +127,5 @@ def sample_order(run: Run, epoch: int, digits: Tensor) -> Tensor:
         return torch.arange(len(digits))
     if run.order == "label_sorted":
         return torch.argsort(digits, stable=True).cpu()
-    return torch.from_numpy(np.random.default_rng((run.seed, _ORDER, epoch)).permutation(len(digits)))
+    drawn = epoch if run.order == "shuffled" else 0
+    return torch.from_numpy(np.random.default_rng((run.seed, _ORDER, drawn)).permutation(len(digits)))

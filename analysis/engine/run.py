@@ -25,7 +25,7 @@ Loss: TypeAlias = Literal["cross_entropy", "quadratic"]
 Output: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 Target: TypeAlias = Literal["one_hot", "scaled_label"]
 Optimizer: TypeAlias = Literal["sgd", "adam"]
-Order: TypeAlias = Literal["shuffled", "label_sorted"]
+Order: TypeAlias = Literal["shuffled", "shuffled_once", "label_sorted"]
 
 METRICS = {
     "train_loss": "mean loss over the run's training examples",
@@ -104,8 +104,9 @@ class Run:
         beta1, beta2, epsilon: Adam's constants; without effect for other optimizers.
         batch_size: Examples per update; None is the whole training set (then an epoch is one update). The
             last batch of an epoch is smaller where the size does not divide the training set.
-        order: `shuffled`: a new permutation every epoch; `label_sorted`: all zeros first, …, nines last, in
-            the data's order within a label, the same every epoch. Without effect for the full batch.
+        order: `shuffled`: a new permutation every epoch; `shuffled_once`: that of the first epoch in every one;
+            `label_sorted`: all zeros first, …, nines last, in the data's order within a label, the same every
+            epoch. Without effect for the full batch.
         train_examples: Size of the training set, None for all that validation leaves.
         train_subset: Number of the training set among the disjoint ones of that size.
         validation_examples: Examples held out of training, the same for all runs.

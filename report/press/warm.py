@@ -7,6 +7,7 @@ from importlib import import_module
 for name in (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
+    "ipykernel.debugger",  # which each kernel would import, and seldom needs
     "IPython.display",
     "matplotlib.pyplot",
     "matplotlib.backends.backend_svg",

@@ -83,6 +83,14 @@ def test_examples_sorted_by_label_keep_the_datas_order_within_a_label():
     assert sample_order(replace(RUN, order="label_sorted"), 3, digits).tolist() == [1, 3, 0, 4, 2]
 
 
+def test_examples_shuffled_once_keep_the_order_of_the_first_epoch():
+    digits, once = torch.zeros(50), replace(RUN, order="shuffled_once")
+    first = sample_order(RUN, 0, digits)
+    assert sample_order(once, 0, digits).equal(first)
+    assert sample_order(once, 7, digits).equal(first)
+    assert not sample_order(RUN, 7, digits).equal(first)
+
+
 def test_training_sets_are_disjoint_and_exclude_the_validation_examples():
     run = replace(RUN, train_examples=30, validation_examples=10)
     sets = [training_indices(replace(run, train_subset=subset), 100) for subset in range(3)]

@@ -61,7 +61,7 @@ runs = st.builds(
     learning_rate=st.floats(1e-6, 100),
     decay=st.floats(0, 1),
     batch_size=st.none() | st.integers(1, 1024),
-    order=st.sampled_from(("shuffled", "label_sorted")),
+    order=st.sampled_from(("shuffled", "shuffled_once", "label_sorted")),
     labels=st.permutations(range(10)).map(tuple),
     epochs=st.integers(1, 100_000),
     measures=st.lists(measures, min_size=1, max_size=3).map(tuple),

@@ -33,6 +33,8 @@ MORE_SGD_RATES = (0.01, 0.03, 0.1)  # and SGD about its own best
 # The stream at a rate that decreases, as the adapted proof asks: from its best rate, and from one at which a constant
 # rate leaves a large loss.
 DECREASING = ((0.1, 0.01), (0.1, 0.1), (0.001, 0.1))
+# An order that is as fixed as the sorted one, but drawn at random: is it the sorting, or that the order stays?
+FIXED_RATES = (0.001, 0.03, 0.1)
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
 WITHIN_PASS = {"full": Budget((0, 1, 2), 2, TRAIN_EXAMPLES), "quick": Budget((0,), 1, 500)}
 
@@ -126,6 +128,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *(("shuffled", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_SGD_RATES),
         *(("label_sorted", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_PASSES_RATES),
         *(("label_sorted", rate, decay, slow.epochs) for rate, decay in DECREASING),
+        *(("shuffled_once", rate, 0.0, slow.epochs) for rate in FIXED_RATES),
     ]
     more_passes = tuple(
         Run(

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.campaign.keys import Job, Program
 from analysis.engine.run import Measure, Run
 from analysis.question import Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
 
 SOURCE_RATES = (0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 2.0, 5.0, 8.0)  # of the source report
 OTHER_RATES = (0.01, 0.03, 3.0, 4.0, 12.0, 20.0, 100.0)  # between those, and beyond the largest
@@ -16,6 +26,8 @@ FURTHER_SEEDS: dict[Preset, tuple[int, ...]] = {"full": (3, 4), "quick": ()}
 # What becomes of the hidden units at a steady, an unstable and two hopeless rates.
 SATURATION_RATES = (2.0, 8.0, 20.0, 100.0)
 SATURATION_EPOCHS: dict[Preset, int] = {"full": 100, "quick": 2}
+HOPELESS_RATES = SATURATION_RATES[2:]
+OFF = 0.01  # activation below which a unit is off
 
 MEASURES = (
     Measure(metrics=("train_loss", "train_accuracy", "test_loss", "test_accuracy"), every=1),
@@ -23,10 +35,46 @@ MEASURES = (
 )
 
 
-def jobs(preset: Preset) -> tuple[Run, ...]:
+def units_off(
+    data: Data, device: torch.device, epochs: int, rates: tuple[float, ...], seeds: tuple[int, ...]
+) -> pd.DataFrame:
+    """Train 784-300-10 by gradient descent, and count how many hidden activations are near 0 and near 1.
+
+    Returns:
+        One row per epoch: learning_rate, seed, epoch, off and on (shares over units and training examples), train_loss.
+    """
+    import torch
+    from torch import nn
+
+    from analysis.engine.network import reference_model
+
+    images, labels = data.train_images.to(device), data.train_labels.to(device)
+    cross_entropy = nn.CrossEntropyLoss()
+    rows = []
+    for rate in rates:
+        for seed in seeds:
+            first, sigmoid, second = reference_model(_course(rate, epochs, seed)).to(device)
+            parameters = [*first.parameters(), *second.parameters()]
+            optimizer = torch.optim.SGD(parameters, lr=rate)
+            for epoch in range(epochs + 1):
+                optimizer.zero_grad()
+                hidden = sigmoid(first(images))
+                loss = cross_entropy(second(hidden), labels)
+                off, on = ((hidden < OFF).double().mean(), (hidden > 1 - OFF).double().mean())
+                rows.append((rate, seed, epoch, off.item(), on.item(), loss.item()))
+                loss.backward()
+                optimizer.step()
+    return pd.DataFrame(rows, columns=["learning_rate", "seed", "epoch", "off", "on", "train_loss"])
+
+
+def _course(rate: float, epochs: int, seed: int) -> Run:
+    return Run(hidden=(300,), learning_rate=rate, epochs=epochs, measures=MEASURES, seed=seed)
+
+
+def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return 784-300-10 at every learning rate from the same initializations, at some with its slopes at first."""
     courses = tuple(
-        Run(hidden=(300,), learning_rate=rate, epochs=EPOCHS[preset], measures=MEASURES, seed=seed)
+        _course(rate, EPOCHS[preset], seed)
         for rate in LEARNING_RATES
         for seed in SEEDS[preset] + (FURTHER_SEEDS[preset] if rate in SCATTERED_RATES else ())
     )
@@ -41,4 +89,13 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for rate in SATURATION_RATES
         for seed in SEEDS[preset]
     )
-    return courses + slopes
+    off = Program(
+        name="learning_rate.units_off",
+        function=units_off,
+        arguments=(
+            ("epochs", SATURATION_EPOCHS[preset]),
+            ("rates", HOPELESS_RATES),
+            ("seeds", SEEDS[preset]),
+        ),
+    )
+    return (*courses, *slopes, off)
