@@ -61,6 +61,7 @@ def one_unit(
     epochs: int,
     every: int = 1,
     sizes: tuple[int, ...] = (HIDDEN[0], 1),
+    starts: tuple[tuple[Activation, float], ...] = EQUIVALENT_STARTS,
 ) -> pd.DataFrame:
     """Train 300 equal units and the one unit that they amount to, by gradient descent in plain PyTorch and float64.
 
@@ -73,6 +74,7 @@ def one_unit(
         epochs: How long.
         every: Epochs between measurements.
         sizes: 300 for the equal units, 1 for the one.
+        starts: Activations and constants.
 
     Returns:
         One row per start, network and measurement: activation, constant, units, epoch, train_loss.
@@ -85,7 +87,7 @@ def one_unit(
     inputs, labels = data.train_images.cpu().double(), data.train_labels.cpu()
     cross_entropy = nn.CrossEntropyLoss()
     rows = []
-    for activation, constant in EQUIVALENT_STARTS:
+    for activation, constant in starts:
         for units in sizes:
             first, second = nn.Linear(INPUTS, units).double(), nn.Linear(units, 10).double()
             network = nn.Sequential(first, activations[activation](), second)
@@ -131,6 +133,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
                 ("epochs", budget.epochs * budget.updates(BATCH_SIZE)),
                 ("every", EQUIVALENT_EVERY[preset]),
                 ("sizes", (1,)),
+                ("starts", EQUIVALENT_STARTS[:2]),
             ),
         ),
     ]
