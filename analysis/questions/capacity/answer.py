@@ -19,6 +19,7 @@ from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
     format_at_least,
+    format_fixed,
     format_interval,
     format_percent,
     format_rate,
@@ -41,7 +42,9 @@ from analysis.questions.capacity.runs import (
     CHOICE_RATES,
     CHOICE_SEEDS,
     DEEPER_NETWORKS,
+    DEEPER_SPLIT_RATES,
     EARLIER_MARGIN,
+    FRESH_SETS,
     HIDDEN,
     SPLIT_RATE,
     SPLIT_RATES,
@@ -59,7 +62,6 @@ from analysis.statistics import (
     jackknife_half_width,
     p_value,
     paired_t,
-    t_interval,
 )
 
 NAMED = ("10-10", "20-20", "300")  # the networks whose β the text names
@@ -75,10 +77,10 @@ COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "variance": {"color": PINK, "marker": "^", "linestyle": (0, (1.5, 1)), "label": "variance"},
 }
 RISES, FALLS, OPEN = "rises", "falls", "open"
+FRESH = "fresh"  # the sets on which nothing was chosen
 # of the rates, from the smallest on
 RATE_DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 FITTED = 0.99  # train accuracy
-RATE_WRITTEN = (2, 4, 8, 16, 32, 64, 128, 300, 512, 1024, 2048)
 LEAST_SHOWN = 0.05  # error in percent, below which a logarithmic axis magnifies a few digits
 PARTS = ("variance_start", "variance_set")
 COMPONENT_NAMES = {"bias2": "bias²", "variance": "variance", "squared_error": "sum"}
@@ -167,7 +169,7 @@ class Step:
         words: Of the table.
         first, second: The networks.
         expected: RISES or FALLS, by component; of some nothing is expected.
-        late: The expectation was written when the results with most examples were known, which do not test it.
+        late: The expectation was written when other results were known: only the fresh sets test it.
     """
 
     words: str
@@ -192,17 +194,17 @@ class Step:
             for rate in rates_of_sets(examples)
         ]
 
-    def tested(self, found: Results) -> list[int]:
-        """Return the numbers of examples whose results test the expectation."""
-        return sizes(found)[:1] if self.late else sizes(found)
+    def tests(self, found: Results, metric: str) -> dict[str, Interval]:
+        """Return the changes that test the expectation, by the sets that they are measured on."""
+        if self.late:
+            return {FRESH: fresh_change(found, metric, self.first, self.second)}
+        return {f"{size:,}": self.change(found, size, metric) for size in sizes(found)}
 
     def verdict(self, found: Results, metric: str) -> str:
         """Return what the changes that test an expectation say of it, all tests taken together."""
         said = {
-            direction(self.change(found, size, metric))
-            if adjusted_p(found)[self.words, metric, size] < 1 - LEVEL
-            else OPEN
-            for size in self.tested(found)
+            direction(change) if adjusted_p(found)[self.words, metric, sets] < 1 - LEVEL else OPEN
+            for sets, change in self.tests(found, metric).items()
         }
         return verdict(self.expected[metric], said)
 
@@ -221,17 +223,17 @@ STEPS = (TO_WIDE, TO_WIDEST, *DEEPER)
 
 
 @remembered
-def adjusted_p(found: Results) -> dict[tuple[str, str, int], float]:
+def adjusted_p(found: Results) -> dict[tuple[str, str, str], float]:
     """Return the p-values of all changes of which something is expected, adjusted after Holm.
 
     Returns:
-        By the step's words, component and number of examples.
+        By the step's words, component and the sets that the change is measured on.
     """
     tested = {
-        (step.words, metric, size): step.change(found, size, metric)
+        (step.words, metric, sets): change
         for step in STEPS
         for metric in step.expected
-        for size in step.tested(found)
+        for sets, change in step.tests(found, metric).items()
     }
     return dict(zip(tested, holm([p_value(each) for each in tested.values()]), strict=True))
 
@@ -271,11 +273,32 @@ class Least:
 
 def least(found: Results, examples: int, metric: str) -> Least:
     """Return at which width a component is least, every network at its best rate."""
-    table = tuned(found).loc[(examples, metric)]
+    return _least(tuned(found).loc[(examples, metric)])
+
+
+def _least(table: pd.DataFrame) -> Least:
+    """Return at which width a component is least; index: the training set left out, a column per network."""
     widths = sorted(int(name) for name in table if name.isdigit())
     width = int(table.loc[-1, list(map(str, widths))].astype(float).idxmin())
     near = [each for each in widths if direction(_change(table, str(width), str(each))) == OPEN]
     return Least(width, min(near), max(near))
+
+
+@remembered
+def fresh(found: Results) -> pd.DataFrame:
+    """Return bias², variance and their sum on the fresh sets, at the rates that were best before.
+
+    Returns:
+        Index: metric, subset (the training set left out, -1 for none); a column per network.
+    """
+    rows = found.programs["fresh_sets"]
+    chosen = rows[rows["metric"].isin(COMPONENT_NAMES)]
+    return chosen.pivot(index=["metric", "subset"], columns="hidden", values="value")
+
+
+def fresh_change(found: Results, metric: str, first: str, second: str) -> Interval:
+    """Return by what share a component changes from a network to another on the fresh sets."""
+    return _change(fresh(found).loc[metric], first, second)
 
 
 def is_moderate(width: int) -> bool:
@@ -293,7 +316,8 @@ def parts_of_variance(found: Results) -> dict[str, dict[str, pd.DataFrame]]:
     """
     (few, *_), rows = sizes(found), found.programs["split"]
     examples = rows.get("examples", pd.Series(few, rows.index))
-    best = rows["rate"] == rows["hidden"].map({str(width): rate for (width,), rate in SPLIT_RATES.items()})
+    best_rates = {_name(hidden): rate for hidden, rate in (SPLIT_RATES | DEEPER_SPLIT_RATES).items()}
+    best = rows["rate"] == rows["hidden"].map(best_rates)
     settings = {
         f"{few:,}, best $\\eta$": best & (examples == few),
         **{
@@ -392,6 +416,16 @@ def comparison(found: Results) -> Comparison:
     return Comparison(best, behind, near[0])
 
 
+def behind_the_best(found: Results) -> dict[str, Interval]:
+    """Return by how much validation accuracy on all examples lies below that of the best candidate, by network."""
+    best, accuracy = comparison(found).best, final_accuracies(found)["validation"]
+    table = accuracy.droplevel("learning_rate").unstack("hidden")
+    return {
+        str(name): paired_t(table[best], table[name]).difference if name != best else Interval(0.0, 0.0, 1)
+        for name in table
+    }
+
+
 def chosen_width(found: Results) -> int:
     """Return the smallest width that with no number of examples can be told from that of the least sum."""
     return max(least(found, size, "squared_error").first for size in sizes(found))
@@ -408,16 +442,21 @@ def expectations_table(found: Results) -> Table:
         for metric, name in COMPONENT_NAMES.items():
             at_one_rate = step.changes_at_one_rate(found, metric)
             expected = step.expected.get(metric)
+            on_fresh = {step.first, step.second} <= set(fresh(found))
             lines.append(
                 [
                     step.words if metric == "bias2" else "",
                     name,
                     expected or "",
                     *(format_interval(each, 0, "") for each in step.changes(found, metric)),
+                    format_interval(fresh_change(found, metric, step.first, step.second), 0, "")
+                    if on_fresh
+                    else "",
                     step.verdict(found, metric) if expected else "",
                     *(f"{agreeing(way, at_one_rate)}" for way in (FALLS, RISES)),
                 ]
             )
+    (few, *_), (_, sets) = sizes(found), FRESH_SETS[found.preset]
     return Table(
         pd.DataFrame(
             lines,
@@ -426,18 +465,19 @@ def expectations_table(found: Results) -> Table:
                 "Of",
                 "Expected",
                 *(f"{size:,} examples" for size in sizes(found)),
+                f"{few:,}, fresh",
                 "Verdict",
                 f"Falls, of {len(at_one_rate)}",
                 f"Rises, of {len(at_one_rate)}",
             ],
         ),
         "Expected and found, each network at its own best rate: changes in percent, with 95 % jackknife intervals over "
-        f"the disjoint training sets, which both networks share. *Confirmed* or *refuted*: p < {1 - LEVEL:.2f}, "
-        f"adjusted after Holm for the {count_words(len(adjusted_p(found)))} tests of expectations, with both numbers "
-        f"of examples; *in part*: with one; *open*: neither. Depth is judged by {sizes(found)[0]:,} examples alone. "
+        f"the training sets, which both networks share; fresh: on {sets} further sets. *Confirmed* or *refuted*: p < "
+        f"{1 - LEVEL:.2f}, adjusted after Holm for the {count_words(len(adjusted_p(found)))} tests of expectations, "
+        "with both numbers of examples; *in part*: with one; *open*: neither. Depth is judged by the fresh sets alone. "
         f"Last columns: with both networks at one rate, in how many of the {len(at_one_rate)} cases (a case is a rate "
         "and a number of examples) the component falls or rises by more than its interval.",
-        (24, 10, 12, 15, 15, 17, 8, 8),
+        (22, 10, 11, 13, 13, 13, 17, 8, 8),
     )
 
 
@@ -445,23 +485,24 @@ def expectations_table(found: Results) -> Table:
 def parts_table(found: Results) -> Table:
     """Tabulate the parts of the variance over width."""
     names = {PARTS[0]: "start", PARTS[1]: "set"}
+    networks = (*SPLIT_RATES, *DEEPER_SPLIT_RATES)
     columns: dict[str, list[str]] = {
         "Network": [
-            *(f"784-{width}-10" for (width,) in SPLIT_RATES),
+            *(f"784-{_name(hidden)}-10" for hidden in networks),
             f"{WIDE} to {int(WIDEST):,}, %",
+            f"1 to 3 layers of {WIDE}, %",
         ]
     }
-    for setting, networks in parts_of_variance(found).items():
+    for setting, of_setting in parts_of_variance(found).items():
         for part, name in names.items():
-            of_widths = pd.DataFrame({width: values[part] for width, values in networks.items()})
+            table = pd.DataFrame({network: values[part] for network, values in of_setting.items()})
             columns[f"{setting}: {name}"] = [
                 *(
-                    f"{values.loc[-1]:.{digits}f} ± {jackknife_half_width(values[values.index >= 0]):.{digits}f}"
-                    for (width,) in SPLIT_RATES
-                    for values in [1_000 * of_widths[str(width)]]
-                    for digits in [int(values.loc[-1] < 10)]
+                    _thousandths(table[_name(hidden)]) if _name(hidden) in table else "–"
+                    for hidden in networks
                 ),
-                format_interval(_change(of_widths, WIDE, WIDEST), 0, ""),
+                format_interval(_change(table, WIDE, WIDEST), 0, ""),
+                format_interval(_change(table, WIDE, DEEP), 0, "") if DEEP in table else "–",
             ]
     (few, *_), starts = sizes(found), SPLIT_STARTS[found.preset]
     return Table(
@@ -470,42 +511,57 @@ def parts_table(found: Results) -> Table:
         f"jackknife intervals: with {few:,} examples and each network at its best rate, then with all at $\\eta$ = "
         f"{format_rate(SPLIT_RATE)} and either number of examples. *Start*: the mean over sets of the variance over "
         "starts, which also order the examples. *Set*: the variance over sets of the mean over starts, less what "
-        "chance adds to it, one $m$-th of the former. Last row: the change from the one width to the other, paired by "
-        "set.",
-        (14, *(14 for _ in range(len(columns) - 1))),
+        "chance adds to it, one $m$-th of the former. Last rows: changes between two networks, paired by set.",
+        (22, *(13 for _ in range(len(columns) - 1))),
     )
+
+
+def _thousandths(values: pd.Series[float]) -> str:
+    """Write a part of the variance with its interval; index: the training set left out, -1 for none."""
+    values = 1_000 * values
+    digits = int(values.loc[-1] < 10)
+    return f"{values.loc[-1]:.{digits}f} ± {jackknife_half_width(values[values.index >= 0]):.{digits}f}"
 
 
 @exhibit("tbl-capacity", "capacity")
-def candidates_table(found: Results) -> Table:
-    """Tabulate the accuracies of the candidates on all examples, and how far they lie below the best."""
-    behind = comparison(found).behind
+def networks_table(found: Results) -> Table:
+    """Tabulate what decides between the networks: the sum on small sets, old and fresh, and the accuracy on all."""
+    few, many = sizes(found)[0], sizes(found)[-1]
+    behind, accuracies = behind_the_best(found), final_accuracies(found)
     lines = []
-    for hidden in CANDIDATES:
-        name = _name(hidden)
-        of_network = final_accuracies(found).loc[name]
-        accuracy = {
-            f"{part.capitalize()} acc.": format_interval(t_interval(of_network[part]), 2, "")
-            for part in ("train", "validation", "test")
-        }
-        distance = format_interval(behind[name], 2, "") if name in behind else "–"
-        lines.append(
-            {
-                "Network": f"784-{name}-10",
-                "β": f"{num_parameters_of(name):,}",
-                "Best $\\eta$": format_rate(of_network.index[0][0]),
-                **accuracy,
-                "Validation, below the best": distance,
-            }
-        )
+    for name in fresh(found):
+        line = {"Network": f"784-{name}-10"}
+        for size in (few, many):
+            of_size = tuned(found).loc[(size, "squared_error")]
+            line[f"{size:,}: $\\eta$"] = format_rate(rates(found)[size, name])
+            line[f"{size:,}: sum"] = f"{1_000 * of_size.loc[-1, name]:.1f}"
+            line[f"{size:,}: above least, %"] = _above(of_size, name)
+            if size == few:
+                line["fresh: above least, %"] = _above(fresh(found).loc["squared_error"], name)
+        if name in behind:
+            of_network = accuracies.loc[name]
+            line["all: $\\eta$"] = format_rate(of_network.index[0][0])
+            line["all: validation"] = format_fixed(100 * of_network["validation"].mean(), 2)
+            line["all: below best"] = format_interval(behind[name], 2, "") if behind[name].n > 1 else "–"
+            line["all: test"] = format_fixed(100 * of_network["test"].mean(), 2)
+        lines.append(line)
     return Table(
-        pd.DataFrame(lines),
-        f"The candidates after training on {BUDGETS[found.preset].train_examples:,} examples, each at the best of "
-        f"{count_words(len(CHOICE_RATES))} rates: accuracies in percent, and how many points the validation accuracy "
-        f"lies below the highest; 95 % t intervals over {count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}, of "
-        "the last column paired by seed.",
-        (14, 10, 8, 15, 15, 15, 15),
+        pd.DataFrame(lines).fillna("–"),
+        f"What decides. On the sets of {few:,} and of {many:,} examples, and on {FRESH_SETS[found.preset][1]} fresh "
+        "sets "
+        f"of {few:,} at the same rates: bias² + variance in thousandths, and how far it lies above the least of one "
+        "hidden layer, with 95 % jackknife intervals, paired by set. On all "
+        f"{BUDGETS[found.preset].train_examples:,}: validation and test accuracy in percent, and how many points "
+        f"validation lies below the best, with 95 % t intervals, paired by "
+        f"{count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}.",
+        (18, 8, 8, 12, 12, 8, 8, 12, 8, 11, 13, 8),
     )
+
+
+def _above(table: pd.DataFrame, name: str) -> str:
+    """Say how far a network lies above the least of one hidden layer, in percent."""
+    width = str(_least(table).width)
+    return "–" if name == width else format_interval(_change(table, width, name), 1, "")
 
 
 @exhibit(
@@ -536,7 +592,6 @@ def components_and_errors(found: Results) -> Picture:
         axes_of[0].set_ylabel("squared error")
     for axes, examples in zip(wide, sizes(found), strict=False):
         axes.set_title(f"{examples:,} examples")
-        _write_rates(axes, rates(found)[examples])
     for axes in deep:
         axes.set_xticks((1, 2, 3))
     errors_of_seeds = errors(found)
@@ -568,8 +623,8 @@ def components_and_errors(found: Results) -> Picture:
     return Picture(
         figure,
         "Left and middle: bias², variance and their sum on small training sets, over the width of one hidden layer and "
-        f"over one to three layers of {WIDE}; each network at its own best rate (at the foot, of most widths), 95 % "
-        f"jackknife intervals, mostly smaller than the marks. Above, right: the variance with {few:,} examples and all "
+        f"over one to three layers of {WIDE}; each network at its own best rate, 95 % "
+        "jackknife intervals, mostly smaller than the marks. Above, right: the variance with {few:,} examples and all "
         "widths at one rate. Below, right: train and test error after training on "
         f"{BUDGETS[found.preset].train_examples:,} examples, each width at its best rate; points: seeds (errors below "
         f"{LEAST_SHOWN:g} % are not shown).",
@@ -577,22 +632,6 @@ def components_and_errors(found: Results) -> Picture:
         "hardly falls and the variance rises. Test error falls with width and flattens at some hundred units; train "
         "error falls to nearly zero.",
     )
-
-
-def _write_rates(axes: Axes, best: pd.Series[float]) -> None:
-    """Write the best rates of widths at the foot of a panel, but not of those too near each other."""
-    for width in RATE_WRITTEN:
-        rate = best[str(width)]
-        axes.text(
-            width,
-            0.02,
-            f"{rate:g}".removeprefix("0"),
-            transform=axes.get_xaxis_transform(),
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize=6,
-        )
 
 
 def _draw_rates(axes: Axes, variance: pd.DataFrame) -> None:
@@ -827,7 +866,8 @@ def both_parts_of_the_variance(found: Results) -> Evidence:
                 bool(parts[PARTS[0]] > parts[PARTS[1]]) for parts in at_narrowest
             ),
             "each network has its best rate": all(
-                rates(found)[few, str(width)] == rate for (width,), rate in SPLIT_RATES.items()
+                rates(found)[few, _name(hidden)] == rate
+                for hidden, rate in (SPLIT_RATES | DEEPER_SPLIT_RATES).items()
             ),
         },
     )

@@ -277,7 +277,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for examples, hidden, further in decompositions
     )
     few = min(SUBSETS[preset])
-    split_settings = {
+    split_settings: dict[tuple[int, tuple[int, ...], float], None] = {
         **{(few, hidden, rate): None for hidden, rate in (SPLIT_RATES | DEEPER_SPLIT_RATES).items()},
         **{(examples, hidden, SPLIT_RATE): None for examples in SUBSETS[preset] for hidden in SPLIT_RATES},
     }

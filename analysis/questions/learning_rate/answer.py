@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from analysis import plotting
-from analysis.engine.run import SHARPNESS_EXAMPLES
+from analysis.engine.run import CLASSES, SHARPNESS_EXAMPLES
 from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
@@ -72,6 +72,11 @@ SHARPNESS_RATES: dict[float, dict[str, Any]] = {  # 0.01 lies far below all othe
     0.5: {"color": GREEN, "linestyle": (0, (5, 1.5))},
     3.0: {"color": PINK, "linestyle": (0, (3, 1, 1, 1))},
 }
+SLOPE_STYLES: dict[float, dict[str, Any]] = {
+    **{rate: SHOWN_RATES[rate] for rate in (2.0, 8.0, 20.0)},
+    100.0: {"color": INK, "linestyle": ":"},
+}
+LEAST_SLOPE = 1e-20  # as drawn: what is smaller is nothing
 LINEAR_LIMIT, LOGARITHMIC_LIMITS = 2.6, (0.05, 100)  # of the losses as drawn
 
 
@@ -191,7 +196,7 @@ def rates_table(found: Results) -> Table:
             "Starts": by_rate.size().to_list(),
             "Train loss": [format_fixed(value, 3) for value in means["train_loss"]],
             "Test loss": [format_fixed(value, 3) for value in means["test_loss"]],
-            "Test acc., %": [_mean_or_range(100 * runs["test_accuracy"]) for _, runs in by_rate],
+            "Test acc., %": [_interval_or_range(runs["test_accuracy"]) for _, runs in by_rate],
             **{
                 heading.format(format_percent(level, 0)): [
                     _format_epoch(runs[column].mean() * (rate if "η" in heading else 1))
@@ -206,22 +211,22 @@ def rates_table(found: Results) -> Table:
     return Table(
         frame,
         f"The {count_words(len(means), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over the "
-        "starts: losses, test accuracy (where starts differ by more than "
+        "starts: losses, test accuracy with 95 % t intervals (where starts differ by more than "
         f"{SCATTERED:g} points: least and largest), and the first epoch with the given test accuracy, also times "
         "$\\eta$, where "
         "every start reaches it. A run *blows up* if its train loss ends at more than twice the first, is *stuck* if "
         f"it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more "
         f"than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
         f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (7, 8, 7, 9, 8, 11, 7, 8, 7, 8, 18),
+        (7, 8, 7, 9, 8, 13, 7, 8, 7, 8, 16),
     )
 
 
-def _mean_or_range(percent: pd.Series[float]) -> str:
-    """Write the mean over starts; of scattered ones the least and the largest, as their mean is none of them."""
-    if np.ptp(percent) <= SCATTERED:
-        return format_fixed(percent.mean(), 1)
-    return f"{format_fixed(percent.min(), 1)}–{format_fixed(percent.max(), 1)}"
+def _interval_or_range(shares: pd.Series[float]) -> str:
+    """Write percent over starts; of scattered ones the least and the largest, as their mean is none of them."""
+    if 100 * np.ptp(shares) <= SCATTERED:
+        return format_interval(t_interval(shares), 1, "")
+    return f"{format_fixed(100 * shares.min(), 1)}–{format_fixed(100 * shares.max(), 1)}"
 
 
 def _format_epoch(epoch: float) -> str:
@@ -306,11 +311,14 @@ def speed_and_end(found: Results) -> Picture:
     ),
 )
 def sharpness_along_training(found: Results) -> Picture:
-    """Draw sharpness relative to 2/η along training, at a few learning rates, epoch 0 included."""
+    """Draw sharpness relative to 2/η along training, at a few learning rates; the slopes of hidden units at others."""
     curves = relative_sharpness(first_start(found.rows)).droplevel("seed", axis="columns")
-    figure, (start, course) = plt.subplots(
-        1, 2, figsize=(WIDTH, 1.8), sharey=True, gridspec_kw={"width_ratios": (1, 4)}
+    figure, (start, course, slope) = plt.subplots(
+        1, 3, figsize=(WIDTH, 1.9), gridspec_kw={"width_ratios": (1, 3, 2)}
     )
+    start.sharey(course)
+    start.tick_params(labelleft=True)
+    course.tick_params(labelleft=False)
     labels = []
     for rate, style in SHARPNESS_RATES.items():
         if rate in curves:
@@ -327,14 +335,33 @@ def sharpness_along_training(found: Results) -> Picture:
     course.set_xscale("log")
     course.set_xlim(right=curves.index.max())  # the dotted line ends where the labels begin
     label_ends(course, labels)
+    _draw_slopes(slope, first_start(found.rows))
     return Picture(
         figure,
         f"Sharpness $\\lambda_{{\\max}}$, of the loss on {SHARPNESS_EXAMPLES:,} training examples, relative to "
         f"$2/\\eta$ along training at {count_words(len(labels))} learning rates, from the first start, measured at the "
         "dots: below the dotted line, gradient descent is stable on the local quadratic model. Left: the first "
-        "updates; right: later, on a logarithmic axis.",
-        f"{count_words(len(labels), 'line').capitalize()} of relative sharpness over epochs; a dotted line at one.",
+        "updates; middle: later, on a logarithmic axis. Right: mean slope of the hidden units over units and examples, "
+        f"from the same start, at the rates {_join_rates(SATURATION_RATES)}.",
+        f"{count_words(len(labels), 'line').capitalize()} of relative sharpness over epochs; a dotted line at one. "
+        "Slopes that stay near 0.1 at the rate 2, fall to a thousandth at 8, and to nearly nothing at 20 and 100.",
     )
+
+
+def _draw_slopes(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw the mean slope of the hidden units over epochs, a line per rate."""
+    slopes = rows[rows["metric"] == "mean_slope"].pivot(
+        index="epoch", columns="learning_rate", values="value"
+    )
+    labels = []
+    for rate, line in slopes.clip(lower=LEAST_SLOPE).items():
+        style = SLOPE_STYLES.get(float(str(rate)), {})
+        axes.plot(line.index, line, **style)
+        labels.append((line.index[-1], line.iloc[-1], f"{rate:g}", style.get("color", INK)))
+    axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("slope")
+    label_ends(axes, labels)
 
 
 @exhibit(
@@ -472,14 +499,20 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
     pace = round(losses.index.max() * smallest / reference)
     beginning = (losses[smallest].iloc[-1] / losses[reference].loc[pace] - 1).abs().max()
     return Evidence(
-        f"Over $\\eta$ times epochs, the train losses of the rates from {steady[0]:g} to {steady[-1]:g} become one "
-        f"curve (@fig-learning-rates, middle): at {SETTLED} they lie within {format_percent(spread, 0)}, from every "
-        f"start. The smallest rate, {smallest:g}, ends at the beginning of the same curve: if it stays there, it takes "
+        f"Over $\\eta$ times epochs, the train losses of the rates from {steady[0]:g} to {steady[-1]:g} come together "
+        f"(@fig-learning-rates, middle): the larger rates are late at first, but at {SETTLED} all lie within "
+        f"{format_percent(spread, 0)}, from every start. The smallest rate, {smallest:g}, ends at the beginning of the "
+        "same curve: if it stays there, it takes "
         f"an estimated {round(_products(numbers, 'slow_epoch')[reference] / smallest, -4):,.0f} epochs to "
         f"{format_percent(SLOW, 0)}.",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
-            "so does that of the smallest rate": bool(beginning < ONE_CURVE),
+            "before, the products of the larger rates are the larger ones": bool(
+                (products := _products(numbers, "slow_epoch")[steady]).iloc[-1] == products.max()
+                and products.iloc[len(products) // 2 :].is_monotonic_increasing
+                and products.iloc[: len(products) // 2].max() < products.iloc[len(products) // 2 :].min()
+            ),
+            "the smallest rate's lies on it": bool(beginning < ONE_CURVE),
         },
     )
 
@@ -495,12 +528,14 @@ def largest_steady_rate_is_late(found: Results) -> Evidence:
     of_shared = numbers.loc[pd.IndexSlice[:, shared], :]
     ends = of_shared["test_accuracy"]
     lead = t_interval(ends[largest] - ends[before])
+    best = numbers.groupby("learning_rate")["test_accuracy"].mean()
     products = _products(of_shared, "slow_epoch")
     return Evidence(
-        f"The largest steady rate, {largest:g}, is the last to join this curve, and ends no higher than {before:g} "
-        f"({format_interval(lead, 1, '')} points).",
+        f"The largest steady rate, {largest:g}, is the last to join this curve. Its mean test accuracy is the highest "
+        f"of all, but no more than that of {before:g} by the interval ({format_interval(lead, 1, '')} points).",
         {
             "the difference of the ends is within its interval": abs(lead.mean) < lead.half_width,
+            "its mean is the highest": bool(best.idxmax() == largest),
             "its losses leave the curve on which the others are, at first": bool(
                 products[largest] > PROPORTIONAL * products[before]
             ),
@@ -546,16 +581,28 @@ def units_saturate(found: Results) -> Evidence:
     dead, alive, steady = (
         curves.loc[FIRST_UPDATES:, rates] for rates in (stuck, unstable, unanimous(numbers, "steady")[-1:])
     )
+    off = found.programs["units_off"]
+    later = off[off["epoch"] >= FIRST_UPDATES]
+    losses = off[off["epoch"] == off["epoch"].max()].set_index("learning_rate")["train_loss"]
+    settles, diverges = stuck[0], stuck[-1]
     return Evidence(
         f"What fails at {_join_rates(stuck)} is seen in the hidden units. After {count_words(FIRST_UPDATES, 'update')} "
-        "all are saturated, on every image, and stay so: their mean slope $\\sigma'(z_1)$ is below "
-        f"{format_rate(_next_power(dead.max(axis=None)))}. So no gradient reaches the first layer. "
-        f"At {_join_rates(unstable)}, where some starts still learn, the slope is about "
-        f"{format_fixed(alive.stack([0, 1]).median(), 3)}.",
+        "all are off: on every image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
+        f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). No gradient reaches the first layer "
+        "any more, and the output biases alone are trained. For these the edge lies at 20, as the sharpness of their "
+        f"loss at equal probabilities is 1/10 (@eq-logits). So at {settles:g} they settle at guessing, and at "
+        f"{diverges:g} they do not settle. At {_join_rates(unstable)}, where some starts still learn, the slope is "
+        f"about {format_fixed(alive.stack([0, 1]).median(), 3)}.",
         {
-            "some rates are stuck and some unstable": bool(stuck and unstable),
+            "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),
             "at those at which nothing is learnt, all are": bool(dead.max(axis=None) < 1e-3),
+            "at nearly 0": bool(later["off"].min() > 0.999),
+            "they stay so as long as it was measured": bool(later["epoch"].max() == curves.index.max()),
+            "at the smaller of them the loss settles near that of guessing": bool(
+                (losses[settles] - math.log(CLASSES)).abs().max() < 0.1
+            ),
+            "at the larger it does not": bool(losses[diverges].min() > 5),
             "elsewhere not all": bool(alive.min(axis=None) > 10 * dead.max(axis=None)),
             "least at the steady rate": bool(steady.min(axis=None) > alive.max(axis=None)),
         },

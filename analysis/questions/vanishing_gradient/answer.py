@@ -60,8 +60,22 @@ STUCK = 0.15  # test accuracy of a network that has learnt nothing, at most
 
 
 def _stochastic(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of SGD, which compare depths, activations and skip connections."""
-    return rows[rows["batch_size"].notna()]
+    """Return the rows of SGD that compare depths, activations and skip connections, with few examples."""
+    stochastic = rows[rows["batch_size"].notna()]
+    return stochastic[stochastic["train_examples"] == stochastic["train_examples"].min()]
+
+
+@remembered
+def trained_longer(rows: pd.DataFrame) -> pd.Series[float]:
+    """Return final test accuracies of what was trained for longer and on more examples, each at its best rate.
+
+    Index: activation, depth, seed.
+    """
+    stochastic = rows[rows["batch_size"].notna()]
+    longer = stochastic[stochastic["train_examples"] == stochastic["train_examples"].max()]
+    best = statistics.at_best_rates(longer, ["hidden", "activation"])
+    best = best.assign(depth=best["hidden"].str.count("-") + 1)
+    return final_values(best, "test_accuracy", ["activation", "depth", "seed"])
 
 
 def activations(rows: pd.DataFrame) -> list[str]:
@@ -331,7 +345,8 @@ def descent_table(found: Results) -> Table:
     return Table(
         pd.DataFrame(lines),
         f"Gradient descent of 784-300-10 on all examples, {ratios.index[-1][1]:,.0f} updates: means over "
-        f"{count_words(whole.index.get_level_values('seed').nunique(), 'seed')}, of accuracies the least and largest.",
+        f"{count_words(whole.index.get_level_values('seed').nunique(), 'seed')}, of accuracies the least and largest. "
+        "Norms of errors are root mean squares over the training examples.",
         (48, 14, 19, 19),
     )
 
@@ -390,7 +405,8 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
         "No: its first layer learns, and what it learns matters. Above a first layer that stays at its random start, a "
         f"second one fitted by L-BFGS reads {format_percent(fitted['test_accuracy'].mean(), 0)} of the test digits. "
         f"The whole network reads {format_range(100 * whole, 0)} % after {ratio.index[-1]:,.0f} updates of gradient "
-        f"descent at $\\eta = {fast:g}$. A gradient vanishes where each of many layers shrinks it by a constant factor "
+        f"descent at $\\eta = {fast:g}$; at {min(ratio.columns):g} both layers are slow. A gradient vanishes where "
+        "each of many layers shrinks it by a constant factor "
         "below 1, so that next to nothing reaches the first; here a single such factor lies in between.",
         {
             "after the first updates the ratio is above a fifth": bool(least > 0.2),
