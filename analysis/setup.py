@@ -48,6 +48,7 @@ ASPECTS = (
     ),
     Aspect(lambda run: f"{label(run.loss)} of {label(run.output)}", "{} outputs"),
     Aspect(lambda run: label(run.optimizer) if run.batch_size else "gradient descent"),
+    Aspect(lambda run: f"{run.beta1:g}", "$\\rho_1$ = {}", "0.9", lambda run: -run.beta1),
     Aspect(lambda run: f"{run.decay:g}", "decay $d$ = {}", "0", lambda run: run.decay),
     Aspect(
         lambda run: f"{run.batch_size:,}" if run.batch_size else "all examples",

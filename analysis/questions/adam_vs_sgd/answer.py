@@ -54,8 +54,9 @@ SAID_FACTOR = 10  # "an order of magnitude"
 @remembered
 def by_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of the runs at all rates, and those of the longer runs, which go on to a plateau."""
-    epochs = rows["epochs"]
-    return rows[epochs == epochs.min()], rows[epochs == epochs.max()]
+    usual = rows[rows["beta1"] > 0]
+    epochs = usual["epochs"]
+    return usual[epochs == epochs.min()], usual[epochs == epochs.max()]
 
 
 @remembered

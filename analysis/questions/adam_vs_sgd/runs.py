@@ -27,6 +27,9 @@ LONG_RATES: dict[Optimizer, tuple[float, ...]] = {
 }
 LONG_BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 60), "quick": Budget((0,), 2, 2_000)}
 
+# Adam without its running mean of the gradients (beta1 = 0), which is a momentum: whether that makes it fast.
+NO_MEAN_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+
 METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
@@ -43,11 +46,14 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return both optimizers at the same rates, from the same initializations, on the same batches, for two budgets;
-    what an update of either costs."""
+    Adam without momentum; what an update of either costs."""
     window = BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=OPTIMIZERS, learning_rate=LEARNING_RATES)
+    no_mean = BUDGETS[preset].grid(
+        BATCH_SIZE, METRICS, optimizer=("adam",), beta1=(0.0,), learning_rate=NO_MEAN_RATES
+    )
     long = [
         run
         for optimizer, rates in LONG_RATES.items()
         for run in LONG_BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=(optimizer,), learning_rate=rates)
     ]
-    return (*window, *long, Program(name="adam_vs_sgd.plain_seconds", function=plain_seconds))
+    return (*window, *no_mean, *long, Program(name="adam_vs_sgd.plain_seconds", function=plain_seconds))

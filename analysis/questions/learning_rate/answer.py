@@ -76,7 +76,6 @@ SLOPE_STYLES: dict[float, dict[str, Any]] = {
     **{rate: SHOWN_RATES[rate] for rate in (2.0, 8.0, 20.0)},
     100.0: {"color": INK, "linestyle": ":"},
 }
-LEAST_SLOPE = 1e-20  # as drawn: what is smaller is nothing
 LINEAR_LIMIT, LOGARITHMIC_LIMITS = 2.6, (0.05, 100)  # of the losses as drawn
 
 
@@ -354,7 +353,7 @@ def _draw_slopes(axes: Axes, rows: pd.DataFrame) -> None:
         index="epoch", columns="learning_rate", values="value"
     )
     labels = []
-    for rate, line in slopes.clip(lower=LEAST_SLOPE).items():
+    for rate, line in slopes.items():
         style = SLOPE_STYLES.get(float(str(rate)), {})
         axes.plot(line.index, line, **style)
         labels.append((line.index[-1], line.iloc[-1], f"{rate:g}", style.get("color", INK)))

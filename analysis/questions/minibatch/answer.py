@@ -19,6 +19,7 @@ from analysis.formatting import (
     format_fixed,
     format_interval,
     format_percent,
+    format_range,
     join_english,
 )
 from analysis.plotting import (
@@ -44,6 +45,7 @@ from analysis.questions.minibatch.runs import (
     DECAYS,
     FULL_BATCH_FACTOR,
     FURTHER_SIZE,
+    LONG,
 )
 from analysis.results import Results, remembered
 from analysis.statistics import (
@@ -417,8 +419,8 @@ def _long_rates(rows: pd.DataFrame) -> str:
     return " or ".join(map(count_words, sorted(set(numbers))))
 
 
-@finding("minibatch", "learning_rate")
-def few_rates_were_long(found: Results, rates: Results) -> Evidence:
+@finding("minibatch", "learning_rate", "overfitting")
+def few_rates_were_long(found: Results, rates: Results, longer: Results) -> Evidence:
     numbers = size_numbers(found.rows)
     tried = constant_runs(found.rows).query("long").groupby("batch")["learning_rate"]
     best, least, most = numbers["learning_rate"], tried.min(), tried.max()
@@ -427,17 +429,26 @@ def few_rates_were_long(found: Results, rates: Results) -> Evidence:
     reached = crossings(rates.rows.assign(batch=np.inf), "test_accuracy")[np.inf].unstack("seed")
     larger = min((rate for rate in reached.index if rate > fastest), default=math.nan)
     both = reached.reindex([fastest, larger])
+    wide = longer.rows[longer.rows["train_examples"].isna() & (longer.rows["hidden"] == "300")]
+    ends = final_values(wide, "test_accuracy", ["learning_rate", "seed"])
+    smaller = max(rate for rate in ends.index.unique(0) if rate < best[np.inf])
     return Evidence(
         f"For batches of {join_english(map(format_size, between))} the best rate of the long runs has a worse one on "
-        f"either side. For {join_english(map(format_size, smallest))} it is the smallest tried, and a still smaller "
-        "one might be better. For the large sizes, a rate not run for long may be faster; in GD on all "
-        f"{TRAIN_EXAMPLES:,} examples {larger:g} is slower than {fastest:g} from every start (@sec-q6).",
+        f"either side. For {join_english(map(format_size, smallest))} it is the smallest tried. A still smaller one "
+        f"might be better, if hardly by much: GD on all {TRAIN_EXAMPLES:,} examples, for as many epochs at "
+        f"{smaller:g}, ends at {format_range(100 * ends[smaller], 1)} % (@sec-q2). For the large sizes, a rate not run "
+        "for long may be faster; there "
+        f"{larger:g} is slower than {fastest:g} from every start (@sec-q6).",
         {
             "every size's best rate is the smallest tried or has a worse one on either side": len(
                 between + smallest
             )
             == len(numbers),
             "most have": len(between) > len(smallest),
+            "a smaller rate of GD, for as many epochs, ends within a tenth of a point": bool(
+                wide["epochs"].max() == LONG[None][1]
+                and abs(ends[smaller].mean() - numbers["accuracy"][np.inf].mean()) < 0.001
+            ),
             "the next rate is slower from every start": bool((both.iloc[1] > both.iloc[0]).all()),
         },
     )
