@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import itertools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias
@@ -95,12 +96,13 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
         else:
             lines += [(COMMON, common)] * bool(common)
             lines += zip(counts, told, strict=True)
-    programs: dict[str, list[dict[str, Any]]] = {}
+    programs: dict[str, list[Program]] = {}
     for job in jobs:
         if isinstance(job, Program):
-            programs.setdefault(job.name, []).append(dict(job.arguments))
+            programs.setdefault(job.name, []).append(job)
     if programs:
-        lines.append(("Programs", "; ".join(_program(name, calls) for name, calls in programs.items())))
+        calls = {name: _arguments(of_name) for name, of_name in programs.items()}
+        lines.append(("Programs", "; ".join(itertools.starmap(_program, calls.items()))))
     return lines
 
 
@@ -213,13 +215,24 @@ def _train_examples(run: Run) -> int:
     return run.train_examples or TRAIN_EXAMPLES - run.validation_examples
 
 
+def _arguments(calls: Sequence[Program]) -> list[dict[str, Any]]:
+    """Return the arguments of a program's calls, by default or not, of which some call has its own."""
+    given = [dict(call.arguments) for call in calls]
+    own = sorted(set().union(*given))
+    parameters = inspect.signature(calls[0].function).parameters
+    return [
+        {name: arguments[name] if name in arguments else parameters[name].default for name in own}
+        for arguments in given
+    ]
+
+
 def _program(name: str, calls: Sequence[dict[str, Any]]) -> str:
     """A program with the grids of values that the arguments of all its calls form."""
-    shared = [argument for argument in calls[0] if all(argument in call for call in calls)]
-    if not shared:
+    if not calls[0]:
         return f"`{name}`"
     points: list[dict[str, Hashable]] = [
-        {argument: _argument(call[argument]) for argument in shared} for call in calls
+        {name: _argument(value, "-" if name == "hidden" else ", ") for name, value in call.items()}
+        for call in calls
     ]
     distinct = [point for place, point in enumerate(points) if point not in points[:place]]
     told = (
@@ -233,7 +246,10 @@ def _few(values: Sequence[Hashable]) -> str:
     return ", ".join(map(str, values)) if len(values) <= LISTED else f"{len(values)} values"
 
 
-def _argument(value: Any) -> str:
+def _argument(value: Any, between: str) -> str:
+    """Put a value into words, several values with what stands between them."""
     if isinstance(value, tuple):
-        return "-".join(map(str, value))
-    return f"{value:,}" if isinstance(value, int) else str(value)
+        return between.join(_argument(each, " ") for each in value)
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pandas as pd
 from hypothesis import given
@@ -89,6 +90,14 @@ def test_programs_stand_with_the_values_of_their_arguments() -> None:
         for n in (1_000, 5_000)
     ]
     assert describe_setup(calls) == [("Programs", "`x.count` (examples 1,000, 5,000; hidden 4-4)")]
+
+
+def test_what_one_call_leaves_to_its_default_is_told_if_another_has_its_own() -> None:
+    def count(data: Any, device: Any, rates: tuple[float, ...] = (0.1, 0.2), first: int = 0) -> pd.DataFrame:
+        raise NotImplementedError
+
+    calls = [Program(name="x.count", function=count, arguments=own) for own in ((), (("rates", (0.5,)),))]
+    assert describe_setup(calls) == [("Programs", "`x.count` (rates 0.1, 0.2, 0.5)")]
 
 
 def test_a_single_run_is_told_whole() -> None:

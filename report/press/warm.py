@@ -1,13 +1,22 @@
 """What kernels import before they fork: their own code, and the libraries that most chapters draw and tabulate with."""
 
 import gc
+import sys
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
+
+# Nobody debugs a render. Importing the debugger would take each kernel longer than all else until it is ready, so it
+# is not found while ipykernel looks for it.
+modules: dict[str, Any] = sys.modules
+modules["debugpy"] = None
+with suppress(Exception):
+    import_module("ipykernel.debugger")
+del modules["debugpy"]
 
 for name in (
     "ipykernel.kernelapp",
     "ipykernel.ipkernel",
-    "ipykernel.debugger",  # which each kernel would import, and seldom needs
     "IPython.display",
     "matplotlib.pyplot",
     "matplotlib.backends.backend_svg",

@@ -755,7 +755,8 @@ def _all(wanted: str, step: Step, found: Results) -> bool:
 def best_rates_are_inside(found: Results) -> Evidence:
     tried = {size: rates_of_sets(size) for size in sizes(found)}
     return Evidence(
-        "Each network is taken at its own best rate on validation data, which is for none an end of the grid.",
+        "Each network is taken at its own best rate on validation data (@tbl-capacity); for none it is the smallest or "
+        "the largest that was tried.",
         {
             "no best rate is the smallest or the largest": all(
                 min(tried[int(size)]) < rate < max(tried[int(size)])
