@@ -580,9 +580,10 @@ def units_saturate(found: Results) -> Evidence:
     dead, alive, steady = (
         curves.loc[FIRST_UPDATES:, rates] for rates in (stuck, unstable, unanimous(numbers, "steady")[-1:])
     )
-    off = found.programs["units_off"]
-    later = off[off["epoch"] >= FIRST_UPDATES]
-    losses = off[off["epoch"] == off["epoch"].max()].set_index("learning_rate")["train_loss"]
+    later = found.programs["units_off"].query(f"epoch >= {FIRST_UPDATES}")
+    off = later.loc[later["metric"] == "off", "value"]
+    last = later[(later["metric"] == "train_loss") & (later["epoch"] == later["epoch"].max())]
+    losses = last.set_index("learning_rate")["value"]
     settles, diverges = stuck[0], stuck[-1]
     return Evidence(
         f"What fails at {_join_rates(stuck)} is seen in the hidden units. After {count_words(FIRST_UPDATES, 'update')} "
@@ -596,7 +597,7 @@ def units_saturate(found: Results) -> Evidence:
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),
             "at those at which nothing is learnt, all are": bool(dead.max(axis=None) < 1e-3),
-            "at nearly 0": bool(later["off"].min() > 0.999),
+            "at nearly 0": bool(off.min() > 0.999),
             "they stay so as long as it was measured": bool(later["epoch"].max() == curves.index.max()),
             "at the smaller of them the loss settles near that of guessing": bool(
                 (losses[settles] - math.log(CLASSES)).abs().max() < 0.1

@@ -41,7 +41,8 @@ def units_off(
     """Train 784-300-10 by gradient descent, and count how many hidden activations are near 0 and near 1.
 
     Returns:
-        One row per epoch: learning_rate, seed, epoch, off and on (shares over units and training examples), train_loss.
+        One row per measurement, after every epoch: learning_rate, seed, epoch, metric (off, on: shares over units and
+        training examples; train_loss), value.
     """
     import torch
     from torch import nn
@@ -50,7 +51,7 @@ def units_off(
 
     images, labels = data.train_images.to(device), data.train_labels.to(device)
     cross_entropy = nn.CrossEntropyLoss()
-    rows = []
+    rows: list[tuple[float, int, int, str, float]] = []
     for rate in rates:
         for seed in seeds:
             first, sigmoid, second = reference_model(_course(rate, epochs, seed)).to(device)
@@ -60,11 +61,15 @@ def units_off(
                 optimizer.zero_grad()
                 hidden = sigmoid(first(images))
                 loss = cross_entropy(second(hidden), labels)
-                off, on = ((hidden < OFF).double().mean(), (hidden > 1 - OFF).double().mean())
-                rows.append((rate, seed, epoch, off.item(), on.item(), loss.item()))
+                values = {
+                    "off": (hidden < OFF).double().mean().item(),
+                    "on": (hidden > 1 - OFF).double().mean().item(),
+                    "train_loss": loss.item(),
+                }
+                rows += [(rate, seed, epoch, metric, value) for metric, value in values.items()]
                 loss.backward()
                 optimizer.step()
-    return pd.DataFrame(rows, columns=["learning_rate", "seed", "epoch", "off", "on", "train_loss"])
+    return pd.DataFrame(rows, columns=["learning_rate", "seed", "epoch", "metric", "value"])
 
 
 def _course(rate: float, epochs: int, seed: int) -> Run:
@@ -97,5 +102,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             ("rates", HOPELESS_RATES),
             ("seeds", SEEDS[preset]),
         ),
+        version=2,
     )
     return (*courses, *slopes, off)
