@@ -804,12 +804,12 @@ def bias_levels_off(found: Results) -> Evidence:
         default=int(WIDEST),
     )
     return Evidence(
-        f"Beyond {WIDE} units bias² falls no further; at one rate it falls in "
+        f"Beyond {WIDE} units bias² falls no further, at the best rates; at one rate it falls in "
         f"{count_words(agreeing(FALLS, at_one_rate))} "
         f"of {count_words(len(at_one_rate))} cases, and rises in {count_words(agreeing(RISES, at_one_rate))}. A wider "
         f"layer could compute the same, and from {enough} units on "
         f"all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of the small training sets: "
-        "what bias² is left is not one of capacity, but of what training finds.",
+        "what bias² is left is not one of capacity, but of few examples, and of what training makes of them.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "narrower layers than the wide one fit all": enough < int(WIDE),

@@ -348,7 +348,7 @@ def one_unit_does_not_get_far(found: Results) -> Evidence:
     best = one.groupby("activation")["value"].max()
     rates = sorted(one["learning_rate"].unique())
     return Evidence(
-        "But one unit can do little: an ordinary one, trained from random starts with SGD for "
+        "One unit can do little either way: an ordinary one, trained from random starts with SGD for "
         f"{one['epochs'].max():,} epochs "
         f"at $\\eta$ = {join_english(f'{rate:g}' for rate in rates)}, has at most "
         f"{format_at_most(best.max(), 0)} test accuracy at any measurement.",
@@ -358,6 +358,23 @@ def one_unit_does_not_get_far(found: Results) -> Evidence:
                 one["value"].idxmax(), "learning_rate"
             ]
             == rates[1],
+        },
+    )
+
+
+@finding("constant_init")
+def updates_tell_the_methods_apart(found: Results) -> Evidence:
+    one, by = found.programs["one_unit_for_longer"], named_settings(found.rows)
+    updates = by.groupby("method")["update"].max()
+    ends = one[one["epoch"] == one["epoch"].max()].set_index("constant")["train_loss"]
+    of_sgd = final_means(found.rows)["train_loss"]["sgd", "sigmoid"][[f"{each:g}" for each in ends.index]]
+    return Evidence(
+        f"GD makes {updates['gd']:,.0f} updates here, SGD {updates['sgd']:,.0f}. With as many as SGD, GD comes as far: "
+        "the one effective sigmoid then has a train loss of "
+        f"{join_english(f'{format_fixed(loss, 2)} from {constant:g}' for constant, loss in ends.items())}.",
+        {
+            "as many updates": bool(one["epoch"].max() == updates["sgd"]),
+            "the losses are near those of SGD": bool((ends.to_numpy() - of_sgd.to_numpy()).max() < 0.1),
         },
     )
 

@@ -76,7 +76,7 @@ SLOPE_STYLES: dict[float, dict[str, Any]] = {
     **{rate: SHOWN_RATES[rate] for rate in (2.0, 8.0, 20.0)},
     100.0: {"color": INK, "linestyle": ":"},
 }
-LINEAR_LIMIT, LOGARITHMIC_LIMITS = 2.6, (0.05, 100)  # of the losses as drawn
+LINEAR_LIMIT, LOGARITHMIC_LIMITS = 2.6, (0.05, 400)  # of the losses as drawn
 
 
 @remembered

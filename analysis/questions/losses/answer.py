@@ -352,7 +352,7 @@ def losses_table(found: Results, encodings: Results) -> Table:
         "final test accuracy, and by how many points it is behind cross "
         "entropy of the same outputs; half widths of 95 % t intervals, paired by seed. Last: share of the outputs' "
         "error ($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean squares over the training examples) that "
-        "the quadratic losses pass back in the end. Half of the runs with Adam are those of @sec-q5.",
+        "the quadratic losses pass back in the end.",
         (26, 19, 8, 7, 7, 7, 13, 13, 8),
     )
 

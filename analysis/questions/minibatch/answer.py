@@ -502,7 +502,8 @@ def small_batches_end_higher(found: Results) -> Evidence:
     lead = paired_t(ends[first], ends[last]).difference
     return Evidence(
         f"All sizes end on one. Up to batches of {format_size(last)}, with {count_words(len(ends), 'seed')}, an F test "
-        f"with repeated measures tells them apart ({_bound(_sizes_differ_p(ends))}): the small ones end higher, single "
+        "with repeated measures, corrected after Greenhouse and Geisser, tells them apart "
+        f"({_bound(_sizes_differ_p(ends))}): the small ones end higher, single "
         f"examples by {format_interval(lead, 2, '')} points over batches of {format_size(last)}.",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),

@@ -169,7 +169,7 @@ def comparison_table(found: Results) -> Table:
         ),
         ("", "At the plateau, single examples", points(few)),
         ("", f"Their lead over batches of {LARGE:,}", leads(few, many)),
-        ("2", "Highest mean of the constant starts", extreme(of_starts[True], "max")),
+        ("2", "Sigmoids: highest mean of the constant starts", extreme(of_starts[True], "max")),
         ("", "Random start", extreme(of_starts[False], "min")),
         ("3", f"After {passes} passes, SGD", points(of_orders["shuffled"])),
         ("", "Its lead over the sorted stream", leads(of_orders["shuffled"], of_orders["label_sorted"])),
