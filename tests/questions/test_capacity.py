@@ -53,6 +53,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "best_width": times(0.001, "squared_error", hidden="4"),
     "both_parts_of_the_variance": times(5.0, "variance_start", hidden="300"),
     "depth_raises_the_variance": swap("hidden", "300", "300-300-300"),
+    "deeper_networks_vary_by_their_start": swap("metric", "variance_start", "variance_set"),
     "depth_differs_from_width": swap("hidden", "512", "300-300-300"),
     "depth_gains_no_accuracy": times(0.5, "validation_accuracy", hidden="300"),
     "architecture_by_the_trade_off": times(0.5, "validation_accuracy", hidden="300"),
@@ -171,18 +172,33 @@ def test_intervals_decide_what_becomes_of_an_expectation(
 def test_a_verdict_needs_a_change_that_holds_with_all_others_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     found = cached("capacity")
     adjusted = answer.adjusted_p(found)
-    assert len(adjusted) == sum(len(step.expected) * len(step.tested(found)) for step in STEPS)
-    assert all(
-        p >= p_value(step.change(found, size, metric))
+    assert adjusted.keys() == {
+        (step.words, metric, sets)
         for step in STEPS
-        for (words, metric, size), p in adjusted.items()
+        for metric in step.expected
+        for sets in step.tests(found, metric)
+    }
+    assert all(
+        p >= p_value(step.tests(found, metric)[sets])
+        for step in STEPS
+        for (words, metric, sets), p in adjusted.items()
         if words == step.words
     )
     assert STEPS[0].verdict(found, "bias2") == "confirmed"
     few, *_ = sizes(found)
-    doubtful = {test: 0.06 if test[-1] == few else p for test, p in adjusted.items()}
+    doubtful = {test: 0.06 if test[-1] == f"{few:,}" else p for test, p in adjusted.items()}
     monkeypatch.setattr(answer, "adjusted_p", lambda found: doubtful)
     assert STEPS[0].verdict(found, "bias2") == "confirmed in part"
+
+
+def test_what_was_expected_late_is_tested_on_fresh_sets() -> None:
+    found = cached("capacity")
+    for step in STEPS:
+        changes = step.tests(found, "variance")
+        assert list(changes) == ([answer.FRESH] if step.late else [f"{size:,}" for size in sizes(found)])
+        if step.late:
+            assert changes[answer.FRESH] == answer.fresh_change(found, "variance", step.first, step.second)
+            assert changes[answer.FRESH] != step.change(found, sizes(found)[0], "variance")
 
 
 @pytest.mark.parametrize(
