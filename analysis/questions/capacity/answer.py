@@ -44,6 +44,7 @@ from analysis.questions.capacity.runs import (
     DEEPER_NETWORKS,
     DEEPER_SPLIT_RATES,
     EARLIER_MARGIN,
+    FRESH_RATES,
     FRESH_SETS,
     HIDDEN,
     SPLIT_RATE,
@@ -933,9 +934,9 @@ def deeper_networks_vary_by_their_start(found: Results) -> Evidence:
     return Evidence(
         f"Deeper networks vary more because of their random start: with two and three layers its part is "
         f"{times[0]:.1f} and {times[1]:.1f} times that of one, while that of the training set does not grow "
-        f"({format_interval(of_sets, 0)} with three; @tbl-parts). So it is not that more weights fit a set more "
-        "closely, "
-        "as expected; from different starts, deep networks end at different functions.",
+        f"({format_interval(of_sets, 0)} with three; @tbl-parts). So the reason is not that more weights fit a set "
+        "more "
+        "closely: from different starts and orders, deep networks end at different functions.",
         {
             "the start's part rises": direction(start) == RISES,
             "the set's part does not": direction(of_sets) != RISES,
