@@ -69,7 +69,7 @@ def sketch_of_deviations(axes: Axes, found: Results) -> None:
     deviation = _deviations(found)
     axes.barh([1, 0], deviation[["step", "one_batch"]], color=(INK, ORANGE), height=0.4)
     axes.set_ylim(-0.6, 1.7)
-    write_in(axes, 0.03, 0.84, f"program: off by {format_percent(deviation['optimizer_step'], 0)}", INK)
+    write_in(axes, 0.03, 0.84, f"program: off by {format_percent(deviation['step'], 0)}", INK)
     write_in(axes, 0.03, 0.42, f"one batch: {format_percent(deviation['one_batch'], 0)}", ORANGE)
 
 
