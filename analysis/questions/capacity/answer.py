@@ -466,20 +466,21 @@ def expectations_table(found: Results) -> Table:
                 "Step",
                 "Of",
                 "Expected",
-                *(f"{size:,} examples" for size in sizes(found)),
+                *(f"{size:,}" for size in sizes(found)),
                 f"{few:,}, fresh",
                 "Verdict",
                 f"Falls, of {len(at_one_rate)}",
                 f"Rises, of {len(at_one_rate)}",
             ],
         ),
-        "Expected and found, each network at its own best rate: changes in percent, with 95 % jackknife intervals over "
-        f"the training sets, which both networks share; fresh: on {sets} further sets. *Confirmed* or *refuted*: p < "
+        "Expected and found, each network at its own best rate: changes in percent with so many examples, with 95 % "
+        f"jackknife intervals over the training sets, which both networks share; fresh: on {sets} further sets. "
+        "*Confirmed* or *refuted*: p < "
         f"{1 - LEVEL:.2f}, adjusted after Holm for the {count_words(len(adjusted_p(found)))} tests of expectations, "
         "with both numbers of examples; *in part*: with one; *open*: neither. Depth is judged by the fresh sets alone. "
         f"Last columns: with both networks at one rate, in how many of the {len(at_one_rate)} cases (a case is a rate "
         "and a number of examples) the component falls or rises by more than its interval.",
-        (22, 10, 11, 13, 13, 13, 17, 8, 8),
+        (22, 10, 10, 11, 11, 11, 17, 8, 8),
     )
 
 
@@ -537,14 +538,14 @@ def networks_table(found: Results) -> Table:
             of_size = tuned(found).loc[(size, "squared_error")]
             line[f"{size:,}: $\\eta$"] = format_rate(rates(found)[size, name])
             line[f"{size:,}: sum"] = f"{1_000 * of_size.loc[-1, name]:.1f}"
-            line[f"{size:,}: above least, %"] = _above(of_size, name)
+            line[f"{size:,}: above, %"] = _above(of_size, name)
             if size == few:
-                line["fresh: above least, %"] = _above(fresh(found).loc["squared_error"], name)
+                line["fresh: above, %"] = _above(fresh(found).loc["squared_error"], name)
         if name in behind:
             of_network = accuracies.loc[name]
             line["all: $\\eta$"] = format_rate(of_network.index[0][0])
-            line["all: validation"] = format_fixed(100 * of_network["validation"].mean(), 2)
-            line["all: below best"] = format_interval(behind[name], 2, "") if behind[name].n > 1 else "–"
+            line["all: valid."] = format_fixed(100 * of_network["validation"].mean(), 2)
+            line["all: below"] = format_interval(behind[name], 2, "") if behind[name].n > 1 else "–"
             line["all: test"] = format_fixed(100 * of_network["test"].mean(), 2)
         lines.append(line)
     return Table(
@@ -556,7 +557,7 @@ def networks_table(found: Results) -> Table:
         f"{BUDGETS[found.preset].train_examples:,}: validation and test accuracy in percent, and how many points "
         f"validation lies below the best, with 95 % t intervals, paired by "
         f"{count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}.",
-        (18, 8, 8, 12, 12, 8, 8, 12, 8, 11, 13, 8),
+        (22, 8, 9, 12, 12, 8, 9, 12, 8, 9, 13, 9),
     )
 
 
@@ -626,7 +627,7 @@ def components_and_errors(found: Results) -> Picture:
         figure,
         "Left and middle: bias², variance and their sum on small training sets, over the width of one hidden layer and "
         f"over one to three layers of {WIDE}; each network at its own best rate, 95 % "
-        "jackknife intervals, mostly smaller than the marks. Above, right: the variance with {few:,} examples and all "
+        f"jackknife intervals, mostly smaller than the marks. Above, right: the variance with {few:,} examples and all "
         "widths at one rate. Below, right: train and test error after training on "
         f"{BUDGETS[found.preset].train_examples:,} examples, each width at its best rate; points: seeds (errors below "
         f"{LEAST_SHOWN:g} % are not shown).",
@@ -786,11 +787,10 @@ def variance_turns(found: Results) -> Evidence:
     return Evidence(
         f"At {WIDE} units it is smaller than at {NARROW}, and at {int(WIDEST):,} larger again (@fig-capacity; layers "
         f"of {NARROWEST} read fewer than half of the digits). Where between these widths it is least depends on the "
-        f"rate (above, right); with {few:,} examples it is at "
-        f"{SMALL_RATE} units, for which the small rate {format_rate(best[SMALL_RATE])} is the best. With both networks "
-        f"at one rate, it is smaller at {WIDE} than at {NARROW} "
-        f"units in {count_words(falling)} of {count_words(len(before))} cases, all but the two smallest rates with "
-        f"{few:,} examples, and larger at {int(WIDEST):,} than at {WIDE} in {count_words(rising)} (@tbl-expectations).",
+        f"rate (above, right): with {few:,} examples it is at {SMALL_RATE} units, whose best rate, "
+        f"{format_rate(best[SMALL_RATE])}, is the smallest. With both networks at one rate, the same is found at "
+        "nearly "
+        "rates (last columns of @tbl-expectations).",
         {
             "it is least where the best rate is smallest": str(least(found, few, "variance").width)
             == SMALL_RATE
@@ -808,18 +808,17 @@ def variance_turns(found: Results) -> Evidence:
 
 @finding("capacity")
 def bias_levels_off(found: Results) -> Evidence:
-    fitted, at_one_rate = train_accuracies(found), TO_WIDEST.changes_at_one_rate(found, "bias2")
+    fitted = train_accuracies(found)
     enough = min(
         (width for width in fitted.columns if (fitted.loc[:, width:] > FITTED).all(axis=None)),
         default=int(WIDEST),
     )
     return Evidence(
-        f"Beyond {WIDE} units bias² falls no further, at the best rates; at one rate it falls in "
-        f"{count_words(agreeing(FALLS, at_one_rate))} "
-        f"of {count_words(len(at_one_rate))} cases, and rises in {count_words(agreeing(RISES, at_one_rate))}. A wider "
-        f"layer could compute the same, and from {enough} units on "
-        f"all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of the small training sets: "
-        "what bias² is left is not one of capacity, but of few examples, and of what training makes of them.",
+        f"Beyond {WIDE} units bias² falls no further at the best rates, though a wider layer could compute the same. "
+        f"From {enough} units on all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of "
+        "the "
+        "small training sets: what bias² is left is not one of capacity, but of few examples, and of what training "
+        "makes of them.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "narrower layers than the wide one fit all": enough < int(WIDE),
@@ -832,10 +831,10 @@ def best_width(found: Results) -> Evidence:
     few, *_, many = sizes(found)
     places = [least(found, size, "squared_error") for size in (few, many)]
     return Evidence(
-        f"The least sum is at {places[0].width} units with {few:,} examples and at {places[1].width} with {many:,}. By "
-        f"the intervals of their differences, layers of {places[0].first} to {places[0].last} and of "
-        f"{places[1].first} to {places[1].last} units cannot be told from these, so that whether the best width grows "
-        "with the number of examples stays open.",
+        f"The least sum is at {places[0].width} units with {few:,} examples and at {places[1].width} with {many:,} "
+        f"(@tbl-capacity). Layers of {places[0].first} to {places[0].last} and of {places[1].first} to "
+        f"{places[1].last} "
+        "units cannot be told from these, so that whether the best width grows with the number of examples stays open.",
         {
             "the widths that cannot be told from the least overlap": places[0].first <= places[1].last
             and places[1].first <= places[0].last,

@@ -242,7 +242,7 @@ def label_image(found: Results) -> Picture:
     """Draw one pixel for every second label, row by row, in each order."""
     # every second one: half of them weigh half as much, and look alike
     labels = found.programs["labels"].sort_values("position")[::2]
-    figure, panels = plt.subplots(1, len(ORDERS), figsize=(WIDTH, 0.8), squeeze=False)
+    figure, panels = plt.subplots(1, len(ORDERS), figsize=(WIDTH, 0.65), squeeze=False)
     width = 400
     height = -(-len(labels) // width)
     for axes, order in zip(panels[0], ORDERS, strict=True):
