@@ -789,8 +789,7 @@ def variance_turns(found: Results) -> Evidence:
         f"of {NARROWEST} read fewer than half of the digits). Where between these widths it is least depends on the "
         f"rate (above, right): with {few:,} examples it is at {SMALL_RATE} units, whose best rate, "
         f"{format_rate(best[SMALL_RATE])}, is the smallest. With both networks at one rate, the same is found at "
-        "nearly "
-        "rates (last columns of @tbl-expectations).",
+        "most rates (last columns of @tbl-expectations).",
         {
             "it is least where the best rate is smallest": str(least(found, few, "variance").width)
             == SMALL_RATE
