@@ -1,4 +1,4 @@
--- What the layout makes of a book: its parts, where the appendices begin, set-up boxes, links to files.
+-- What the layout makes of a book: its parts, where the appendices begin, set-up boxes, figures in place, links to files.
 
 local in_part = false
 
@@ -6,6 +6,14 @@ local in_part = false
 local function book_item()
   local metadata = quarto.doc.file_metadata()
   return metadata and metadata.file or {}
+end
+
+-- Blocks in a Typst function or scope of their own.
+local function within(opening, blocks)
+  local all = pandoc.Blocks { pandoc.RawBlock("typst", opening) }
+  all:extend(blocks)
+  all:insert(pandoc.RawBlock("typst", "]"))
+  return all
 end
 
 local filter = {
@@ -21,7 +29,7 @@ local filter = {
     -- The divider that Quarto puts before the appendices becomes a switch of the numbering: an article runs on.
     if item.bookItemType == "appendix" and el.classes:includes("unnumbered") then
       in_part = false
-      return pandoc.RawBlock("typst", "#begin-appendices()")
+      return pandoc.RawBlock("typst", "#begin-appendices()\n#set figure(placement: none)")
     end
     if in_part and (item.bookItemDepth or 0) == 0 then
       in_part = false
@@ -31,17 +39,14 @@ local filter = {
   Div = function(el)
     -- A block of its own would part the title from the heading that follows.
     if el.classes:includes("quarto-book-part") then return el.content end
-    if el.classes:includes("setup") then
-      local blocks = pandoc.Blocks { pandoc.RawBlock("typst", "#setup[") }
-      blocks:extend(el.content)
-      blocks:insert(pandoc.RawBlock("typst", "]"))
-      return blocks
-    end
+    if el.classes:includes("setup") then return within("#setup[", el.content) end
+    -- What belongs to the very step that it follows.
+    if el.classes:includes("in-place") then return within("#in-place[", el.content) end
   end,
   -- A question, all in italics below its heading, stays with the answer.
   Para = function(el)
     if #el.content == 1 and el.content[1].t == "Emph" then
-      return { pandoc.RawBlock("typst", "#question["), el, pandoc.RawBlock("typst", "]") }
+      return within("#question[", { el })
     end
   end,
   -- A PDF travels alone: a link to a file beside the site would lead nowhere.
