@@ -293,7 +293,7 @@ def listing(path: str, step: int | None = None) -> None:
     """
     source = (GENERATED.parents[1] / path).read_text(encoding="utf-8")
     if step is not None:
-        found = re.search(rf"^# {step}\. .*\n(?:#.*\n)*((?:(?!# \d\.|def main).*\n)*)", source, re.MULTILINE)
+        found = re.search(rf"^# {step}\. .*\n(?:#.*\n)*((?:(?!# \d\.|def curve).*\n)*)", source, re.MULTILINE)
         if not found:
             raise ValueError(f"{path} has no step {step}: steps begin with a comment such as # 1.")
         source = re.sub(r"^#.*\n", "", found[1], flags=re.MULTILINE).strip() + "\n"

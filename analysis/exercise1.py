@@ -84,6 +84,7 @@ def accuracy(model: nn.Module, inputs: Tensor, labels: Tensor) -> float:
     return float(correct.double().mean())
 
 
+# 7. The six steps, one after the other.
 def main(
     folder: Path,
     device: torch.device,
