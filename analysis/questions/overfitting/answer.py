@@ -50,7 +50,7 @@ from analysis.statistics import END, t_interval
 
 NETWORKS = ("300", "10-10", "20-20")  # by the names of runs
 FEW = f"300, {FEW_EXAMPLES:,} examples"
-FAR = f"300, η = {FAR_RATE:g}"
+FAR = f"η = {FAR_RATE:g}"
 COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, FEW: ORANGE}
 DASHES: dict[str, Any] = {FAR: (0, (4, 1.5)), "10-10": (0, (1, 1))}
 RISE = 0.01  # of the test loss, below which it may be one of the least of a noisy curve
@@ -165,13 +165,8 @@ def smooth(curves: pd.DataFrame) -> pd.DataFrame:
 )
 def curves(found: Results) -> Picture:
     """Draw train and test error and loss of each run: a row per learning rate, a column per network and metric."""
-    limits = {
-        SOURCE_RATE: (15, 0.6),
-        COMMON_RATE: (10, 0.3),
-        FAR_RATE: (10, 0.3),
-    }  # of errors in % and losses
     figure, grid = plt.subplots(
-        len(LEARNING_RATES), 2 * len(NETWORKS), figsize=(WIDTH, 3.3), sharex=True, squeeze=False
+        len(LEARNING_RATES), 2 * len(NETWORKS), figsize=(WIDTH, 3.7), sharex=True, squeeze=False
     )
     for (rate, networks), row in zip(by_rate(found.rows).items(), grid, strict=True):
         halves = row[: len(NETWORKS)], row[len(NETWORKS) :]
@@ -179,7 +174,7 @@ def curves(found: Results) -> Picture:
             _draw_errors_and_losses(errors, losses, rows)
             for axes in (errors, losses):
                 axes.set_title(name)
-        for half, what, limit in zip(halves, ("error in %", "loss"), limits[rate], strict=True):
+        for half, what, limit in zip(halves, ("error in %", "loss"), (10, 0.3), strict=True):
             for axes in half:
                 axes.set_ylim(0, limit)
                 axes.tick_params(labelleft=axes is half[0])
@@ -227,23 +222,25 @@ def _draw_errors_and_losses(errors: Axes, losses: Axes, rows: pd.DataFrame) -> N
 def turns(found: Results) -> Picture:
     """Draw each run's rise of the test loss, test against train loss, and what misread digits do where it rises."""
     figure, (rises, losses, misread) = plt.subplots(1, 3, figsize=(WIDTH, 2.1), width_ratios=(1, 1.35, 1))
-    frames = {
-        **by_rate(found.rows)[COMMON_RATE],
-        FAR: by_rate(found.rows)[FAR_RATE]["300"],
-        FEW: few_examples(found.rows),
-    }
+    frames = {**by_rate(found.rows)[COMMON_RATE], FEW: few_examples(found.rows)}
     looks: dict[str, dict[str, Any]] = {
         name: {"color": COLOURS[name], "linestyle": DASHES.get(name, "-"), "linewidth": 0.9}
-        for name in frames
+        for name in (*frames, FAR)
     }
-    for name, frame in frames.items():
+    far = by_rate(found.rows)[FAR_RATE]
+    drawn = [
+        *((looks[name], frame, name != "10-10") for name, frame in frames.items()),
+        *((looks[FAR] | {"color": COLOURS[name]}, frame, name == "300") for name, frame in far.items()),
+    ]
+    for look, frame, compared in drawn:
         train, test = (smooth(_curves(frame, f"{part}_loss").drop(index=0)) for part in TRAIN_TEST)
         rise = _rise(test)
-        rises.plot(rise.index, rise, **looks[name])
-        for key in test:
-            losses.plot(train[key], test[key], **looks[name])
+        rises.plot(rise.index, rise, **look)
+        for key in test if compared else ():
+            losses.plot(train[key], test[key], **look)
     rises.set_xlim(left=0)
     rises.locator_params(axis="x", nbins=3)
+    rises.xaxis.set_major_formatter("{x:,.0f}")
     rises.set_xlabel("epoch")
     rises.set_ylabel("rise of test loss in %")
     losses.axline((0.1, 0.1), (1, 1), color=FAINT, linewidth=0.8, zorder=0)
@@ -255,14 +252,15 @@ def turns(found: Results) -> Picture:
     losses.set_xlabel("train loss (falling)")
     losses.set_ylabel("test loss")
     _draw_misread(misread, _since_least_loss(frames["20-20"]))
-    handles = [Line2D([], [], label=name, **looks[name]) for name in frames]
+    handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.8
     )
     return Picture(
         figure,
-        f"A line per run, running medians, $\\eta = {COMMON_RATE:g}$ unless named. Left: test loss above its least so "
-        "far. Middle: test against train loss as training goes on; grey: both equal. Right, of 20-20, "
+        f"A line per run, running medians, at $\\eta = {COMMON_RATE:g}$ and, dashed in the same colours, {FAR_RATE:g}. "
+        "Left: test loss above its least so far. Middle: test against train loss as training goes on, but of 10-10 and "
+        f"of 20-20 at {FAR_RATE:g}; grey: both equal. Right, of 20-20, "
         "relative to the epoch of the least test loss: the mean loss of a misread test digit, the share of "
         "these digits, and what all others add to the test loss.",
         "Left: lines at zero that climb late, those of few examples soonest and highest; that of 300 at the common "
@@ -279,6 +277,7 @@ def _draw_misread(axes: Axes, digits: pd.DataFrame) -> None:
         axes.plot(relative.index, relative[metric], color=colour, linewidth=0.9)
         ends.append((relative.index[-1], relative[metric].iloc[-1].mean(), name, colour))
     axes.locator_params(axis="x", nbins=3)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0.5, 1.3)
     axes.set_xlabel("epoch")
     axes.set_ylabel("relative value")
