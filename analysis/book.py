@@ -324,15 +324,20 @@ def show_findings() -> None:
     )
     _print_for("html", f"{above}\n\n{markdown_table(frame, (14, 76, 10))}")
     fragile = [
-        f"- {section} ({seeds[0]} of {seeds[1]}): {'; '.join(each.conditions)}."
+        f"- {section} ({seeds[0]} of {seeds[1]}): “{_first_sentence(each.sentence)}”"
         for section, each, seeds in lines
         if seeds and seeds[0] < seeds[1]
     ]
     told = (
-        f"The site lists what must hold for each of the {len(lines)} findings. Of these, {len(fragile)} no longer hold "
-        "without some seed; in brackets, for how many of the seeds, left out one at a time, they do:"
+        f"The site lists what must hold for each of the {len(lines)} findings. Of these, {len(fragile)}, which begin as "
+        "quoted, no longer hold without some seed; in brackets, for how many of the seeds, left out one at a time, they "
+        "do:"
     )
     _print_for("typst", "\n".join([told, "", *fragile]))
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.?]) (?=[A-Z@])", text, maxsplit=1)[0]
 
 
 def _what_must_hold(found: Verdict) -> str:

@@ -118,7 +118,9 @@ def test_the_site_lists_what_must_hold_and_the_pdf_what_one_seed_decides(
         in site
     )
     assert pdf.count("\n- ") == 1
-    assert "- @sec-q1 (1 of 3): the step is the full gradient's; " in pdf
+    assert (
+        "- @sec-q1 (1 of 3): “Measured in double precision, each of the program's first ten steps is" in pdf
+    )
 
 
 def test_a_condition_that_does_not_hold_is_marked_among_the_others() -> None:

@@ -776,8 +776,8 @@ def running_gradient_is_biased(found: Results) -> Evidence:
         f"At $\\eta = {rows['learning_rate'].max():g}$ the cosine of the next example's gradient with $\\nabla R$ "
         f"(@fig-pass) averages {format_fixed(mean['label_sorted'], 2)} on the sorted stream, and "
         f"{format_fixed(mean['shuffled'], 2)} for shuffled examples, measured every {every:,} updates. On the stream "
-        "it is positive only where a pass begins, the one place measured whose next example is the first of another "
-        f"label (up to {format_fixed(at_ends.max(), 2)}).",
+        f"it is positive only at the ends of passes (up to {format_fixed(at_ends.max(), 2)}), where the next example "
+        "has another label; no other measurement falls on such a change.",
         {
             "at all places within passes it is negative": bool((sorted_ones.drop(at_ends.index) < 0).all()),
             "at their ends it is positive": bool((at_ends > 0).all()),

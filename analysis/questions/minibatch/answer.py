@@ -316,8 +316,9 @@ def minibatch_table(found: Results) -> Table:
         f"of the end over {count_words(len(final_accuracies(found.rows)))} up to batches of {FURTHER_SIZE:,}. "
         f"*Fastest*: the rate at which validation accuracy is the first to reach {early}; then the epochs, updates and "
         "seconds (plain PyTorch, rough) after which test accuracy reaches it there. *Best*: the best of "
-        f"{_long_rates(found.rows)} rates after so many epochs; in their *last quarter* validation accuracy changes by "
-        "so many points. The lead over GD is in points, paired by the seeds that both have; 95 % t intervals, not "
+        f"{_long_rates(found.rows)} rates after the epochs beside it; *last quarter*: by how many points validation "
+        "accuracy changes in the last quarter of these. The lead over GD is in points, paired by the seeds that both "
+        "have; 95 % t intervals, not "
         "adjusted.",
         (6, 8, 8, 9, 7, 7, 6, 8, 8, 13, 13),
     )
