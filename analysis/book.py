@@ -27,7 +27,7 @@ from analysis.drawn import axes_guide, drawn_csv, drawn_points
 from analysis.engine.run import Run
 from analysis.exhibits import Content, Exhibit, Sketch, Table
 from analysis.files import write_atomically
-from analysis.findings import Finding, Statement, Verdict, of_kind, seed_support, verdict
+from analysis.findings import Finding, Statement, Verdict, of_kind, verdict, without_each_seed
 from analysis.formatting import escape_markdown, join_english, markdown_table, plain_text
 from analysis.plotting import svg
 from analysis.question import Preset, Question
@@ -306,7 +306,7 @@ def listing(path: str, step: int | None = None) -> None:
 def show_findings() -> None:
     """Print what must hold for each finding: on the site of all, in the PDF of those that one seed decides."""
     lines = [
-        (f"@{question.section}", verdict(claim), seed_support(claim))
+        (f"@{question.section}", verdict(claim), without_each_seed(claim))
         for question in QUESTIONS
         for claim in of_kind(question, Finding).values()
     ]
@@ -314,7 +314,7 @@ def show_findings() -> None:
         {
             "Section": [section for section, *_ in lines],
             "What must hold": [_what_must_hold(each) for _, each, _ in lines],
-            "Seeds": [f"{seeds[0]} of {seeds[1]}" if seeds else "–" for *_, seeds in lines],
+            "Seeds": [_support(left) for *_, left in lines],
         }
     )
     above = (
@@ -324,16 +324,22 @@ def show_findings() -> None:
     )
     _print_for("html", f"{above}\n\n{markdown_table(frame, (14, 76, 10))}")
     fragile = [
-        f"- {section} ({seeds[0]} of {seeds[1]}): “{_first_sentence(each.sentence)}”"
-        for section, each, seeds in lines
-        if seeds and seeds[0] < seeds[1]
+        f"- {section} ({_support(left)}): “{_first_sentence(each.sentence)}” What fails: {'; '.join(failing)}."
+        for section, each, left in lines
+        for failing in [dict.fromkeys(name for one in left for name in one.failed or ())]
+        if failing
     ]
     told = (
-        f"The site lists what must hold for each of the {len(lines)} findings. Of these, {len(fragile)}, which begin as "
-        "quoted, no longer hold without some seed; in brackets, for how many of the seeds, left out one at a time, they "
-        "do:"
+        f"The site lists what must hold for each of the {len(lines)} findings. {len(fragile)} of them no longer hold "
+        "without some seed. They are named by their first sentence; in brackets, for how many of the seeds, left out "
+        "one at a time, they do hold:"
     )
     _print_for("typst", "\n".join([told, "", *fragile]))
+
+
+def _support(left: Sequence[Verdict]) -> str:
+    """Say with how many seeds left out, one at a time, a finding holds; a dash if none can be."""
+    return f"{sum(each.supported for each in left)} of {len(left)}" if left else "–"
 
 
 def _first_sentence(text: str) -> str:

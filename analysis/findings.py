@@ -135,16 +135,6 @@ def verdict(claim: Finding | Statement) -> Verdict:
     return evaluate(claim)
 
 
-def seed_support(claim: Finding, load: Load = cached) -> tuple[int, int] | None:
-    """Evaluate a finding again with each seed left out.
-
-    Returns:
-        In how many cases it is supported, and the number of seeds; None for results of a single seed or of none.
-    """
-    verdicts = without_each_seed(claim, load)
-    return (sum(verdict.supported for verdict in verdicts), len(verdicts)) if verdicts else None
-
-
 def without_each_seed(claim: Finding | Statement, load: Load = cached) -> list[Verdict]:
     """Evaluate a finding or statement again with each seed left out; nothing for results of one seed or of none."""
     found = [load(name) for name in claim.results]

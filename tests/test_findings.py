@@ -10,7 +10,16 @@ from IPython.display import Markdown
 
 from analysis import book
 from analysis.campaign.store import Provenance
-from analysis.findings import Evidence, Finding, Verdict, evaluate, finding, of_kind, seed_support, statement
+from analysis.findings import (
+    Evidence,
+    Finding,
+    Verdict,
+    evaluate,
+    finding,
+    of_kind,
+    statement,
+    without_each_seed,
+)
 from analysis.questions import QUESTIONS
 from analysis.results import Results, cached
 
@@ -54,9 +63,14 @@ def test_what_fails_is_named_where_the_finding_would_stand() -> None:
     )
 
 
+def support(claim: Finding, found: Results) -> list[bool]:
+    """Return whether a finding holds without each seed."""
+    return [each.supported for each in without_each_seed(claim, lambda _: found)]
+
+
 def test_a_finding_is_evaluated_with_each_seed_left_out() -> None:
-    assert seed_support(high_and_alike, lambda _: results({0: 0.9, 1: 0.92, 2: 0.91})) == (3, 3)
-    assert seed_support(high_and_alike, lambda _: results({0: 0.9, 1: 0.92, 2: 0.7})) == (1, 3)
+    assert support(high_and_alike, results({0: 0.9, 1: 0.92, 2: 0.91})) == [True, True, True]
+    assert support(high_and_alike, results({0: 0.9, 1: 0.92, 2: 0.7})) == [False, False, True]
 
 
 def test_a_finding_about_no_seed_is_evaluated_once_for_all() -> None:
@@ -67,7 +81,7 @@ def test_a_finding_about_no_seed_is_evaluated_once_for_all() -> None:
     sampled = replace(results({0: 0.9, 1: 0.92, 2: 0.7}), programs=tables)
     read: list[int] = []
 
-    def reading(table: str, fewest: int) -> tuple[int, int] | None:
+    def reading(table: str, fewest: int) -> list[bool]:
         @finding("sample")
         def sizes_are_small(found: Results) -> Evidence:
             read.append(len(found.programs[table]))
@@ -76,22 +90,25 @@ def test_a_finding_about_no_seed_is_evaluated_once_for_all() -> None:
             )
 
         read.clear()
-        return seed_support(sizes_are_small, lambda _: sampled)
+        return support(sizes_are_small, sampled)
 
-    assert (reading("sizes", 3), read) == ((3, 3), [2])
-    assert (reading("sizes", 2), read) == ((0, 3), [2])
-    assert (reading("measured", 3), read) == ((1, 3), [1, 1, 2])  # without the seed that measured 9
+    assert (reading("sizes", 3), read) == ([True, True, True], [2])
+    assert (reading("sizes", 2), read) == ([False, False, False], [2])
+    assert (reading("measured", 3), read) == (
+        [False, True, False],
+        [1, 1, 2],
+    )  # without the seed that measured 9
 
 
 @pytest.mark.parametrize("accuracy", [{0: 0.9}, {}], ids=["one seed", "no runs"])
 def test_without_several_seeds_none_can_be_left_out(accuracy: dict[int, float]) -> None:
-    assert seed_support(high_and_alike, lambda _: results(accuracy)) is None
+    assert support(high_and_alike, results(accuracy)) == []
 
 
 def test_a_seed_that_alone_has_some_setting_cannot_be_left_out() -> None:
     two, one = results({0: 0.9, 1: 0.92}), results({0: 0.9}, rate=0.5)
     mixed = replace(two, rows=pd.concat([two.rows, one.rows]))
-    assert seed_support(high_and_alike, lambda _: mixed) is None
+    assert support(high_and_alike, mixed) == []
 
 
 def test_a_statement_that_results_cannot_decide_is_neither_confirmed_nor_refuted() -> None:
@@ -107,8 +124,9 @@ def test_a_statement_that_results_cannot_decide_is_neither_confirmed_nor_refuted
 def test_the_site_lists_what_must_hold_and_the_pdf_what_one_seed_decides(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    support = {"exercise1_accuracy": None, "gradient_descent_is_full": (1, 3)}
-    monkeypatch.setattr(book, "seed_support", lambda claim: support.get(claim.name, (3, 3)))
+    holds, fails = Verdict("It is so.", (), ""), Verdict("It is so.", ("the first condition",), "")
+    left = {"exercise1_accuracy": [], "gradient_descent_is_full": [fails, holds, fails]}
+    monkeypatch.setattr(book, "without_each_seed", lambda claim: left.get(claim.name, [holds, holds, holds]))
     book.show_findings()
     site, pdf = capsys.readouterr().out.split('when-format="typst"')
     claims = [claim for question in QUESTIONS for claim in of_kind(question, Finding).values()]
