@@ -22,6 +22,7 @@ CONTRADICTIONS = {
     "smaller_rate_does_not_overshoot": constant(3, "train_loss", learning_rate=0.05),
     "one_unit_does_not_get_far": constant(0.9, "test_accuracy", hidden="1"),
     "large_relus_die": constant(1, "mean_slope"),
+    "gentle_rates_do_not_help": constant(0.5, "test_accuracy"),
     "updates_tell_the_methods_apart": lambda rows: (
         rows.assign(train_loss=rows["train_loss"] + 1) if "train_loss" in rows else rows
     ),

@@ -35,7 +35,13 @@ from analysis.plotting import (
     mean_and_range,
     write_in,
 )
-from analysis.questions.constant_init.runs import BATCH_SIZE, HIDDEN, LEARNING_RATE, SMALLER_RATE
+from analysis.questions.constant_init.runs import (
+    BATCH_SIZE,
+    GENTLE_RATES,
+    HIDDEN,
+    LEARNING_RATE,
+    SMALLER_RATE,
+)
 from analysis.results import Results
 from analysis.statistics import final_values
 
@@ -389,6 +395,39 @@ def large_relus_die(found: Results) -> Evidence:
         {
             "all are active at the start": bool((large["start"] > 0.99).all()),
             "few are at the end": bool((large["end"] < 0.05).all()),
+        },
+    )
+
+
+@finding("constant_init", "label_sorted_stream")
+def gentle_rates_do_not_help(found: Results, stream: Results) -> Evidence:
+    rows = found.rows[
+        found.rows["learning_rate"].isin(GENTLE_RATES) & (found.rows["batch_size"] == BATCH_SIZE)
+    ]
+    rows = rows[rows["init"] == "constant"]
+    by = ["activation", "init_scale", "learning_rate", "seed"]
+    ends = pd.DataFrame(
+        {metric: final_values(rows, metric, by) for metric in ("train_loss", "test_accuracy", "mean_slope")}
+    )
+    means = ends.groupby(by[:-1]).mean()
+    relu = means.loc["relu"]
+    saturated = means[means.index.get_level_values("activation") != "relu"]
+    entropy = label_entropy(stream.programs["labels"]["label_sorted"])
+    small = min(GENTLE_RATES)
+    return Evidence(
+        f"SGD at $\\eta$ = {join_english(f'{rate:g}' for rate in sorted(GENTLE_RATES, reverse=True))} does not help "
+        "either: sigmoids and tanh stay saturated, with a loss of "
+        f"{format_range(saturated['train_loss'], 2)}, and ReLUs, which live on at {small:g}, end with "
+        f"{format_at_most(relu['test_accuracy'].max(), 0)} test accuracy at most.",
+        {
+            "sigmoids and tanh are saturated": bool((saturated["mean_slope"] < SATURATED).all()),
+            "their losses end near that of guessing by frequency": bool(
+                (saturated["train_loss"] - entropy).abs().max() < 0.02
+            ),
+            "ReLUs live on at the smallest rate": bool(
+                (relu.xs(small, level="learning_rate")["mean_slope"] > 0.99).all()
+            ),
+            "and read less than a quarter": bool(relu["test_accuracy"].max() < 0.25),
         },
     )
 
