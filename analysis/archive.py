@@ -30,6 +30,7 @@ COLUMNS = {
     "labels": "the class as which digit 0, 1, … 9 is trained and tested",
     "optimizer": "rule of the updates",
     "learning_rate": "learning rate η at the first update",
+    "beta1": "decay rate of Adam's running mean of the gradients",
     "decay": "η at update t is learning_rate / (1 + decay · t / updates per epoch)",
     "batch_size": "examples per update; empty: all training examples",
     "order": "order of the examples",
@@ -47,8 +48,8 @@ COLUMNS = {
     "example": "number of a training example",
     "label": "its digit",
     "pixel": "number of a pixel, row by row",
-    "check": "what was compared with plain PyTorch",
-    "deviation": "largest relative deviation",
+    "check": "what was compared with the gradient of the mean loss by formula",
+    "deviation": "relative deviation",
     "examples": "size of each training set",
     "subset": "number of the training set; of squared_error, bias2 and variance the one that is left out, -1: none",
     "subsets": "number of training sets without common examples",
@@ -74,6 +75,8 @@ METRICS_OF_PROGRAMS = {
     "variance": "its part due to the spread of the outputs: variance",
     "variance_start": "the part of the variance that is due to the start",
     "variance_set": "the part that is due to the training set",
+    "off": "share of the hidden activations below 0.01, over units and training examples",
+    "on": "share of those above 0.99",
 }
 
 
