@@ -35,6 +35,7 @@ CONTRADICTIONS = {
     "frozen_first_layer_holds_back": constant(0.5, "test_accuracy"),
     "factors_are_as_predicted": times(10, "error_norm", index=1),
     "depth_makes_the_gradient_vanish": constant(1, "gradient_norm"),
+    "more_training_does_not_help_deep_sigmoids": constant(0.5, "test_accuracy"),
     "one_factor_costs_pace": constant(0.5, "test_accuracy"),
     "skip_keeps_the_gradient": times(0.01, "gradient_norm", skip=True),
 }

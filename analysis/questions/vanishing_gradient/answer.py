@@ -25,6 +25,7 @@ from analysis.formatting import (
     format_percent,
     format_range,
     format_scientific,
+    join_english,
     label,
 )
 from analysis.plotting import FAINT, INK, MARKER, QUIET, TRAIN, WIDTH, line_style, plain_ticks, write_in
@@ -537,6 +538,30 @@ def depth_makes_the_gradient_vanish(found: Results) -> Evidence:
             ),
             "sigmoid networks stay at chance from some depth on": len(stuck) > 0
             and bool((accuracy[accuracy.index >= stuck.min()] < STUCK).all()),
+        },
+    )
+
+
+@finding("vanishing_gradient")
+def more_training_does_not_help_deep_sigmoids(found: Results) -> Evidence:
+    ends = trained_longer(found.rows)
+    sigmoids, relus = ends["sigmoid"], ends["relu"]
+    most = sigmoids.groupby("depth").max()
+    stuck = most.index[most < STUCK]
+    learnt = most.index[most >= STUCK]
+    budget = runs.LONGER_BUDGETS[found.preset]
+    deepest = relus.index.unique("depth").max()
+    told = (
+        f"{join_english(map(str, learnt))} layers of sigmoids learn from some start, " if len(learnt) else ""
+    )
+    return Evidence(
+        f"Nor is it only the budget: on {budget.train_examples:,} examples, for {budget.epochs} epochs and at a rate "
+        "of "
+        f"{max(runs.LONGER['sigmoid'][1]):g} as well, {told}{join_english(map(str, stuck))} layers of sigmoids stay at "
+        f"chance from every start, while {deepest} of ReLUs end at {format_range(100 * relus, 0)} %.",
+        {
+            "the deepest sigmoids stay at chance": bool(sigmoids.index.unique("depth").max() in stuck),
+            "the deepest ReLUs learn": bool(relus.min() > 0.9),
         },
     )
 
