@@ -395,7 +395,7 @@ def momentum_is_not_what_makes_adam_fast(found: Results) -> Evidence:
     adam, sgd = (usual[usual["optimizer"] == name].set_index("seed") for name in ("adam", "sgd"))
     lead = paired_t(adam["test_accuracy"], without["test_accuracy"]).difference
     return Evidence(
-        f"That is not what makes Adam fast: without it ($\\rho_1 = 0$), at the best of "
+        f"That explains little of Adam's speed: without it ($\\rho_1 = 0$), at the best of "
         f"{count_words(len(NO_MEAN_RATES))} rates, it takes {without[level].mean():.1f} epochs to "
         f"{format_percent(level, 0)} in the mean, and with it {adam[level].mean():.1f}. After "
         f"{found.rows['epochs'].min()} epochs it is {format_interval(lead, 2, '')} points behind.",
