@@ -545,7 +545,7 @@ def networks_table(found: Results) -> Table:
             of_network = accuracies.loc[name]
             line["all: $\\eta$"] = format_rate(of_network.index[0][0])
             line["all: valid."] = format_fixed(100 * of_network["validation"].mean(), 2)
-            line["all: below"] = format_interval(behind[name], 2, "") if behind[name].n > 1 else "–"
+            line["all: below best"] = format_interval(behind[name], 2, "") if behind[name].n > 1 else "–"
             line["all: test"] = format_fixed(100 * of_network["test"].mean(), 2)
         lines.append(line)
     return Table(
@@ -967,7 +967,8 @@ def depth_gains_no_accuracy(found: Results) -> Evidence:
     return Evidence(
         f"One hidden layer is enough: on {BUDGETS[found.preset].train_examples:,} examples, too, two and three of "
         f"{WIDE} units are worse. Their validation accuracy is "
-        f"{' and '.join(format_interval(each, 2, '') for each in losses)} points lower, each network at its best rate "
+        f"{' and '.join(format_interval(each, 2, '') for each in losses)} points lower than that of one, each network "
+        "at its best rate "
         f"({count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}).",
         {"every loss is larger than its interval": all(direction(each) == RISES for each in losses)},
     )

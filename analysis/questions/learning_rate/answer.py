@@ -217,7 +217,7 @@ def rates_table(found: Results) -> Table:
         f"it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more "
         f"than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
         f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (7, 8, 7, 9, 8, 13, 7, 8, 7, 8, 16),
+        (7, 8, 7, 8, 7, 12, 7, 8, 7, 8, 21),
     )
 
 
@@ -441,7 +441,7 @@ def learning_rate_window(found: Results) -> Evidence:
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
     return Evidence(
-        "Towards small rates training slows down, towards large ones it breaks. It is steady from "
+        "Towards small rates training slows down, towards large ones it breaks. Training is steady from "
         f"{slowly[0]:g} to {largest:g}, and takes {faster:.0f} times as many epochs to {format_percent(SLOW, 0)} test "
         f"accuracy at {slowly[0]:g} as at {slowly[-1]:g}. Then it becomes unstable, at "
         f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, at {unstable[0]:g} to {unstable[-1]:g} from "
