@@ -225,6 +225,26 @@ Last words of {0}.
     assert all(text.startswith("T Chapter") for text in texts[2:]), "no part is in the running head"
 
 
+def test_figures_go_to_the_end_of_a_page_but_those_in_place_and_in_appendices(write_book: WriteBook) -> None:
+    table = ": In table {0} {{#tbl-{0}}}\n\n| a | b |\n|---|---|\n| 1 | 2 |\n"
+    around = {"floating": table, "placed": f"::: {{{{.in-place}}}}\n{table}:::\n", "added": table}
+    chapter = "# Chapter {0} {{{{#sec-{0}}}}}\n\nFirst words of {0}.\n\n{1}\nLast words of {0}.\n"
+    files = {f"{name}.qmd": chapter.format("{0}", shown).format(name) for name, shown in around.items()}
+    project = write_book(files)
+    settings = project / "_quarto.yml"
+    book = settings.read_text().replace("one.qmd", "floating.qmd, placed.qmd")
+    settings.write_text(re.sub(r"(?m)^(  chapters:.*)$", r"\1\n  appendices: [added.qmd]", book))
+    assert press(project) == 0
+    text = " ".join(pdf_text(project).split())
+    order = {
+        name: [text.index(f"{words} {name}") for words in ("First words of", "In table", "Last words of")]
+        for name in around
+    }
+    assert order["placed"] == sorted(order["placed"])
+    assert order["added"] == sorted(order["added"])
+    assert order["floating"] != sorted(order["floating"])
+
+
 def test_style_sheets_and_includes_are_on_every_page(parts: Path) -> None:
     for address in QUARTOS["parts"]:
         soup = page(parts, address)
