@@ -190,3 +190,19 @@ def first_epochs(rows: pd.DataFrame, threshold: float, by: Sequence[str]) -> pd.
     accuracy = rows[rows["metric"] == "test_accuracy"]
     reached = accuracy["epoch"].where(accuracy["value"] >= threshold, np.inf)
     return reached.groupby([accuracy[column] for column in by]).min()
+
+
+def label_entropy(labels: pd.Series[int]) -> float:
+    """Return -Σ f_j ln f_j of the labels' shares f_j: the least loss of a network that ignores its input."""
+    shares = labels.value_counts(normalize=True)
+    return float(-(shares * np.log(shares)).sum())
+
+
+def edge_of_biases(labels: pd.Series[int]) -> float:
+    """Return the learning rate beyond which gradient descent of output biases alone does not settle.
+
+    At their minimum the probabilities are the labels' shares f, and the Hessian is diag(f) - f fᵀ; the rate is 2 over
+    its largest eigenvalue.
+    """
+    shares = labels.value_counts(normalize=True).to_numpy()
+    return float(2 / np.linalg.eigvalsh(np.diag(shares) - np.outer(shares, shares)).max())

@@ -141,3 +141,26 @@ def test_the_jackknife_of_a_mean_is_its_t_interval() -> None:
         statistics.t_interval(values).half_width
     )
     assert statistics.jackknife_half_width([1.0]) == math.inf
+
+
+def test_the_entropy_of_labels_is_that_of_their_frequencies() -> None:
+    assert statistics.label_entropy(pd.Series(list(range(10)) * 3)) == pytest.approx(math.log(10))
+    assert statistics.label_entropy(pd.Series([0, 0, 0, 1])) == pytest.approx(
+        -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    )
+
+
+def test_the_edge_of_biases_is_where_descent_on_them_stops_to_settle() -> None:
+    assert statistics.edge_of_biases(pd.Series(range(10))) == pytest.approx(20)
+    labels = pd.Series([0] * 5 + [1] * 3 + [2] * 2)
+    shares, edge = np.array([0.5, 0.3, 0.2]), statistics.edge_of_biases(labels)
+
+    def ends_at(rate: float) -> float:
+        biases = np.zeros(3)
+        for _ in range(2_000):
+            p = np.exp(biases) / np.exp(biases).sum()
+            biases -= rate * (p - shares)
+        return float(np.abs(p - shares).max())
+
+    assert ends_at(0.95 * edge) < 1e-6
+    assert ends_at(1.05 * edge) > 1e-2

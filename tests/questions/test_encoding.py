@@ -28,6 +28,7 @@ CONTRADICTIONS = {
     ),
     "saturation_slows_and_the_metric_stays": times(0.5, "test_accuracy", loss="cross_entropy"),
     "ends_are_read_well": constant(1, "confusion"),
+    "linear_output_is_at_the_edge": constant(0.5, "test_accuracy", output="identity"),
     "linear_output_is_no_better": constant(1, "train_accuracy", output="identity"),
     "line_generalises_worse": times(1.2, "test_accuracy", epochs=120),
     "tolerance_is_a_small_part": lambda rows: rows.assign(value=0.8) if "part" in rows else rows,

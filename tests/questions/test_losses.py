@@ -15,6 +15,7 @@ from analysis.questions.losses.answer import (
 from tests.helpers.altered import Alter, assert_refuted, constant, times
 
 CONTRADICTIONS: dict[str, Alter] = {
+    "wrong_start_can_help": times(0.3, "test_accuracy", init="saturated_output"),
     "cross_entropy_trains_better": times(0.5, "test_accuracy", loss="cross_entropy"),
     "quadratic_gradient_vanishes_when_wrong": times(1e4, "error_norm", loss="quadratic"),
     "softmax_stays_at_the_wrong_start": constant(0.9, "test_accuracy"),

@@ -365,13 +365,11 @@ def _ends(rows: pd.DataFrame) -> pd.DataFrame:
 
 @remembered
 def train_accuracies(found: Results) -> pd.DataFrame:
-    """Return mean train accuracies on the small sets, each at its best rate; index: examples, a column per width."""
+    """Return mean train accuracies on the small sets, each at its best rate; index: examples, a column per network."""
     rows = on_subsets(found)
     best = rates(found).rename("learning_rate").reset_index()
-    chosen = rows[(rows["metric"] == "train_accuracy") & rows["hidden"].str.isdigit()]
-    chosen = chosen.merge(best, on=["examples", "hidden", "learning_rate"])
-    means = chosen.groupby(["examples", "hidden"])["value"].mean().unstack("hidden")
-    return means.rename(columns=int).sort_index(axis="columns")
+    chosen = rows[rows["metric"] == "train_accuracy"].merge(best, on=["examples", "hidden", "learning_rate"])
+    return chosen.groupby(["examples", "hidden"])["value"].mean().unstack("hidden")
 
 
 @remembered
@@ -532,14 +530,16 @@ def networks_table(found: Results) -> Table:
     few, many = sizes(found)[0], sizes(found)[-1]
     behind, accuracies = behind_the_best(found), final_accuracies(found)
     lines = []
-    for name in fresh(found):
+    shallow = sorted((name for name in rates(found)[few].index if name.isdigit()), key=int)
+    deep = [name for name in fresh(found) if not name.isdigit()]
+    for name in (*shallow, *deep):
         line = {"Network": f"784-{name}-10"}
         for size in (few, many):
             of_size = tuned(found).loc[(size, "squared_error")]
             line[f"{size:,}: $\\eta$"] = format_rate(rates(found)[size, name])
             line[f"{size:,}: sum"] = f"{1_000 * of_size.loc[-1, name]:.1f}"
             line[f"{size:,}: above, %"] = _above(of_size, name)
-            if size == few:
+            if size == few and name in fresh(found):
                 line["fresh: above, %"] = _above(fresh(found).loc["squared_error"], name)
         if name in behind:
             of_network = accuracies.loc[name]
@@ -716,7 +716,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
         f"against expectation; at {int(WIDEST):,} the variance is larger again, and bias² no smaller. So their sum is "
         f"least at a few hundred units: at {sums[few].first} to {sums[few].last} with {few:,} examples, at "
         f"{sums[many].first} to {sums[many].last} with {many:,}. The variance has two sources. The training set's part "
-        f"grows with the width; the random start's is most of it in narrow layers, and little from {WIDE} units on. "
+        f"grows with the width; the random start's is most of it at {NARROW} units, and little from {WIDE} on. "
         "Further layers raise the variance, by the start's part, and do not lower the sum. On "
         f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the test "
         "error falls or stays.",
@@ -789,7 +789,8 @@ def variance_turns(found: Results) -> Evidence:
         f"of {NARROWEST} read fewer than half of the digits). Where between these widths it is least depends on the "
         f"rate (above, right): with {few:,} examples it is at {SMALL_RATE} units, whose best rate, "
         f"{format_rate(best[SMALL_RATE])}, is the smallest. With both networks at one rate, the same is found at "
-        "most rates (last columns of @tbl-expectations).",
+        f"most rates (last columns of @tbl-expectations), but not at the two smallest with {few:,} examples, at which "
+        f"the variance rises from {NARROW} to {WIDE} units, as expected.",
         {
             "it is least where the best rate is smallest": str(least(found, few, "variance").width)
             == SMALL_RATE
@@ -800,6 +801,7 @@ def variance_turns(found: Results) -> Evidence:
             "at one rate it falls in all cases but the first two, of the smallest rates": falling
             == len(before) - 2
             == agreeing(FALLS, before[2:]),
+            "in these it rises": all(direction(each) == RISES for each in before[:2]),
             "beyond, it rises in all cases but one": rising >= len(beyond) - 1,
         },
     )
@@ -807,7 +809,8 @@ def variance_turns(found: Results) -> Evidence:
 
 @finding("capacity")
 def bias_levels_off(found: Results) -> Evidence:
-    fitted = train_accuracies(found)
+    every = train_accuracies(found)
+    fitted = every[[name for name in every if name.isdigit()]].rename(columns=int).sort_index(axis="columns")
     enough = min(
         (width for width in fitted.columns if (fitted.loc[:, width:] > FITTED).all(axis=None)),
         default=int(WIDEST),
@@ -851,11 +854,19 @@ def depth_raises_the_variance(found: Results) -> Evidence:
         f"Further layers raise the variance with either number of examples, at {WIDE} units as at {MIDDLE}; bias² "
         f"falls by {format_percent(max(falls), 0)} at most, or not at all. The sum of three layers of {WIDE} units "
         f"lies {format_interval(sums[few], 0)} above that of one with {few:,} examples, and "
-        f"{format_interval(sums[many], 0)} with {many:,}.",
+        f"{format_interval(sums[many], 0)} with {many:,}; with two layers no difference can be told with {many:,}. The "
+        f"deep networks are trained as far: those of {WIDE} units fit every example of their sets.",
         {
             "the variance rises in every case": _deeper_vary_more(found),
             "bias² falls by less than a fifth": max(falls) < 0.2,
             "the sum of three layers is larger": _all(RISES, TO_DEEP, found),
+            "that of two cannot be told with many examples": direction(
+                TO_TWO.change(found, many, "squared_error")
+            )
+            == OPEN,
+            "deep networks fit every example": bool(
+                train_accuracies(found)[[TWO_DEEP, DEEP]].min(axis=None) == 1
+            ),
         },
     )
 

@@ -43,7 +43,7 @@ from analysis.questions.constant_init.runs import (
     SMALLER_RATE,
 )
 from analysis.results import Results
-from analysis.statistics import final_values
+from analysis.statistics import edge_of_biases, final_values, label_entropy
 
 METHODS = {"gd": "GD", "sgd": "SGD"}
 RANDOM = "random"
@@ -59,7 +59,6 @@ CEILING = 10  # of the train loss as drawn
 POOR, LEARNT = 0.5, 0.85  # test accuracies: what constant starts stay below, and random ones reach
 LARGE = ["0.1", "1"]  # the constants from which units are saturated
 SATURATED = 0.01  # mean slope below which they are
-STABLE = 20  # largest stable step of an output bias where all classes are as likely
 NEAR_ENTROPY = 1e-4
 NOTHING = 0.15  # test accuracy below which nothing is learnt
 CHANCE = math.log(CLASSES)  # train loss of guessing
@@ -107,12 +106,6 @@ def final_means(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def label_entropy(labels: pd.Series[int]) -> float:
-    """Return -Σ f_j ln f_j of the labels' shares f_j: the least loss of a network that ignores its input."""
-    shares = labels.value_counts(normalize=True)
-    return float(-(shares * np.log(shares)).sum())
-
-
 # Exhibits
 
 
@@ -157,7 +150,7 @@ def train_losses(found: Results) -> Picture:
         figure,
         f"Train loss at η = {LEARNING_RATE:g} from constant starts and a random one: above gradient descent, below "
         f"SGD (batches of {BATCH_SIZE}). Means, bands the range over {seeds} (one from constants "
-        f"under gradient descent); logarithmic axes, losses above {CEILING} are cut off. Where fewer than "
+        f"under gradient descent); vertical axes are logarithmic, losses above {CEILING} are cut off. Where fewer than "
         f"{count_words(len(STYLES), 'line')} are seen, some coincide (@tbl-constant-start).",
         "Six panels. In each the random start falls towards zero and the constants stay far above: that of 0 at 2.3, "
         "but for sigmoids under SGD, that of 0.01 at 2.3 or falling to no less than 1.5, larger ones mostly above 2.3.",
@@ -321,6 +314,17 @@ def ones_are_saturated(found: Results) -> Evidence:
     )
 
 
+@finding("label_sorted_stream")
+def edge_of_the_biases(stream: Results) -> Evidence:
+    edge = edge_of_biases(stream.programs["labels"]["label_sorted"])
+    return Evidence(
+        "That is too much: at the minimum of the biases, where $p$ is the label frequencies, the largest eigenvalue of "
+        f"$\\operatorname{{diag}}(p) - p\\, p^\\top$ (@eq-logits) is {2 / edge:.3f}, so that rates above "
+        f"{edge:.0f} are unstable (@sec-q6).",
+        {"the rate of the saturated units lies beyond it": (1 + HIDDEN[0]) * LEARNING_RATE > edge},
+    )
+
+
 @finding("constant_init", "label_sorted_stream")
 def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence:
     losses = found.rows[
@@ -328,7 +332,8 @@ def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence
         & (found.rows["init"] == "constant")
         & (found.rows["metric"] == "train_loss")
     ].pivot(index="epoch", columns="activation", values="value")
-    entropy = label_entropy(stream.programs["labels"]["label_sorted"])
+    labels = stream.programs["labels"]["label_sorted"]
+    entropy = label_entropy(labels)
     near = losses.index[(losses - entropy < NEAR_ENTROPY).all(axis="columns")]
     first = int(near.min()) if len(near) else losses.index.max()
     return Evidence(
@@ -342,7 +347,7 @@ def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence
                 len(near) and first < 10 and len(near) == len(losses.loc[first:])
             ),
             "at the larger rate the steps are too large, at this one not": (1 + HIDDEN[0]) * SMALLER_RATE
-            < STABLE
+            < edge_of_biases(labels)
             < (1 + HIDDEN[0]) * LEARNING_RATE,
         },
     )

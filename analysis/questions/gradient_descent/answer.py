@@ -14,7 +14,6 @@ from analysis.formatting import (
     format_percent,
     format_range,
     format_scientific,
-    label,
 )
 from analysis.plotting import INK, ORANGE, write_in
 from analysis.questions.gradient_descent.runs import BATCH_SIZE, LEARNING_RATE
@@ -33,21 +32,24 @@ EXACT = 1e-12  # relative deviations below it are rounding errors of double prec
 @exhibit("tbl-gradient-descent", "gradient_descent")
 def deviations(found: Results) -> Table:
     """Tabulate the relative deviation of each check."""
+    checks = found.programs["checks"].groupby("check")["deviation"]
     lines = [
         {
-            "Check": CHECKS.get(str(name), label(str(name))),
+            "Check": CHECKS[name],
             "Relative deviation": f"{format_range(each, 2)}, mean {format_fixed(each.mean(), 2)}"
             if name == "one_batch"
             else format_scientific(each.max()),
         }
-        for name, each in found.programs["checks"].groupby("check", sort=False)["deviation"]
+        for name in CHECKS
+        for each in [checks.get_group(name)]
     ]
     return Table(
         pd.DataFrame(lines),
-        f"Relative deviations ‖difference‖ / ‖reference‖ over all {NUM_PARAMETERS:,} parameters, in double precision: "
-        f"the largest of the first {count_words(_count(found, 'step'), 'step')} with $\\eta = {LEARNING_RATE:g}$; at "
-        f"the start, of the gradients, those of the {_count(found, 'one_batch')} batches of {BATCH_SIZE} (the last is "
-        "smaller) that a random permutation is cut into.",
+        f"Relative deviations ‖difference‖ / ‖reference‖ over all {NUM_PARAMETERS:,} parameters, in double precision. "
+        f"Of the steps, the largest of the first {count_words(_count(found, 'step'))} with $\\eta = "
+        f"{LEARNING_RATE:g}$. "
+        f"Gradients are those at the start; a random permutation is cut into {_count(found, 'one_batch')} batches of "
+        f"{BATCH_SIZE}, the last of them smaller.",
         (75, 25),
     )
 

@@ -798,7 +798,8 @@ def decreasing_rates(found: Results) -> Evidence:
     )
     between, decay = means.index[0]
     return Evidence(
-        f"Measured over {passes} passes, a decreasing rate helps where a constant one does badly: starting at "
+        f"Measured over {passes} passes, at rates far above these and falling within passes too, a decreasing rate "
+        "helps where a constant one does badly: starting at "
         f"{format_rate(between)} with $d$ = {decay:g}, the train loss ends at {means[between, decay]:.2f}, not "
         f"{constant[between]:.2f}. From the best rate it does not: starting at {format_rate(best)}, the loss ends at "
         f"{means[best].min():.3f} ($d$ = {means[best].idxmin():g}) or {means[best].max():.2f} ($d$ = "

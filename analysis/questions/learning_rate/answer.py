@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from analysis import plotting
-from analysis.engine.run import CLASSES, SHARPNESS_EXAMPLES
+from analysis.engine.run import SHARPNESS_EXAMPLES
 from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
@@ -43,7 +43,7 @@ from analysis.plotting import (
 )
 from analysis.questions.learning_rate.runs import SATURATION_RATES, SCATTERED_RATES
 from analysis.results import Results, remembered
-from analysis.statistics import END, first_epochs, t_interval
+from analysis.statistics import END, edge_of_biases, first_epochs, label_entropy, t_interval
 
 UNSTABLE_SHARE = 0.01  # a run is unstable if its train loss rises in more of the last half of the epochs
 SLOW, FAST = 0.90, 0.95  # test accuracies; a run is slow if it never reaches the lower one
@@ -70,7 +70,7 @@ SHOWN_RATES: dict[float, dict[str, Any]] = {
 SHARPNESS_RATES: dict[float, dict[str, Any]] = {  # 0.01 lies far below all others, 20 is stuck
     **{rate: style for rate, style in SHOWN_RATES.items() if 0.01 < rate < 20},
     0.5: {"color": GREEN, "linestyle": (0, (5, 1.5))},
-    3.0: {"color": PINK, "linestyle": (0, (3, 1, 1, 1))},
+    3.0: {"color": QUIET, "linestyle": (0, (1.5, 1))},
 }
 SLOPE_STYLES: dict[float, dict[str, Any]] = {
     **{rate: SHOWN_RATES[rate] for rate in (2.0, 8.0, 20.0)},
@@ -527,14 +527,12 @@ def largest_steady_rate_is_late(found: Results) -> Evidence:
     of_shared = numbers.loc[pd.IndexSlice[:, shared], :]
     ends = of_shared["test_accuracy"]
     lead = t_interval(ends[largest] - ends[before])
-    best = numbers.groupby("learning_rate")["test_accuracy"].mean()
     products = _products(of_shared, "slow_epoch")
     return Evidence(
-        f"The largest steady rate, {largest:g}, is the last to join this curve. Its mean test accuracy is the highest "
-        f"of all, but no more than that of {before:g} by the interval ({format_interval(lead, 1, '')} points).",
+        f"The largest steady rate, {largest:g}, is the last to join this curve, and ends with the test accuracy of "
+        f"{before:g} (a difference of {format_interval(lead, 1, '')} points).",
         {
             "the difference of the ends is within its interval": abs(lead.mean) < lead.half_width,
-            "its mean is the highest": bool(best.idxmax() == largest),
             "its losses leave the curve on which the others are, at first": bool(
                 products[largest] > PROPORTIONAL * products[before]
             ),
@@ -570,8 +568,9 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     )
 
 
-@finding("learning_rate")
-def units_saturate(found: Results) -> Evidence:
+@finding("learning_rate", "label_sorted_stream")
+def units_saturate(found: Results, stream: Results) -> Evidence:
+    labels = stream.programs["labels"]["label_sorted"]
     slopes = found.rows[found.rows["metric"] == "mean_slope"]
     curves = slopes.pivot(index="epoch", columns=["learning_rate", "seed"], values="value")
     numbers = run_numbers(found.rows)
@@ -589,9 +588,12 @@ def units_saturate(found: Results) -> Evidence:
         f"What fails at {_join_rates(stuck)} is seen in the hidden units. After {count_words(FIRST_UPDATES, 'update')} "
         "all are off: on every image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
         f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). No gradient reaches the first layer "
-        "any more, and the output biases alone are trained. For these the edge lies at 20, as the sharpness of their "
-        f"loss at equal probabilities is 1/10 (@eq-logits). So at {settles:g} they settle at guessing, and at "
-        f"{diverges:g} they do not settle. At {_join_rates(unstable)}, where some starts still learn, the slope is "
+        "any more, and the output biases alone are trained. These are stable up to a rate of "
+        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, they end about guessing, "
+        "with "
+        f"a loss of {format_fixed(losses[settles].mean(), 2)} (at best {format_fixed(label_entropy(labels), 2)}), and "
+        "at "
+        f"{diverges:g} far from it. At {_join_rates(unstable)}, where some starts still learn, the slope is "
         f"about {format_fixed(alive.stack([0, 1]).median(), 3)}.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
@@ -599,8 +601,11 @@ def units_saturate(found: Results) -> Evidence:
             "at those at which nothing is learnt, all are": bool(dead.max(axis=None) < 1e-3),
             "at nearly 0": bool(off.min() > 0.999),
             "they stay so as long as it was measured": bool(later["epoch"].max() == curves.index.max()),
-            "at the smaller of them the loss settles near that of guessing": bool(
-                (losses[settles] - math.log(CLASSES)).abs().max() < 0.1
+            "the smaller of them lies just beyond the edge of the biases": bool(
+                1 < settles / edge_of_biases(labels) < 1.2
+            ),
+            "there the loss ends near that of guessing, and above it": bool(
+                (losses[settles] - label_entropy(labels)).between(0, 0.1).all()
             ),
             "at the larger it does not": bool(losses[diverges].min() > 5),
             "elsewhere not all": bool(alive.min(axis=None) > 10 * dead.max(axis=None)),
