@@ -567,8 +567,7 @@ def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
     at_best = {name: shares.loc[(name, best[name])].mean() for name in REFERENCE}
     return Evidence(
         f"At $\\eta = {beyond[0]:g}$ to {beyond[-1]:g} neither quadratic loss has learnt much from this start after "
-        "one "
-        f"epoch, as it is caught in wrong corners; cross entropy has {format_at_least(reference, 0)} or more "
+        f"one epoch; cross entropy has {format_at_least(reference, 0)} or more "
         "(@fig-first-epoch, left).",
         {
             "at several larger rates the quadratic losses end the epoch below 20 %": len(beyond) > 1
