@@ -130,10 +130,9 @@ def draw_courses(axes: Axes, rows: pd.DataFrame, metric: str, by: str, error: bo
 
 
 def lay_out(figure: Figure) -> None:
-    """Put the figure's axes where they will be drawn, without drawing them."""
-    engine = figure.get_layout_engine()
-    assert engine is not None  # by the style
-    engine.execute(figure)
+    """Put the figure's axes where they will be drawn, without drawing them; they may have their places."""
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
 
 
 def label_ends(axes: Axes, labels: list[tuple[float, float, str, Any]]) -> None:

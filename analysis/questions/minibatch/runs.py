@@ -68,7 +68,7 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return every batch size at its rates, constant and, for the noisiest, decreasing; `long_jobs`."""
     budget = BUDGETS[preset]
-    runs: list[Job] = [Program(name="minibatch.plain_seconds", function=plain_seconds)]
+    runs: list[Job] = [Program(name="minibatch.plain_seconds", function=plain_seconds, version=2)]
     for batch_size, rates in LEARNING_RATES.items():
         updates = budget.updates(batch_size)
         measures = (
