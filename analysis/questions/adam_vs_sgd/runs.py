@@ -56,4 +56,9 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for optimizer, rates in LONG_RATES.items()
         for run in LONG_BUDGETS[preset].grid(BATCH_SIZE, METRICS, optimizer=(optimizer,), learning_rate=rates)
     ]
-    return (*window, *no_mean, *long, Program(name="adam_vs_sgd.plain_seconds", function=plain_seconds, version=2))
+    return (
+        *window,
+        *no_mean,
+        *long,
+        Program(name="adam_vs_sgd.plain_seconds", function=plain_seconds, version=2),
+    )
