@@ -533,23 +533,35 @@ def networks_table(found: Results) -> Table:
     shallow = sorted((name for name in rates(found)[few].index if name.isdigit()), key=int)
     deep = [name for name in fresh(found) if not name.isdigit()]
     for name in (*shallow, *deep):
-        line = {"Network": f"784-{name}-10"}
-        for size in (few, many):
-            of_size = tuned(found).loc[(size, "squared_error")]
-            line[f"{size:,}: $\\eta$"] = format_rate(rates(found)[size, name])
-            line[f"{size:,}: sum"] = f"{1_000 * of_size.loc[-1, name]:.1f}"
-            line[f"{size:,}: above, %"] = _above(of_size, name)
-            if size == few and name in fresh(found):
-                line["fresh: above, %"] = _above(fresh(found).loc["squared_error"], name)
+        on_small = [
+            cell
+            for size in (few, many)
+            for of_size in [tuned(found).loc[(size, "squared_error")]]
+            for cell in (
+                format_rate(rates(found)[size, name]),
+                f"{1_000 * of_size.loc[-1, name]:.1f}",
+                _above(of_size, name),
+            )
+        ]
+        on_fresh = _above(fresh(found).loc["squared_error"], name) if name in fresh(found) else "–"
+        on_all = 4 * ["–"]
         if name in behind:
-            of_network = accuracies.loc[name]
-            line["all: $\\eta$"] = format_rate(of_network.index[0][0])
-            line["all: valid."] = format_fixed(100 * of_network["validation"].mean(), 2)
-            line["all: below best"] = format_interval(behind[name], 2, "") if behind[name].n > 1 else "–"
-            line["all: test"] = format_fixed(100 * of_network["test"].mean(), 2)
-        lines.append(line)
+            of_network = 100 * accuracies.loc[name]
+            on_all = [
+                format_rate(of_network.index[0][0]),
+                format_fixed(of_network["validation"].mean(), 2),
+                format_interval(behind[name], 2, "") if behind[name].n > 1 else "–",
+                format_fixed(of_network["test"].mean(), 2),
+            ]
+        lines.append([name, *on_small, on_fresh, *on_all])
+    columns = [
+        "Hidden layers",
+        *(f"{size:,}: {what}" for size in (few, many) for what in ("$\\eta$", "sum", "above, %")),
+        "fresh: above, %",
+        *(f"all: {what}" for what in ("$\\eta$", "valid.", "below best", "test")),
+    ]
     return Table(
-        pd.DataFrame(lines).fillna("–"),
+        pd.DataFrame(lines, columns=columns),
         f"What decides. On the sets of {few:,} and of {many:,} examples, and on {FRESH_SETS[found.preset][1]} fresh "
         "sets "
         f"of {few:,} at the same rates: bias² + variance in thousandths, and how far it lies above the least of one "
@@ -557,14 +569,15 @@ def networks_table(found: Results) -> Table:
         f"{BUDGETS[found.preset].train_examples:,}: validation and test accuracy in percent, and how many points "
         f"validation lies below the best, with 95 % t intervals, paired by "
         f"{count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}.",
-        (27, 8, 9, 12, 12, 8, 9, 12, 8, 9, 13, 9),
+        (17, 8, 9, 12, 8, 9, 12, 13, 8, 10, 14, 9),
     )
 
 
 def _above(table: pd.DataFrame, name: str) -> str:
     """Say how far a network lies above the least of one hidden layer, in percent."""
     width = str(_least(table).width)
-    return "–" if name == width else format_interval(_change(table, width, name), 1, "")
+    change = _change(table, width, name)
+    return "–" if name == width else format_interval(change, int(change.mean < 0.2), "")
 
 
 @exhibit(
