@@ -277,7 +277,7 @@ MUTANTS = (
     ),
     Mutant(
         "never-reshuffled", "every epoch takes the examples in the same order", f"{ENGINE}.network.sample_order",
-        "(run.seed, _ORDER, epoch)", "(run.seed, _ORDER)",
+        "(run.seed, _ORDER, drawn)", "(run.seed, _ORDER)",
         NETWORK,
     ),
     # Seeds and initializations
@@ -288,7 +288,7 @@ MUTANTS = (
     ),
     Mutant(
         "seed-of-order-shared", "all seeds give the same order of examples", f"{ENGINE}.network.sample_order",
-        "(run.seed, _ORDER, epoch)", "(0, _ORDER, epoch)",
+        "(run.seed, _ORDER, drawn)", "(0, _ORDER, drawn)",
         NETWORK,
     ),
     Mutant(

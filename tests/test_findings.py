@@ -139,6 +139,7 @@ def test_the_site_lists_what_must_hold_and_the_pdf_what_one_seed_decides(
     assert (
         "- @sec-q1 (1 of 3): “Measured in double precision, each of the program's first ten steps is" in pdf
     )
+    assert "” No longer holds: the first condition.\n" in pdf
 
 
 def test_a_condition_that_does_not_hold_is_marked_among_the_others() -> None:

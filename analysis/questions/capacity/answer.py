@@ -723,19 +723,24 @@ def width_has_an_optimum(found: Results) -> Evidence:
     sums = {size: least(found, size, "squared_error") for size in (few, many)}
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
-        "Of networks trained on several small sets, bias² tells how far their mean is from the right answers, variance "
-        f"how far they scatter about it. Each network at its best rate, both are smaller at {WIDE} hidden units than "
-        f"at {NARROW}, the variance "
-        f"against expectation; at {int(WIDEST):,} the variance is larger again, and bias² no smaller. So their sum is "
-        f"least at a few hundred units: at {sums[few].first} to {sums[few].last} with {few:,} examples, at "
-        f"{sums[many].first} to {sums[many].last} with {many:,}. The variance has two sources. The training set's part "
+        "On few examples one layer of a few hundred units is best: at "
+        f"{sums[few].first} to {sums[few].last} units with {few:,} examples, and at {sums[many].first} to "
+        f"{sums[many].last} with {many:,}, the sum of bias² and variance is least. (Of networks trained on several "
+        "sets, "
+        "bias² tells how far their mean is from the right answers, variance how far they scatter about it.) Each "
+        "network "
+        f"at its best rate, both are larger at {NARROW} units than at {WIDE}, the variance against expectation; at "
+        f"{int(WIDEST):,} the variance is larger again, and bias² no smaller. The variance has two sources. The "
+        "training "
+        "set's part "
         f"grows with the width; the random start's is most of it at {NARROW} units, and little from {WIDE} on. "
         "Further layers raise the variance, by the start's part, and do not lower the sum. On "
         f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the test "
         "error falls or stays.",
         {
             **_parts_part(found),
-            "on all examples the widest layer is the best": on_all.idxmin() == on_all.index.max(),
+            "on all examples the test error is least at the widest layer": on_all.idxmin()
+            == on_all.index.max(),
             "up to the wide layer bias² falls": TO_WIDE.verdict(found, "bias2") == "confirmed",
             "and the variance too": TO_WIDE.verdict(found, "variance") == "refuted",
             "beyond it the variance rises": TO_WIDEST.verdict(found, "variance") == "confirmed",
@@ -891,7 +896,8 @@ def both_parts_of_the_variance(found: Results) -> Evidence:
     return Evidence(
         "Several starts on each training set split the variance in two (@tbl-parts). The training set's part rises "
         f"from {NARROW} over {MIDDLE} and {WIDE} to {int(WIDEST):,} units, as expected. The random start's is most of "
-        f"the variance at {NARROW} units, and less than a fifth from {WIDE} on. The same holds with all networks at "
+        f"the variance at {NARROW} units, and in one layer of {WIDE} or more less than a fifth. The same holds with "
+        "all networks at "
         f"one rate, with {few:,} examples as with {many:,}.",
         {
             **_parts_part(found),
@@ -1004,7 +1010,7 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
     behind = compared.behind.get(str(chosen), Interval(0.0, 0.0, 1))
     return Evidence(
         f"The choice is 784-{chosen}-10: no narrower layer is among the best with both numbers of examples. On the "
-        f"{FRESH_SETS[found.preset][1]} fresh sets, which had no part in it, the same rule takes it again "
+        f"{FRESH_SETS[found.preset][1]} fresh sets, which had no part in it, it is again the narrowest among the best "
         "(@tbl-capacity). With it, the validation accuracy after training on "
         f"{BUDGETS[found.preset].train_examples:,} examples cannot be told from the best "
         f"({format_interval(behind, 2, '')} points below it). An earlier rule, written down before the "

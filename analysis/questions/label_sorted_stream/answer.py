@@ -388,7 +388,8 @@ def stream_table(found: Results) -> Table:
         pd.DataFrame(table),
         f"SGD and the sorted stream after {last} passes. *Loss*: train cross entropy; *GD's*: that of gradient descent "
         f"with the rate $\\eta n$. *To*: the first pass with {100 * FAST:.0f} % test accuracy and with a loss below "
-        f"{DONE:g}, measured at most ten passes apart (–: never). *{more}*: after so many passes, where it was run; "
+        f"{DONE:g}, in all passes run, measured at most ten apart (–: never). *{more}*: after so many passes, where it "
+        "was run; "
         "the "
         f"verdict is that after the most. Means over {count_words(many['seed'].nunique(), 'seed')}; of scattered "
         "accuracies the least and largest.",

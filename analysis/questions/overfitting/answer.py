@@ -362,8 +362,9 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     most = every["error_rise"].idxmax()
     of_most = numbers[FAR_RATE]["20-20"]["error_rise"]
     return Evidence(
-        f"At the source's rate, {SOURCE_RATE:g}, no: after {every['epochs'].max():,.0f} epochs every test loss still "
-        f"falls. At larger rates, yes. At {FAR_RATE:g} the test loss of all three networks rises again, from every "
+        f"At the source's rate, {SOURCE_RATE:g}, not yet: after {every['epochs'].max():,.0f} epochs every test loss "
+        f"still falls. At larger rates, yes. At {FAR_RATE:g} the test loss of all three networks rises again, from "
+        "every "
         f"start, by {format_range(100 * far['rise'], 0)} %, while the train loss falls on (unsteadily in the small "
         f"ones), and that we call over-fitting. At {COMMON_RATE:g} it does so in 20-20 from every start, in 10-10 from "
         f"{count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and in 784-300-10 from none. Test errors "
@@ -392,7 +393,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "all have a gap": bool(error_gap(every).min() > 0),
             "all have equal epochs": every["epochs"].nunique() == 1,
         },
-        f"Not at $\\eta = {SOURCE_RATE:g}$; at {FAR_RATE:g} all three test losses rise again.",
+        f"Not yet at $\\eta = {SOURCE_RATE:g}$; at {FAR_RATE:g} all three test losses rise again.",
     )
 
 

@@ -392,6 +392,13 @@ def accuracies_table(found: Results) -> Table:
     )
 
 
+def _longer_rates() -> str:
+    return ", ".join(
+        f"{' and '.join(f'{rate:g}' for rate in rates)} ({label(name)})"
+        for name, (_, rates) in runs.LONGER.items()
+    )
+
+
 def _mean_and_range(line: pd.Series[float]) -> str:
     return f"{line['mean']:.0f} ({line['min']:.0f}–{line['max']:.0f})"
 
@@ -563,8 +570,10 @@ def more_training_leaves_the_deepest_at_chance(found: Results) -> Evidence:
     least = ends.groupby(["activation", "depth"]).min()
     *others, deepest = runs.LONGER["sigmoid"][0]
     return Evidence(
-        f"In part that is a matter of budget: on {budget.train_examples:,} examples and for {budget.epochs} epochs "
-        f"{join_english(map(count_words, others))} layers of sigmoids learn as well, and so do "
+        f"In part that is a matter of budget and rate: on {budget.train_examples:,} examples, for {budget.epochs} "
+        "epochs "
+        f"and at {max(runs.LONGER['sigmoid'][1]):g}, {join_english(map(count_words, others))} layers of sigmoids learn "
+        "as well, and so do "
         f"{count_words(least['relu'].index.max())} of ReLUs, but {count_words(deepest)} of sigmoids stay at chance "
         "from "
         "every start (last rows of the table).",
@@ -586,7 +595,8 @@ def one_factor_costs_pace(found: Results) -> Evidence:
     leads = 100 * (means[["tanh", "relu"]] - means["sigmoid"])
     return Evidence(
         "The one factor may cost some pace, though: with a single hidden layer, few examples and few epochs, tanh and "
-        f"ReLUs are {format_range(leads, 0)} points of test accuracy ahead of sigmoids on average (@tbl-vanishing).",
+        f"ReLUs are about {count_words(round(leads.mean()), 'point')} of test accuracy ahead of sigmoids "
+        "(@tbl-vanishing).",
         {"both are more than two points ahead": bool(leads.min() > 2)},
     )
 
