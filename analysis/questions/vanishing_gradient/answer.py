@@ -387,8 +387,9 @@ def accuracies_table(found: Results) -> Table:
         f"Test accuracy in % by number of hidden layers (of {runs.WIDTH} units), each network at the better of "
         f"{count_words(rates, 'learning rate')} on validation data: mean, least and largest of "
         f"{count_words(seeds, 'seed')}, after {epochs:.0f} epochs on {examples:,.0f} examples; longer: of "
-        f"{count_words(len(budget.seeds), 'seed')}, after {budget.epochs} epochs on {budget.train_examples:,} (–: not "
-        "run).",
+        f"{count_words(len(budget.seeds), 'seed')}, after {budget.epochs} epochs on {budget.train_examples:,}, at the "
+        "better of "
+        f"{_longer_rates()} (–: not run).",
     )
 
 
