@@ -390,6 +390,7 @@ def accuracies_table(found: Results) -> Table:
         f"{count_words(len(budget.seeds), 'seed')}, after {budget.epochs} epochs on {budget.train_examples:,}, at the "
         "better of "
         f"{_longer_rates()} (–: not run).",
+        (28, *(12 for _ in runs.DEPTHS)),
     )
 
 
