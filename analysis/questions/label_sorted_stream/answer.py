@@ -826,7 +826,7 @@ def decreasing_rates(found: Results) -> Evidence:
         f"{format_rate(between)} with $d$ = {decay:g}, the train loss ends at {means[between, decay]:.2f}, not "
         f"{constant[between]:.2f}. From the best rate it does not: starting at {format_rate(best)}, the loss ends at "
         f"{means[best].min():.3f} ($d$ = {means[best].idxmin():g}) or {means[best].max():.2f} ($d$ = "
-        f"{means[best].idxmax():g}), above the {constant[best]:.3f} of the constant rate.",
+        f"{means[best].idxmax():g}), above the {constant[best]:.3f} of the constant rate (@tbl-stream).",
         {
             "from the smaller rate the loss ends far lower than at any constant rate up to it": bool(
                 losses[between].max() < constant[:between].min()

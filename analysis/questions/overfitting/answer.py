@@ -519,7 +519,8 @@ def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
     turn = overfitting(fast["20-20"])["best_epoch"].min()
     return Evidence(
         f"At {SOURCE_RATE:g} none comes so far: {epochs:,.0f} epochs there do what {worth:,.0f} do at {COMMON_RATE:g} "
-        f"(train losses agree within {format_at_most(apart, 0)}), where 20-20 turns after {turn:,.0f} at the earliest.",
+        f"(train losses agree within {format_at_most(apart, 0)}). There 20-20 turns after {turn:,.0f} epochs at the "
+        f"earliest, so that at {SOURCE_RATE:g} it would take some {round(turn * COMMON_RATE / SOURCE_RATE, -3):,.0f}.",
         {
             "the losses agree": bool(apart < 0.05),
             "20-20 turns later": bool(turn > 1.5 * worth),
