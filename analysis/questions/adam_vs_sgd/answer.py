@@ -485,13 +485,11 @@ def adams_lead_is_luck(found: Results) -> Evidence:
 def rule_of_thumb(found: Results) -> Evidence:
     tests = {runs["epoch"].max(): _behind_at_rule(runs) for runs in by_budget(found.rows)}
     return Evidence(
-        "It ends behind the best rate, by "
-        + " and by ".join(
-            f"{format_interval(test.difference, 2, '')} points of test accuracy after {epochs:.0f} epochs "
-            f"({format_p(test, 'paired ')})"
+        " ".join(
+            f"After {epochs:.0f} epochs it ends {format_interval(test.difference, 2, '')} points of test accuracy "
+            f"behind the best rate ({format_p(test, 'paired ')})."
             for epochs, test in tests.items()
-        )
-        + ".",
+        ),
         {
             "after some budget it is not significantly less accurate than the best rate": any(
                 not (test.difference.mean > 0 and test.p < SIGNIFICANCE) for test in tests.values()

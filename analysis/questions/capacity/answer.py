@@ -392,7 +392,7 @@ class Comparison:
 
     Attributes:
         best: The most accurate one, by mean validation accuracy.
-        behind: By how much the others lie below it.
+        behind: By how much each network lies below it, deeper ones included.
         earlier: Which one an earlier rule took; see EARLIER_MARGIN.
     """
 
@@ -403,27 +403,16 @@ class Comparison:
 
 @remembered
 def comparison(found: Results) -> Comparison:
-    """Compare the candidates, each at its best rate."""
-    accuracies = final_accuracies(found)["validation"].droplevel("learning_rate").unstack("hidden")
-    table = accuracies[[_name(hidden) for hidden in CANDIDATES]]
-    best = str(table.mean().idxmax())
-    behind = {name: paired_t(table[best], table[name]).difference for name in table if name != best}
-    near = [
-        name
-        for name in table
-        if name == best or behind[name].mean + behind[name].half_width <= EARLIER_MARGIN
-    ]
-    return Comparison(best, behind, near[0])
-
-
-def behind_the_best(found: Results) -> dict[str, Interval]:
-    """Return by how much validation accuracy on all examples lies below that of the best candidate, by network."""
-    best, accuracy = comparison(found).best, final_accuracies(found)["validation"]
-    table = accuracy.droplevel("learning_rate").unstack("hidden")
-    return {
+    """Compare the networks, each at its best rate, by validation accuracy."""
+    table = final_accuracies(found)["validation"].droplevel("learning_rate").unstack("hidden")
+    candidates = [_name(hidden) for hidden in CANDIDATES]
+    best = str(table[candidates].mean().idxmax())
+    behind = {
         str(name): paired_t(table[best], table[name]).difference if name != best else Interval(0.0, 0.0, 1)
         for name in table
     }
+    near = [name for name in candidates if behind[name].mean + behind[name].half_width <= EARLIER_MARGIN]
+    return Comparison(best, behind, near[0])
 
 
 def chosen_width(found: Results) -> int:
@@ -528,7 +517,7 @@ def _thousandths(values: pd.Series[float]) -> str:
 def networks_table(found: Results) -> Table:
     """Tabulate what decides between the networks: the sum on small sets, old and fresh, and the accuracy on all."""
     few, many = sizes(found)[0], sizes(found)[-1]
-    behind, accuracies = behind_the_best(found), final_accuracies(found)
+    behind, accuracies = comparison(found).behind, final_accuracies(found)
     lines = []
     shallow = sorted((name for name in rates(found)[few].index if name.isdigit()), key=int)
     deep = [name for name in fresh(found) if not name.isdigit()]
@@ -563,11 +552,10 @@ def networks_table(found: Results) -> Table:
     return Table(
         pd.DataFrame(lines, columns=columns),
         f"What decides. On the sets of {few:,} and of {many:,} examples, and on {FRESH_SETS[found.preset][1]} fresh "
-        "sets "
-        f"of {few:,} at the same rates: bias² + variance in thousandths, and how far it lies above the least of one "
-        "hidden layer, with 95 % jackknife intervals, paired by set. On all "
+        f"sets of {few:,} at the same rates: bias² + variance in thousandths, and how far it lies above the least of "
+        "one hidden layer, with 95 % jackknife intervals, paired by set. On all "
         f"{BUDGETS[found.preset].train_examples:,}: validation and test accuracy in percent, and how many points "
-        f"validation lies below the best, with 95 % t intervals, paired by "
+        "validation lies below the best, with 95 % t intervals, paired by "
         f"{count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}.",
         (17, 8, 9, 12, 8, 9, 12, 13, 8, 10, 14, 9),
     )
@@ -726,17 +714,13 @@ def width_has_an_optimum(found: Results) -> Evidence:
         "On few examples one layer of a few hundred units is best: at "
         f"{sums[few].first} to {sums[few].last} units with {few:,} examples, and at {sums[many].first} to "
         f"{sums[many].last} with {many:,}, the sum of bias² and variance is least. (Of networks trained on several "
-        "sets, "
-        "bias² tells how far their mean is from the right answers, variance how far they scatter about it.) Each "
-        "network "
-        f"at its best rate, both are larger at {NARROW} units than at {WIDE}, the variance against expectation; at "
-        f"{int(WIDEST):,} the variance is larger again, and bias² no smaller. The variance has two sources. The "
-        "training "
-        "set's part "
-        f"grows with the width; the random start's is most of it at {NARROW} units, and little from {WIDE} on. "
-        "Further layers raise the variance, by the start's part, and do not lower the sum. On "
-        f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the test "
-        "error falls or stays.",
+        "sets, bias² tells how far their mean is from the right answers, variance how far they scatter about it.) Each "
+        f"network at its best rate, both are larger at {NARROW} units than at {WIDE}, the variance against "
+        f"expectation; at {int(WIDEST):,} the variance is larger again, and bias² no smaller. The variance has two "
+        f"sources. The training set's part grows with the width; the random start's is most of it at {NARROW} units, "
+        f"and little from {WIDE} on. Further layers raise the variance, by the start's part, and do not lower the sum. "
+        f"On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the "
+        "test error falls or stays.",
         {
             **_parts_part(found),
             "on all examples the test error is least at the widest layer": on_all.idxmin()
@@ -836,8 +820,7 @@ def bias_levels_off(found: Results) -> Evidence:
     return Evidence(
         f"Beyond {WIDE} units bias² falls no further at the best rates, though a wider layer could compute the same. "
         f"From {enough} units on all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of "
-        "the "
-        "small training sets: what bias² is left is not one of capacity, but of few examples, and of what training "
+        "the small training sets: what bias² is left is not one of capacity, but of few examples, and of what training "
         "makes of them.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
@@ -872,7 +855,7 @@ def depth_raises_the_variance(found: Results) -> Evidence:
         f"Further layers raise the variance with either number of examples, at {WIDE} units as at {MIDDLE}; bias² "
         f"falls by {format_percent(max(falls), 0)} at most, or not at all. The sum of three layers of {WIDE} units "
         f"lies {format_interval(sums[few], 0)} above that of one with {few:,} examples, and "
-        f"{format_interval(sums[many], 0)} with {many:,}; with two layers no difference can be told with {many:,}. The "
+        f"{format_interval(sums[many], 0)} with {many:,}. Two layers cannot be told from one with {many:,}. The "
         f"deep networks are trained as far: those of {WIDE} units fit every example of their sets.",
         {
             "the variance rises in every case": _deeper_vary_more(found),
@@ -963,8 +946,7 @@ def deeper_networks_vary_by_their_start(found: Results) -> Evidence:
         f"Deeper networks vary more because of their random start: with two and three layers its part is "
         f"{times[0]:.1f} and {times[1]:.1f} times that of one, while that of the training set does not grow "
         f"({format_interval(of_sets, 0)} with three; @tbl-parts). So the reason is not that more weights fit a set "
-        "more "
-        "closely: from different starts and orders, deep networks end at different functions.",
+        "more closely: from different starts and orders, deep networks end at different functions.",
         {
             "the start's part rises": direction(start) == RISES,
             "the set's part does not": direction(of_sets) != RISES,
@@ -1007,7 +989,7 @@ def depth_gains_no_accuracy(found: Results) -> Evidence:
 @finding("capacity")
 def architecture_by_the_trade_off(found: Results) -> Evidence:
     chosen, compared = chosen_width(found), comparison(found)
-    behind = compared.behind.get(str(chosen), Interval(0.0, 0.0, 1))
+    behind = compared.behind[str(chosen)]
     return Evidence(
         f"The choice is 784-{chosen}-10: no narrower layer is among the best with both numbers of examples. On the "
         f"{FRESH_SETS[found.preset][1]} fresh sets, which had no part in it, it is again the narrowest among the best "

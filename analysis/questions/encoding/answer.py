@@ -408,16 +408,17 @@ def linear_output_is_at_the_edge(found: Results) -> Evidence:
     means = ends.groupby("learning_rate").mean()
     best = means.idxmax()
     beyond = means[means.index > best]
+    (hidden,) = rows["hidden"].unique()
+    edge = 2 / (1 + int(hidden) / 4)  # over the curvature along the weights and bias of units near one half
     return Evidence(
         f"Of the rates tried, {best:g}, which is nearest to that, is the best: at {beyond.index[0]:g} and above "
-        "nothing "
-        f"is learnt, and smaller ones are too slow for these epochs.",
+        "nothing is learnt, and smaller ones are too slow for these epochs.",
         {
             "beyond it, all starts end at chance": bool(
                 ends[ends.index.get_level_values(0) > best].max() < 0.12
             ),
             "it is nearest to the edge": best
-            == min(means.index, key=lambda rate: abs(math.log(rate * 76 / 2))),
+            == min(means.index, key=lambda rate: abs(math.log(rate / edge))),
             "below it, accuracy falls with the rate": bool(
                 means[means.index <= best].is_monotonic_increasing
             ),
@@ -478,8 +479,7 @@ def tolerance_is_a_small_part(found: Results) -> Evidence:
         f"{format_percent(strictly['train'])} of the training examples (their targets lie at the ends of the sigmoid, "
         "where that is easier). That the numbering alone moves the single output by "
         f"{format_fixed(100 * (numbered.max() - numbered.min()), 1)} points speaks for the line; how much of the gap "
-        "is due to "
-        "each, these runs do not tell.",
+        "is due to each, these runs do not tell.",
         {
             "read so strictly they lose less than half of what the single output is behind": bool(
                 loosely - strictly["test"] < (loosely - single) / 2

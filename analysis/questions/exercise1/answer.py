@@ -91,8 +91,7 @@ def final_accuracy(found: Results, rates: Results) -> Evidence:
         f"For the network after its last epoch the program prints {format_percent(printed, 2)}; the runs of @sec-q6 "
         f"with the same rate and epochs end at {100 * alike.min():.1f} to {format_percent(alike.max())}. Rate and "
         f"epochs are the source's. The loss still falls; other rates give up to {format_percent(best)} in as many "
-        "epochs "
-        "(@sec-q6).",
+        "epochs (@sec-q6).",
         {
             "it is measured once, after the last epoch": accuracy["epoch"].tolist() == [rows["epoch"].max()],
             "the other runs have as many epochs": rates.rows["epoch"].max() == rows["epoch"].max(),

@@ -107,8 +107,7 @@ def shuffled_once(rows: pd.DataFrame) -> pd.DataFrame:
 
 @remembered
 def with_more_passes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the sorted stream and SGD for twice as many passes, with their method as `many_epochs` has "
-    "it."""
+    """Return the runs of the sorted stream and SGD for twice as many passes, with their method as in `many_epochs`."""
     held_out = rows[rows["validation_examples"] > 0]
     longer = held_out[held_out["epochs"].isin(MORE_PASSES.values())]
     return longer.assign(method=longer["order"])
@@ -182,10 +181,14 @@ def passes_to_loss(rows: pd.DataFrame) -> pd.Series[float]:
     """Return the first pass with a train loss below DONE, means over seeds; index: method, learning_rate."""
     few = few_epochs(rows)
     runs = pd.concat([few.assign(method=few["order"]), many_epochs(rows), with_more_passes(rows)])
+    return _first_below(runs, ["method", "learning_rate", "seed"]).groupby(["method", "learning_rate"]).mean()
+
+
+def _first_below(runs: pd.DataFrame, by: list[str]) -> pd.Series[float]:
+    """Return the first epoch with a train loss below DONE, infinity where there is none; index: by."""
     losses = runs[runs["metric"] == "train_loss"]
     reached = losses["epoch"].where(losses["value"] < DONE, np.inf)
-    first = reached.groupby([losses[column] for column in ("method", "learning_rate", "seed")]).min()
-    return first.groupby(["method", "learning_rate"]).mean()
+    return reached.groupby([losses[column] for column in by]).min()
 
 
 def best_streams(rows: pd.DataFrame) -> pd.Series[float]:
@@ -386,15 +389,13 @@ def stream_table(found: Results) -> Table:
         for rate, line in lines.loc[method].iterrows()
     ]
     for name, runs in _further_runs(found.rows):
-        losses = runs[runs["metric"] == "train_loss"]
-        below = losses["epoch"].where(losses["value"] < DONE, np.inf)
         table.append(
             {
                 "$\\eta$": name,
                 "Loss": _format_loss(final_values(runs, "train_loss", ["seed"]).mean()),
                 "Test acc., %": _mean_or_range(final_values(runs, "test_accuracy", ["seed"])),
                 f"To {100 * FAST:.0f} %": _format_passes(first_epochs(runs, FAST, ["seed"]).mean()),
-                f"To loss {DONE:g}": _format_passes(below.groupby(losses["seed"]).min().mean()),
+                f"To loss {DONE:g}": _format_passes(_first_below(runs, ["seed"]).mean()),
             }
         )
     return Table(
@@ -402,11 +403,9 @@ def stream_table(found: Results) -> Table:
         f"SGD and the sorted stream after {last} passes. *Loss*: train cross entropy; *GD's*: that of gradient descent "
         f"with the rate $\\eta n$. *To*: the first pass with {100 * FAST:.0f} % test accuracy and with a loss below "
         f"{DONE:g}, in all passes run, measured at most ten apart (–: never). *{more}*: after so many passes, where it "
-        "was run; "
-        "the "
-        "verdict is that after the most. Last: examples that are shuffled once, and the stream with a decay $d$. "
-        "Means "
-        f"over {count_words(many['seed'].nunique(), 'seed')}; of scattered accuracies the least and largest.",
+        "was run; the verdict is that after the most. Last: examples that are shuffled once, and the stream with a "
+        f"decay $d$. Means over {count_words(many['seed'].nunique(), 'seed')}; of scattered accuracies the least and "
+        "largest.",
         (24, 10, 7, 15, 7, 7, 10, 14, 12),
     )
 
@@ -668,15 +667,14 @@ def loss_rises_before_it_falls(found: Results) -> Evidence:
     longer = with_more_passes(found.rows).query("method == 'label_sorted'")
     losses = longer[(longer["metric"] == "train_loss") & (longer["learning_rate"] == best)]
     course = losses.groupby("epoch")["value"].mean()
-    tens = course[course.index % LATE_PASSES == 0].iloc[1:]
+    hundreds = course[course.index % LATE_PASSES == 0].iloc[1:]
     return Evidence(
         f"Fastest is {format_rate(best)}: there the train loss at first rises far above that of guessing, and then "
-        "falls "
-        f"for hundreds of passes (@fig-stream, right).",
+        "falls for hundreds of passes (@fig-stream, right).",
         {
             "it rises to more than twice that of guessing": bool(course.max() > 2 * course.iloc[0]),
             "from a hundred passes to the next it falls to less than half": bool(
-                (tens.pct_change().iloc[1:] < -0.5).all()
+                (hundreds.pct_change().iloc[1:] < -0.5).all()
             ),
             "after more passes it is almost 0, as at no smaller rate": bool(
                 course.iloc[-1] < 1e-4

@@ -449,10 +449,10 @@ def learning_rate_window(found: Results) -> Evidence:
         f"{slowly[0]:g} to {largest:g}, and takes {faster:.0f} times as many epochs to {format_percent(SLOW, 0)} test "
         f"accuracy at {slowly[0]:g} as at {slowly[-1]:g}. Then it becomes unstable, at "
         f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, at {unstable[0]:g} to {unstable[-1]:g} from "
-        f"all; at {_join_rates(nothing)} nothing is learnt. So in "
+        f"all. At {_join_rates(nothing)} nothing is learnt. So in "
         f"{numbers['epochs'].max():,.0f} epochs, of "
         f"{count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')} of rates, only those from "
-        f"{near.min():g} to {near.max():g} end within one point of the best mean test accuracy; from {good.min():g} to "
+        f"{near.min():g} to {near.max():g} end within one point of the best mean test accuracy. From {good.min():g} to "
         f"{good.max():g} all starts end above {format_percent(SLOW, 0)}.",
         {
             "those above the lower accuracy follow each other": bool(
@@ -588,17 +588,15 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
     last = later[(later["metric"] == "train_loss") & (later["epoch"] == later["epoch"].max())]
     losses = last.set_index("learning_rate")["value"]
     settles, diverges = stuck[0], stuck[-1]
+    margin = 0.1
     return Evidence(
         f"What fails at {_join_rates(stuck)} is seen in the hidden units. After {count_words(FIRST_UPDATES, 'update')} "
         "all are off: on every image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
         f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). No gradient reaches the first layer "
         "any more, and the output biases alone are trained. These are stable up to a rate of "
-        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, they end about guessing, "
-        "with "
-        f"a loss of {format_fixed(losses[settles].mean(), 2)} (at best {format_fixed(label_entropy(labels), 2)}), and "
-        "at "
-        f"{diverges:g} far from it. At {_join_rates(unstable)}, where some starts still learn, the slope is "
-        f"about {format_fixed(alive.stack([0, 1]).median(), 3)}.",
+        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, they end less than "
+        f"{margin:g} above the loss of guessing, and at {diverges:g} far above it. At {_join_rates(unstable)}, where "
+        f"some starts still learn, the slope is about {format_fixed(alive.stack([0, 1]).median(), 3)}.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),
@@ -609,7 +607,7 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
                 1 < settles / edge_of_biases(labels) < 1.2
             ),
             "there the loss ends near that of guessing, and above it": bool(
-                (losses[settles] - label_entropy(labels)).between(0, 0.1).all()
+                (losses[settles] - label_entropy(labels)).between(0, margin).all()
             ),
             "at the larger it does not": bool(losses[diverges].min() > 5),
             "elsewhere not all": bool(alive.min(axis=None) > 10 * dead.max(axis=None)),
@@ -671,7 +669,7 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
         f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness stays about the edge, in the steady runs of "
-        f"{rates[0]:g} as well: from epoch {EDGE_EPOCH} on, its median is {format_fixed(learnt.min(), 2)} to "
+        f"{rates[0]:g} as well. From epoch {EDGE_EPOCH} on, its median is {format_fixed(learnt.min(), 2)} to "
         f"{format_fixed(learnt.max(), 2)} times $2/\\eta$ in all runs that end above {format_percent(SLOW, 0)} test "
         "accuracy.",
         {
@@ -693,8 +691,8 @@ def more_epochs_favour_smaller_rates(found: Results, longer: Results) -> Evidenc
     least = ends.index[0][0]
     return Evidence(
         f"With more epochs the order changes: after {rows['epoch'].max():,.0f}, {best:g} has a test error of "
-        f"{format_range(ends[best], 1)} %, {largest:g} one of {format_range(ends[largest], 1)} %, and {least:g} one of "
-        f"{format_range(ends[least], 1)} % (@sec-q2).",
+        f"{format_range(ends[best], 1)} % (@sec-q2). That of {largest:g} is {format_range(ends[largest], 1)} %, and "
+        f"that of {least:g} {format_range(ends[least], 1)} %.",
         {
             "the smaller rate ends below the larger one from every start": bool(
                 ends[best].max() < ends[largest].min()

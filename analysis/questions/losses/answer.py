@@ -478,7 +478,7 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
         f"than {format_percent(LEARNT, 0)} after one epoch; @fig-first-epoch), the wrong start costs cross entropy at "
         f"most {format_fixed(reference_costs.max(), 1)} points of test accuracy by then, and the quadratic loss at "
         f"least {format_fixed(quadratic_costs.min(), 1)}. With sigmoids it is so at small rates only. Cross entropy is "
-        f"ahead up to {max(ahead[0], default=0):g}; at {join_english(f'{rate:g}' for rate in ahead[1])} it is behind "
+        f"ahead up to {max(ahead[0], default=0):g}. At {join_english(f'{rate:g}' for rate in ahead[1])} it is behind "
         "with every seed, as its first step, as large as the mistake, goes too far: reckoned as below, at "
         f"{min(ahead[1], default=0):g} it takes the logit of class 0 from {shift:g} to about "
         f"${shift - fall * min(ahead[1], default=0):.0f}$, and the nine from $-{shift:g}$ to about "
@@ -511,8 +511,8 @@ def wrong_start_can_help(found: Results) -> Evidence:
     usual, wrong = (100 * firsts[start].mean(axis="columns")[SIGMOID][best] for start in (False, True))
     return Evidence(
         f"At {join_english(f'{rate:g}' for rate in helped)} the quadratic loss of sigmoids even gains by the wrong "
-        f"start, at {best:g} from {usual:.0f} to {wrong:.0f} %: from the usual one, its own first update saturates all "
-        "outputs (below).",
+        "start, as from the usual one its own first update saturates all outputs (below). At "
+        f"{best:g}, its best rate from there, accuracy after one epoch is {wrong:.0f} %, not {usual:.0f} %.",
         {"at its best rate from there it gains more than 20 points, with every seed": best in helped},
     )
 

@@ -435,7 +435,7 @@ def few_rates_were_long(found: Results, rates: Results, longer: Results) -> Evid
     return Evidence(
         f"For batches of {join_english(map(format_size, between))} the best rate of the long runs has a worse one on "
         f"either side. For {join_english(map(format_size, smallest))} it is the smallest tried. A still smaller one "
-        f"might be better, if hardly by much: GD on all {TRAIN_EXAMPLES:,} examples, for as many epochs at "
+        f"might be better, if hardly by much: GD on all examples, for as many epochs at "
         f"{smaller:g}, ends at {format_range(100 * ends[smaller], 1)} % (@sec-q2). For the large sizes, a rate not run "
         "for long may be faster; there "
         f"{larger:g} is slower than {fastest:g} from every start (@sec-q6).",
@@ -481,7 +481,7 @@ def overhead_decides_the_time(found: Results) -> Evidence:
         "In plain PyTorch every update has an overhead: an epoch of single examples takes "
         f"{plain[1] / plain.min():.0f} times as long as the fastest. Batches of {format_size(first)} are the first to "
         f"have {format_percent(EARLY_ACCURACY, 0)}, in {_format_count(seconds[first])} s, and those of "
-        f"{format_size(second)} take {_format_count(seconds[second])} s; single examples take "
+        f"{format_size(second)} take {_format_count(seconds[second])} s. Single examples take "
         f"{_format_count(seconds.iloc[0])} s, gradient descent {_format_count(seconds[np.inf])}.",
         {
             "in plain PyTorch, single examples take more than five times as long as the best size": bool(
@@ -600,7 +600,7 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
         f"Here it gains nothing: with batches of {join_english(map(str, DECAYING))}, the decays $d$ = "
         f"{join_english(f'{decay:g}' for decay in DECAYS)} end after {round(found.rows['epochs'].min())} epochs "
         f"{100 * abs(gains).min():.1f} to {100 * abs(gains).max():.1f} points of test accuracy lower than a constant "
-        f"rate, and single examples reach a train loss of {format_fixed(loss[0], 4)} at a constant rate. A network "
+        f"rate. Single examples reach a train loss of {format_fixed(loss[0], 4)} at a constant rate. A network "
         "that fits all its training examples has small gradients at each of them, and so little noise.",
         {
             "the train loss of single examples is least with the constant rate": loss.idxmin() == 0,

@@ -260,10 +260,9 @@ def turns(found: Results) -> Picture:
         figure,
         f"A line per run, running medians, at $\\eta = {COMMON_RATE:g}$ and, dashed in the same colours, {FAR_RATE:g}. "
         "Left: test loss above its least so far. Middle: test against train loss as training goes on, except of 10-10 "
-        "and "
-        f"of 20-20 at {FAR_RATE:g}; grey: both equal. Right, of 20-20, "
-        "relative to the epoch of the least test loss: the mean loss of a misread test digit, the share of "
-        "these digits, and what all others add to the test loss.",
+        f"and of 20-20 at {FAR_RATE:g}; grey: both equal. Right, of 20-20, relative to the epoch of the least test "
+        "loss: the mean loss of a misread test digit, the share of these digits, and what all others add to the test "
+        "loss.",
         "Left: lines at zero that climb late, those of few examples soonest and highest; that of 300 at the common "
         "rate does not. Middle: every curve falls along the diagonal and leaves it. Right: from one point, "
         "the mean loss climbs, the share hardly does, the others fall.",
@@ -364,13 +363,12 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     return Evidence(
         f"At the source's rate, {SOURCE_RATE:g}, not yet: after {every['epochs'].max():,.0f} epochs every test loss "
         f"still falls. At larger rates, yes. At {FAR_RATE:g} the test loss of all three networks rises again, from "
-        "every "
-        f"start, by {format_range(100 * far['rise'], 0)} %, while the train loss falls on (unsteadily in the small "
-        f"ones), and that we call over-fitting. At {COMMON_RATE:g} it does so in 20-20 from every start, in 10-10 from "
-        f"{count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and in 784-300-10 from none. Test errors "
-        f"rise little: on all examples, the share of misread digits rises by up to {_ceil(of_most.max())} points in "
-        f"20-20 at {FAR_RATE:g}, and along every other run by {_ceil(every['error_rise'].drop(of_most.index).max())} "
-        "at most.",
+        f"every start, by {format_range(100 * far['rise'], 0)} %, while the train loss falls on (unsteadily in the "
+        f"small ones), and that we call over-fitting. At {COMMON_RATE:g} it does so in 20-20 from every start, in "
+        f"10-10 from {count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and in 784-300-10 from none. "
+        f"Test errors rise little: on all examples, the share of misread digits rises by up to {_ceil(of_most.max())} "
+        f"points in 20-20 at {FAR_RATE:g}, and along every other run by "
+        f"{_ceil(every['error_rise'].drop(of_most.index).max())} at most.",
         {
             "the error rises most in 20-20 at the largest rate": most in of_most.index,
             "its rise is small all the same": bool(every["error_rise"].max() < 1.5),

@@ -74,9 +74,7 @@ def trained_longer(rows: pd.DataFrame) -> pd.Series[float]:
     """
     stochastic = rows[rows["batch_size"].notna()]
     longer = stochastic[stochastic["train_examples"] == stochastic["train_examples"].max()]
-    best = statistics.at_best_rates(longer, ["hidden", "activation"])
-    best = best.assign(depth=best["hidden"].str.count("-") + 1)
-    return final_values(best, "test_accuracy", ["activation", "depth", "seed"])
+    return final_values(_at_best_rates(longer), "test_accuracy", ["activation", "depth", "seed"])
 
 
 def activations(rows: pd.DataFrame) -> list[str]:
@@ -184,13 +182,17 @@ def _accuracies_of_seeds(rows: pd.DataFrame) -> pd.Series[float]:
 
 def _with_depth(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a metric's rows, each network at its best rate, with its number of hidden layers."""
-    chosen = _at_best_rates(rows)
+    chosen = _compared(rows)
     return chosen[chosen["metric"] == metric]
 
 
 @remembered
+def _compared(rows: pd.DataFrame) -> pd.DataFrame:
+    return _at_best_rates(_stochastic(rows))
+
+
 def _at_best_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    chosen = statistics.at_best_rates(_stochastic(rows), ["hidden", "activation", "skip"])
+    chosen = statistics.at_best_rates(rows, ["hidden", "activation", "skip"])
     return chosen.assign(depth=chosen["hidden"].str.count("-") + 1)
 
 
@@ -388,8 +390,7 @@ def accuracies_table(found: Results) -> Table:
         f"{count_words(rates, 'learning rate')} on validation data: mean, least and largest of "
         f"{count_words(seeds, 'seed')}, after {epochs:.0f} epochs on {examples:,.0f} examples; longer: of "
         f"{count_words(len(budget.seeds), 'seed')}, after {budget.epochs} epochs on {budget.train_examples:,}, at the "
-        "better of "
-        f"{_longer_rates()} (–: not run).",
+        f"better of {_longer_rates()} (–: not run).",
         (28, *(12 for _ in runs.DEPTHS)),
     )
 
@@ -484,10 +485,9 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
     return Evidence(
         "The loss is convex in the second layer alone. L-BFGS fits it to "
         f"{format_range(100 * readout, 1)} % test accuracy; its loss could fall a little further, as gradients end at "
-        "up "
-        f"to {format_scientific(gradient)}. Descent on it alone fits less well, too slow at {slow:g} and unstable at "
-        f"{fast:g} (@tbl-descent). At {slow:g} the whole network, still learning, has less than the fitted layer; at "
-        f"{fast:g} it has {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points more. There "
+        f"up to {format_scientific(gradient)}. Descent on it alone fits less well, too slow at {slow:g} and unstable "
+        f"at {fast:g} (@tbl-descent). At {slow:g} the whole network, still learning, has less than the fitted layer; "
+        f"at {fast:g} it has {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points more. There "
         "$\\lVert W_1 \\rVert$ nearly triples, and the hidden units do saturate, to a mean slope of "
         f"{format_fixed(slope, 3)}; but the weights above them grow as well, so that enough error comes through.",
         {
@@ -573,12 +573,9 @@ def more_training_leaves_the_deepest_at_chance(found: Results) -> Evidence:
     *others, deepest = runs.LONGER["sigmoid"][0]
     return Evidence(
         f"In part that is a matter of budget and rate: on {budget.train_examples:,} examples, for {budget.epochs} "
-        "epochs "
-        f"and at {max(runs.LONGER['sigmoid'][1]):g}, {join_english(map(count_words, others))} layers of sigmoids learn "
-        "as well, and so do "
-        f"{count_words(least['relu'].index.max())} of ReLUs, but {count_words(deepest)} of sigmoids stay at chance "
-        "from "
-        "every start (last rows of the table).",
+        f"epochs and at {max(runs.LONGER['sigmoid'][1]):g}, {join_english(map(count_words, others))} layers of "
+        f"sigmoids learn as well, and so do {count_words(least['relu'].index.max())} of ReLUs, but "
+        f"{count_words(deepest)} of sigmoids stay at chance from every start (last rows of the table).",
         {
             "but for the deepest, all sigmoids learn from every start": bool(
                 least["sigmoid"][others].min() > 0.9
