@@ -343,7 +343,7 @@ def _support(left: Sequence[Verdict]) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    return re.split(r"(?<=[.?]) (?=[A-Z@])", text, maxsplit=1)[0]
+    return re.split(r"(?<=[.?]) (?=[A-Z@(])", text, maxsplit=1)[0]
 
 
 def _what_must_hold(found: Verdict) -> str:

@@ -594,8 +594,8 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
         "all are off: on every image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
         f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). No gradient reaches the first layer "
         "any more, and the output biases alone are trained. These are stable up to a rate of "
-        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, they end less than "
-        f"{margin:g} above the loss of guessing, and at {diverges:g} far above it. At {_join_rates(unstable)}, where "
+        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, the loss ends less "
+        f"than {margin:g} above that of guessing, and at {diverges:g} far above it. At {_join_rates(unstable)}, where "
         f"some starts still learn, the slope is about {format_fixed(alive.stack([0, 1]).median(), 3)}.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
@@ -691,8 +691,8 @@ def more_epochs_favour_smaller_rates(found: Results, longer: Results) -> Evidenc
     least = ends.index[0][0]
     return Evidence(
         f"With more epochs the order changes: after {rows['epoch'].max():,.0f}, {best:g} has a test error of "
-        f"{format_range(ends[best], 1)} % (@sec-q2). That of {largest:g} is {format_range(ends[largest], 1)} %, and "
-        f"that of {least:g} {format_range(ends[least], 1)} %.",
+        f"{format_range(ends[best], 1)} % (@sec-q2). At {largest:g} it is {format_range(ends[largest], 1)} %, and at "
+        f"{least:g} it is {format_range(ends[least], 1)} %.",
         {
             "the smaller rate ends below the larger one from every start": bool(
                 ends[best].max() < ends[largest].min()
@@ -722,8 +722,8 @@ def smallest_rate_is_as_good(found: Results) -> Evidence:
     numbers = run_numbers(found.rows)
     small, other = (numbers["train_loss"][rate].mean() for rate in (0.001, 0.3))
     return Evidence(
-        f"After {format_count(int(numbers['epochs'].max()), 'epoch')} its train loss is {format_fixed(small, 2)}, that "
-        f"of 0.3 {format_fixed(other, 2)}. The source's image for 0.001 is a copy of that for 0.3.",
+        f"After {format_count(int(numbers['epochs'].max()), 'epoch')} its train loss is {format_fixed(small, 2)}; at "
+        f"0.3 it is {format_fixed(other, 2)}. The source's image for 0.001 is a copy of that for 0.3.",
         {"it falls as far": bool(small < 1.1 * other)},
     )
 
