@@ -59,10 +59,17 @@ MEDIAN_OF = 51  # measurements around each, fewer where a curve has few: curves 
 
 @remembered
 def by_rate(rows: pd.DataFrame) -> dict[float, dict[str, pd.DataFrame]]:
-    """Return the rows of the networks trained on all examples, by learning rate and network."""
+    """Return the rows of the networks trained on all examples for as long, by learning rate and network."""
     on_all = rows[rows["train_examples"].isna()]
+    on_all = on_all[on_all["epochs"] == on_all["epochs"].min()]
     groups = dict(iter(on_all.groupby(["learning_rate", "hidden"])))
     return {rate: {name: groups[rate, name] for name in NETWORKS} for rate in LEARNING_RATES}
+
+
+@remembered
+def long_run(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of 20-20 trained on at the source's rate."""
+    return rows[rows["epochs"] == rows["epochs"].max()]
 
 
 @remembered

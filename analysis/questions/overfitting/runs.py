@@ -15,6 +15,11 @@ COMMON_RATE = 0.5  # steady for all three networks
 FAR_RATE = 2.0  # trains them furthest; 784-300-10 had it first, the small ones came last
 LEARNING_RATES = (SOURCE_RATE, COMMON_RATE, FAR_RATE)
 NETWORKS = ((300,), (10, 10), (20, 20))
+LONG_NETWORK = (
+    20,
+    20,
+)  # trained on at the source's rate, to where it turns by the common one: a fifth of its rate
+LONG_EPOCHS: dict[Preset, int] = {"full": 80_000, "quick": 20}
 FEW_EXAMPLES = 1_000  # training examples of the network that over-fits
 FEW_EXAMPLES_LEARNING_RATE = 0.5
 FEW_EXAMPLES_EPOCHS: dict[Preset, int] = {"full": 2_000, "quick": 50}
@@ -31,7 +36,7 @@ def seeds(preset: Preset, hidden: tuple[int, ...], rate: float) -> tuple[int, ..
 
 
 def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Three networks on all training examples at their rates, and 784-300-10 on a thousand of them."""
+    """Three networks on all training examples at their rates, one for longer, and 784-300-10 on a thousand of them."""
     full = preset == "full"
     thinned = (Measure(metrics=METRICS, every=EVERY[preset], dense_until=100),)
     confidence = Measure(metrics=CONFIDENCE, every=100 if full else 1)
@@ -48,6 +53,16 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         for rate in LEARNING_RATES
         for seed in seeds(preset, hidden, rate)
     )
+    long = tuple(
+        Run(
+            hidden=LONG_NETWORK,
+            learning_rate=SOURCE_RATE,
+            epochs=LONG_EPOCHS[preset],
+            measures=thinned,
+            seed=seed,
+        )
+        for seed in SEEDS[preset]
+    )
     few = tuple(
         Run(
             learning_rate=FEW_EXAMPLES_LEARNING_RATE,
@@ -58,4 +73,4 @@ def jobs(preset: Preset) -> tuple[Run, ...]:
         )
         for seed in SEEDS[preset]
     )
-    return everything + few
+    return everything + long + few
