@@ -460,13 +460,13 @@ def expectations_table(found: Results) -> Table:
                 f"Rises, of {len(at_one_rate)}",
             ],
         ),
-        "Expected and found, each network at its own best rate: changes in percent with so many examples, with 95 % "
-        f"jackknife intervals over the training sets, which both networks share; fresh: on {sets} further sets. "
-        "*Confirmed* or *refuted*: p < "
-        f"{1 - LEVEL:.2f}, adjusted after Holm for the {count_words(len(adjusted_p(found)))} tests of expectations, "
-        "with both numbers of examples; *in part*: with one; *open*: neither. Depth is judged by the fresh sets alone. "
-        f"Last columns: with both networks at one rate, in how many of the {len(at_one_rate)} cases (a case is a rate "
-        "and a number of examples) the component falls or rises by more than its interval.",
+        "What was expected and what was found, each network at its own best rate: changes in percent for each "
+        f"number of examples, and on the {sets} fresh sets, with 95 % jackknife intervals over the training sets, "
+        f"which both networks share. *Confirmed* or *refuted*: p < {1 - LEVEL:.2f} with both numbers of examples, "
+        f"adjusted by Holm's method for the {count_words(len(adjusted_p(found)))} tests of expectations; *in part*: "
+        "with one of them; *open*: with neither. Depth is judged by the fresh sets alone. Last columns: with both "
+        f"networks at one rate, in how many of the {len(at_one_rate)} cases (a case is a rate and a number of "
+        "examples) the component falls or rises by more than its interval.",
         (22, 10, 10, 11, 11, 11, 17, 8, 8),
     )
 
@@ -497,11 +497,11 @@ def parts_table(found: Results) -> Table:
     (few, *_), starts = sizes(found), SPLIT_STARTS[found.preset]
     return Table(
         pd.DataFrame(columns),
-        f"The variance in two parts, in thousandths, by $m$ = {starts} starts on each training set, with 95 % "
+        f"The two parts of the variance, in thousandths, from $m$ = {starts} starts on each training set, with 95 % "
         f"jackknife intervals: with {few:,} examples and each network at its best rate, then with all at $\\eta$ = "
         f"{format_rate(SPLIT_RATE)} and either number of examples. *Start*: the mean over sets of the variance over "
-        "starts, which also order the examples. *Set*: the variance over sets of the mean over starts, less what "
-        "chance adds to it, one $m$-th of the former. Last rows: changes between two networks, paired by set.",
+        "starts, which also order the examples. *Set*: the variance over sets of the mean over starts, minus what "
+        "chance adds to it, *Start* / $m$. Last rows: changes between two networks, paired by set.",
         (22, *(13 for _ in range(len(columns) - 1))),
     )
 
@@ -520,7 +520,7 @@ def networks_table(found: Results) -> Table:
     behind, accuracies = comparison(found).behind, final_accuracies(found)
     lines = []
     shallow = sorted((name for name in rates(found)[few].index if name.isdigit()), key=int)
-    deep = [name for name in fresh(found) if not name.isdigit()]
+    deep = sorted((name for name in rates(found)[few].index if not name.isdigit()), key=num_parameters_of)
     for name in (*shallow, *deep):
         on_small = [
             cell
@@ -551,12 +551,12 @@ def networks_table(found: Results) -> Table:
     ]
     return Table(
         pd.DataFrame(lines, columns=columns),
-        f"What decides. On the sets of {few:,} and of {many:,} examples, and on {FRESH_SETS[found.preset][1]} fresh "
-        f"sets of {few:,} at the same rates: bias² + variance in thousandths, and how far it lies above the least of "
-        "one hidden layer, with 95 % jackknife intervals, paired by set. On all "
+        f"All networks. On the sets of {few:,} and of {many:,} examples, and on {FRESH_SETS[found.preset][1]} fresh "
+        f"sets of {few:,} at the same rates: bias² + variance in thousandths, and how far it lies above the least "
+        "of one hidden layer, with 95 % jackknife intervals, paired by set. On all "
         f"{BUDGETS[found.preset].train_examples:,}: validation and test accuracy in percent, and how many points "
-        "validation lies below the best, with 95 % t intervals, paired by "
-        f"{count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}.",
+        "the validation accuracy lies below the best, with 95 % t intervals, paired by "
+        f"{count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}. –: not computed, or the best itself.",
         (17, 8, 9, 12, 8, 9, 12, 13, 8, 10, 14, 9),
     )
 
@@ -626,12 +626,12 @@ def components_and_errors(found: Results) -> Picture:
     at_rates.set_xlabel("width of one layer")
     return Picture(
         figure,
-        "Left and middle: bias², variance and their sum on small training sets, over the width of one hidden layer and "
-        f"over one to three layers of {WIDE}; each network at its own best rate, 95 % "
-        f"jackknife intervals, mostly smaller than the marks. Above, right: the variance with {few:,} examples and all "
+        "Left and middle: bias², variance and their sum on small training sets, over the width of one hidden layer "
+        f"(above) and over one to three layers of {WIDE} units (below), each network at its own best rate; 95 % "
+        f"jackknife intervals, mostly smaller than the marks. Above, right: the variance with {few:,} examples, all "
         "widths at one rate. Below, right: train and test error after training on "
-        f"{BUDGETS[found.preset].train_examples:,} examples, each width at its best rate; points: seeds (errors below "
-        f"{LEAST_SHOWN:g} % are not shown).",
+        f"{BUDGETS[found.preset].train_examples:,} examples, each width at its best rate; points: seeds (errors "
+        f"below {LEAST_SHOWN:g} % are not shown).",
         "Over width, bias² falls and flattens; the variance falls and rises again, at every rate. Over depth, bias² "
         "hardly falls and the variance rises. Test error falls with width and flattens at some hundred units; train "
         "error falls to nearly zero.",
@@ -711,16 +711,17 @@ def width_has_an_optimum(found: Results) -> Evidence:
     sums = {size: least(found, size, "squared_error") for size in (few, many)}
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
-        "On few examples one layer of a few hundred units is best: at "
+        "On few examples one layer of a few hundred units is best: the sum of bias² and variance is least at "
         f"{sums[few].first} to {sums[few].last} units with {few:,} examples, and at {sums[many].first} to "
-        f"{sums[many].last} with {many:,}, the sum of bias² and variance is least. (Of networks trained on several "
-        "sets, bias² tells how far their mean is from the right answers, variance how far they scatter about it.) Each "
-        f"network at its best rate, both are larger at {NARROW} units than at {WIDE}, the variance against "
-        f"expectation; at {int(WIDEST):,} the variance is larger again, and bias² no smaller. The variance has two "
-        f"sources. The training set's part grows with the width; the random start's is most of it at {NARROW} units, "
-        f"and little from {WIDE} on. Further layers raise the variance, by the start's part, and do not lower the sum. "
-        f"On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the "
-        "test error falls or stays.",
+        f"{sums[many].last} with {many:,}. (Of networks trained on several sets, bias² tells how far their mean is "
+        "from the right answers, variance how far they scatter about it.) With each network at its best rate, "
+        f"bias² and variance both fall from {NARROW} to {WIDE} units; of the variance we had expected the opposite. "
+        f"From {WIDE} to {int(WIDEST):,} units the variance rises again, and bias² falls no further. The variance "
+        "has two sources. The training set's part grows with the width; the part of the random start, which "
+        f"includes the order of the examples, is most of it at {NARROW} units, and little from {WIDE} on. Further "
+        "layers raise the variance, through the part of the start, and do not lower the sum. On "
+        f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the "
+        "mean test error falls or stays.",
         {
             **_parts_part(found),
             "on all examples the test error is least at the widest layer": on_all.idxmin()
@@ -787,12 +788,12 @@ def variance_turns(found: Results) -> Evidence:
     best = best[best.index.str.isdigit()]
     falling, rising = agreeing(FALLS, before), agreeing(RISES, beyond)
     return Evidence(
-        f"At {WIDE} units it is smaller than at {NARROW}, and at {int(WIDEST):,} larger again (@fig-capacity; layers "
-        f"of {NARROWEST} read fewer than half of the digits). Where between these widths it is least depends on the "
-        f"rate (above, right): with {few:,} examples it is at {SMALL_RATE} units, whose best rate, "
-        f"{format_rate(best[SMALL_RATE])}, is the smallest. With both networks at one rate, the same is found at "
-        f"most rates (last columns of @tbl-expectations), but not at the two smallest with {few:,} examples, at which "
-        f"the variance rises from {NARROW} to {WIDE} units, as expected.",
+        f"The variance is smaller at {WIDE} units than at {NARROW}, and larger again at {int(WIDEST):,} "
+        f"(@fig-capacity; layers of {NARROWEST} read fewer than half of the digits). The least one, with {few:,} "
+        f"examples at {SMALL_RATE} units, goes with the smallest best rate, {format_rate(best[SMALL_RATE])}: it "
+        "depends on the rate (@fig-capacity, above, right). With all widths at one rate, the same is found at most "
+        f"rates (last columns of @tbl-expectations). At the two smallest with {few:,} examples the variance rises "
+        f"from {NARROW} to {WIDE} units, as expected.",
         {
             "it is least where the best rate is smallest": str(least(found, few, "variance").width)
             == SMALL_RATE
@@ -818,10 +819,10 @@ def bias_levels_off(found: Results) -> Evidence:
         default=int(WIDEST),
     )
     return Evidence(
-        f"Beyond {WIDE} units bias² falls no further at the best rates, though a wider layer could compute the same. "
-        f"From {enough} units on all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or more of "
-        "the small training sets: what bias² is left is not one of capacity, but of few examples, and of what training "
-        "makes of them.",
+        f"Beyond {WIDE} units bias² falls no further at the best rates, though a wider layer could compute the "
+        f"same. From {enough} units on all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or "
+        "more of the small training sets: what bias² is left comes not from too small a capacity, but from few "
+        "examples and from what training makes of them.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "narrower layers than the wide one fit all": enough < int(WIDE),
@@ -835,9 +836,9 @@ def best_width(found: Results) -> Evidence:
     places = [least(found, size, "squared_error") for size in (few, many)]
     return Evidence(
         f"The least sum is at {places[0].width} units with {few:,} examples and at {places[1].width} with {many:,} "
-        f"(@tbl-capacity). Layers of {places[0].first} to {places[0].last} and of {places[1].first} to "
-        f"{places[1].last} "
-        "units cannot be told from these, so that whether the best width grows with the number of examples stays open.",
+        f"(@tbl-capacity). With {few:,} examples, layers of {places[0].first} to {places[0].last} units cannot be "
+        f"distinguished from the best; with {many:,}, those of {places[1].first} to {places[1].last} cannot. "
+        "Whether the best width grows with the number of examples therefore remains open.",
         {
             "the widths that cannot be told from the least overlap": places[0].first <= places[1].last
             and places[1].first <= places[0].last,
@@ -853,10 +854,10 @@ def depth_raises_the_variance(found: Results) -> Evidence:
     falls = [-each.mean for step in DEEPER for each in step.changes(found, "bias2")]
     return Evidence(
         f"Further layers raise the variance with either number of examples, at {WIDE} units as at {MIDDLE}; bias² "
-        f"falls by {format_percent(max(falls), 0)} at most, or not at all. The sum of three layers of {WIDE} units "
+        f"falls by at most {format_percent(max(falls), 0)}, or not at all. The sum of three layers of {WIDE} units "
         f"lies {format_interval(sums[few], 0)} above that of one with {few:,} examples, and "
-        f"{format_interval(sums[many], 0)} with {many:,}. Two layers cannot be told from one with {many:,}. The "
-        f"deep networks are trained as far: those of {WIDE} units fit every example of their sets.",
+        f"{format_interval(sums[many], 0)} with {many:,}. Two layers cannot be distinguished from one with "
+        f"{many:,}. Deep networks are trained as far: those of {WIDE} units fit every example of their sets.",
         {
             "the variance rises in every case": _deeper_vary_more(found),
             "bias² falls by less than a fifth": max(falls) < 0.2,
@@ -878,10 +879,9 @@ def both_parts_of_the_variance(found: Results) -> Evidence:
     at_narrowest = [networks[NARROW].loc[-1] for networks in parts_of_variance(found).values()]
     return Evidence(
         "Several starts on each training set split the variance in two (@tbl-parts). The training set's part rises "
-        f"from {NARROW} over {MIDDLE} and {WIDE} to {int(WIDEST):,} units, as expected. The random start's is most of "
-        f"the variance at {NARROW} units, and in one layer of {WIDE} or more less than a fifth. The same holds with "
-        "all networks at "
-        f"one rate, with {few:,} examples as with {many:,}.",
+        f"from {NARROW} over {MIDDLE} and {WIDE} to {int(WIDEST):,} units, as expected. The start's part is most of "
+        f"the variance at {NARROW} units, and less than a fifth of it in one layer of {WIDE} or more. The same "
+        f"holds with all networks at one rate, with {few:,} examples as with {many:,}.",
         {
             **_parts_part(found),
             "at the narrowest the start makes most of it": all(
@@ -943,10 +943,10 @@ def deeper_networks_vary_by_their_start(found: Results) -> Evidence:
     )
     times = [parts[name].loc[-1, PARTS[0]] / parts[WIDE].loc[-1, PARTS[0]] for name in (TWO_DEEP, DEEP)]
     return Evidence(
-        f"Deeper networks vary more because of their random start: with two and three layers its part is "
-        f"{times[0]:.1f} and {times[1]:.1f} times that of one, while that of the training set does not grow "
-        f"({format_interval(of_sets, 0)} with three; @tbl-parts). So the reason is not that more weights fit a set "
-        "more closely: from different starts and orders, deep networks end at different functions.",
+        f"Deeper networks vary more because of their random start: its part is {times[0]:.1f} times as large with "
+        f"two layers as with one, and {times[1]:.1f} times with three. The training set's part does not grow "
+        f"({format_interval(of_sets, 0)} with three; @tbl-parts). So the cause is not that more weights fit a set "
+        "more closely: deep networks end at different functions when they start, and see the examples, differently.",
         {
             "the start's part rises": direction(start) == RISES,
             "the set's part does not": direction(of_sets) != RISES,
@@ -977,11 +977,10 @@ def depth_gains_no_accuracy(found: Results) -> Evidence:
     accuracy = final_accuracies(found)["validation"].droplevel("learning_rate").unstack("hidden")
     losses = [paired_t(accuracy[WIDE], accuracy[_name(deep)]).difference for deep in DEEPER_NETWORKS]
     return Evidence(
-        f"One hidden layer is enough: on {BUDGETS[found.preset].train_examples:,} examples, too, two and three of "
-        f"{WIDE} units are worse. Their validation accuracy is "
-        f"{' and '.join(format_interval(each, 2, '') for each in losses)} points lower than that of one, each network "
-        "at its best rate "
-        f"({count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}).",
+        f"One hidden layer is enough: on {BUDGETS[found.preset].train_examples:,} examples, too, two and three "
+        f"layers of {WIDE} units are worse than one. Their validation accuracy is "
+        f"{' and '.join(format_interval(each, 2, '') for each in losses)} points lower, each network at its best "
+        f"rate ({count_words(len(CHOICE_SEEDS[found.preset]), 'seed')}).",
         {"every loss is larger than its interval": all(direction(each) == RISES for each in losses)},
     )
 
@@ -991,16 +990,14 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
     chosen, compared = chosen_width(found), comparison(found)
     behind = compared.behind[str(chosen)]
     return Evidence(
-        f"The choice is 784-{chosen}-10: no narrower layer is among the best with both numbers of examples. On the "
-        f"{FRESH_SETS[found.preset][1]} fresh sets, which had no part in it, it is again the narrowest among the best "
-        "(@tbl-capacity). With it, the validation accuracy after training on "
-        f"{BUDGETS[found.preset].train_examples:,} examples cannot be told from the best "
-        f"({format_interval(behind, 2, '')} points below it). An earlier rule, written down before the "
-        "seeds on all examples were run, took the smallest layer within "
-        f"{100 * EARLIER_MARGIN:g} points of the best, interval included: 784-{compared.earlier}-10. We dropped it "
-        "for the trade-off, which the question is about, when its result was known and assignment 2 was computed. "
-        "@sec-smaller-network shows what "
-        "changes with that network.",
+        f"We choose 784-{chosen}-10: no narrower layer is among the best with both numbers of examples. On the "
+        f"{FRESH_SETS[found.preset][1]} fresh sets, which had no part in the choice, it is again the narrowest "
+        f"among the best (@tbl-capacity). Trained on {BUDGETS[found.preset].train_examples:,} examples, its "
+        f"validation accuracy is {format_interval(behind, 2, '')} points below the best. An earlier rule, written "
+        f"down before the seeds on all examples were run, took the smallest layer within {100 * EARLIER_MARGIN:g} "
+        f"points of the best, interval included: 784-{compared.earlier}-10. We replaced it by the trade-off, which "
+        "is what the question asks about; by then its result was known and assignment 2 was computed. "
+        "@sec-smaller-network shows what changes with that network.",
         {
             "it is the network of assignment 1": chosen == int(USED),
             "it is near the least sum with every number of examples": all(
@@ -1019,7 +1016,7 @@ def parameters_counted(found: Results) -> Evidence:
     table = found.programs["parameters"].set_index("hidden")
     named = join_english(f"{table.loc[hidden, 'beta']:,} for 784-{hidden}-10" for hidden in NAMED)
     return Evidence(
-        f"$\\beta$ is {named}; it agrees with the tensors of all {len(table)} networks counted.",
+        f"$\\beta$ is {named}, as counted in the built networks.",
         {"formula and count agree for every network": bool((table["beta"] == table["counted"]).all())},
     )
 

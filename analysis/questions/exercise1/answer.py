@@ -50,7 +50,7 @@ def loss_curve(found: Results) -> Picture:
     axes.set_xlabel("epoch")
     return Picture(
         figure,
-        f"The losses that the program yields, $\\eta = {LEARNING_RATE:g}$.",
+        f"Train loss of the program, which steps 5 and 6 record, $\\eta = {LEARNING_RATE:g}$.",
         "A curve that falls, steeply at first.",
     )
 
@@ -69,9 +69,9 @@ def exercise1_accuracy(found: Results) -> Evidence:
     losses = rows.loc[rows["metric"] == "train_loss", "value"]
     final = rows[rows["metric"] == "test_accuracy"].iloc[-1]
     return Evidence(
-        f"The completed program learns: its train loss falls all the way, and after "
+        "The completed program learns: its train loss falls at every update, and after "
         f"{format_count(int(final['epoch']), 'epoch')} with $\\eta = {LEARNING_RATE:g}$ it reads "
-        f"{format_percent(final['value'], 0)} of the test digits.",
+        f"{format_percent(final['value'], 0)} of the test digits correctly.",
         {
             "the training loss falls from every update to the next": bool((losses.diff().dropna() < 0).all()),
             "the test accuracy exceeds 90 %": bool(final["value"] > 0.9),
@@ -88,10 +88,10 @@ def final_accuracy(found: Results, rates: Results) -> Evidence:
     ends = final_values(rates.rows, "test_accuracy", ["learning_rate", "seed"])
     alike, best = ends[LEARNING_RATE], ends.groupby("learning_rate").mean().max()
     return Evidence(
-        f"For the network after its last epoch the program prints {format_percent(printed, 2)}; the runs of @sec-q6 "
-        f"with the same rate and epochs end at {100 * alike.min():.1f} to {format_percent(alike.max())}. Rate and "
-        f"epochs are the source's. The loss still falls; other rates give up to {format_percent(best)} in as many "
-        "epochs (@sec-q6).",
+        f"After its last epoch the program prints a test accuracy of {format_percent(printed, 2)}; the runs of "
+        f"@sec-q6 with the same rate and epochs end at {100 * alike.min():.1f} to {format_percent(alike.max())}. "
+        "Rate and number of epochs are the source's. The loss still falls; other rates give up to "
+        f"{format_percent(best)} in as many epochs (@sec-q6).",
         {
             "it is measured once, after the last epoch": accuracy["epoch"].tolist() == [rows["epoch"].max()],
             "the other runs have as many epochs": rates.rows["epoch"].max() == rows["epoch"].max(),

@@ -80,10 +80,9 @@ def gradient_descent_is_full(found: Results) -> Evidence:
     deviation, checks = _deviations(found), found.programs["checks"]
     single = checks.loc[checks["check"] == "one_batch", "deviation"]
     return Evidence(
-        f"Measured in double precision, each of the program's first {count_words(_count(found, 'step'))} steps is "
-        "$-\\eta \\nabla R(w)$ up to rounding. By contrast, at the start the gradient of a random batch of "
-        f"{BATCH_SIZE} examples deviates from $\\nabla R(w)$ by {format_fixed(deviation['one_batch'], 2)} times the "
-        "length of $\\nabla R(w)$ on average.",
+        f"Measured, the program's first {count_words(_count(found, 'step'))} steps are $-\\eta \\nabla R(w)$ up to "
+        f"rounding. The gradient of a random batch of {BATCH_SIZE} examples, by contrast, deviates from $\\nabla "
+        f"R(w)$ by {format_fixed(deviation['one_batch'], 2)} times its length on average.",
         {
             "every step is the full gradient's": bool(
                 checks.loc[checks["check"] == "step", "deviation"].max() < EXACT

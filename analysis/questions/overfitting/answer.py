@@ -265,11 +265,12 @@ def turns(found: Results) -> Picture:
     )
     return Picture(
         figure,
-        f"A line per run, running medians, at $\\eta = {COMMON_RATE:g}$ and, dashed in the same colours, {FAR_RATE:g}. "
-        "Left: test loss above its least so far. Middle: test against train loss as training goes on, except of 10-10 "
-        f"and of 20-20 at {FAR_RATE:g}; grey: both equal. Right, of 20-20, relative to the epoch of the least test "
-        "loss: the mean loss of a misread test digit, the share of these digits, and what all others add to the test "
-        "loss.",
+        f"Running medians, a line per run, at $\\eta = {COMMON_RATE:g}$ and, dashed in the same colours, at $\\eta "
+        f"= {FAR_RATE:g}$. Left: rise of the test loss above its least value so far. Middle: test against train "
+        f"loss during training, without 10-10 and without 20-20 at $\\eta = {FAR_RATE:g}$; on the grey line both "
+        f"are equal. Right: three quantities of 20-20 at $\\eta = {COMMON_RATE:g}$, relative to their values at the "
+        "epoch of the least test loss: the mean loss of a misread test digit, the share of these digits, and what "
+        "all other digits add to the test loss.",
         "Left: lines at zero that climb late, those of few examples soonest and highest; that of 300 at the common "
         "rate does not. Middle: every curve falls along the diagonal and leaves it. Right: from one point, "
         "the mean loss climbs, the share hardly does, the others fall.",
@@ -321,12 +322,11 @@ def overfitting_table(found: Results) -> Table:
     least, most = min(starts), max(starts)
     return Table(
         pd.DataFrame(lines),
-        f"Medians over the last {format_percent(END, 0)} of {epochs:,} epochs (*few*, which is 300 on "
-        f"{frames[-1][1]['train_examples'].iloc[0]:,.0f} examples: of {few:,}), least "
-        f"and largest of the {count_words(least)} starts, of 10-10 at ${COMMON_RATE:g}$ {count_words(most)}. Rise, of "
-        "the test loss and error: how far the median lies above the least before; below zero, it still falls. Last: "
-        "how many starts "
-        "over-fit.",
+        f"Medians over the last {format_percent(END, 0)} of {epochs:,} epochs; for *few*, 784-300-10 on "
+        f"{frames[-1][1]['train_examples'].iloc[0]:,.0f} examples, of {few:,}. A range gives the least and largest "
+        f"of {count_words(least)} starts, for 10-10 at $\\eta = {COMMON_RATE:g}$ of {count_words(most)}. *Rise*: "
+        "how far the median of the test loss or test error lies above its least running median before; below zero, "
+        "it is still falling. *Over-fits*: how many starts do.",
         (68, 81, 81, 89, 79, 56, 56, 79, 41),
     )
 
@@ -368,14 +368,14 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     most = every["error_rise"].idxmax()
     of_most = numbers[FAR_RATE]["20-20"]["error_rise"]
     return Evidence(
-        f"At the source's rate, {SOURCE_RATE:g}, not yet: after {every['epochs'].max():,.0f} epochs every test loss "
-        f"still falls. At larger rates, yes. At {FAR_RATE:g} the test loss of all three networks rises again, from "
-        f"every start, by {format_range(100 * far['rise'], 0)} %, while the train loss falls on (unsteadily in the "
-        f"small ones), and that we call over-fitting. At {COMMON_RATE:g} it does so in 20-20 from every start, in "
-        f"10-10 from {count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and in 784-300-10 from none. "
-        f"Test errors rise little: on all examples, the share of misread digits rises by up to {_ceil(of_most.max())} "
-        f"points in 20-20 at {FAR_RATE:g}, and along every other run by "
-        f"{_ceil(every['error_rise'].drop(of_most.index).max())} at most.",
+        f"At the source's rate, $\\eta = {SOURCE_RATE:g}$, no network over-fits in {every['epochs'].max():,.0f} "
+        f"epochs: every test loss still falls. At larger rates they do. At $\\eta = {FAR_RATE:g}$ the test loss of "
+        f"all three networks rises again, from every start, by {format_range(100 * far['rise'], 0)} %, while the "
+        "train loss keeps falling (unsteadily in the two small networks); this is what we call over-fitting. At "
+        f"$\\eta = {COMMON_RATE:g}$, 20-20 over-fits from every start, 10-10 from "
+        f"{count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and 784-300-10 from none. The test "
+        f"error rises little: by up to {_ceil(of_most.max())} points in 20-20 at $\\eta = {FAR_RATE:g}$, and by at "
+        f"most {_ceil(every['error_rise'].drop(of_most.index).max())} in every other run on all training examples.",
         {
             "the error rises most in 20-20 at the largest rate": most in of_most.index,
             "its rise is small all the same": bool(every["error_rise"].max() < 1.5),
@@ -398,7 +398,8 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "all have a gap": bool(error_gap(every).min() > 0),
             "all have equal epochs": every["epochs"].nunique() == 1,
         },
-        f"Not yet at $\\eta = {SOURCE_RATE:g}$; at {FAR_RATE:g} all three test losses rise again.",
+        f"No test loss rises at $\\eta = {SOURCE_RATE:g}$ in {every['epochs'].max():,.0f} epochs; at $\\eta = "
+        f"{FAR_RATE:g}$ all do.",
     )
 
 
@@ -419,9 +420,9 @@ def threshold_hardly_matters(found: Results) -> Evidence:
     mean_rise = t_interval(added)
     highest = 0 if math.isnan(rising) else math.floor(100 * rising)
     return Evidence(
-        f"Any threshold up to {highest} % gives the same verdicts, but for 10-10 at {COMMON_RATE:g}. Over the "
-        f"{count_words(len(added), 'start')} that were added to it, as the first had left the verdict open, its mean "
-        f"rise is {format_interval(mean_rise, 1)}: a borderline case.",
+        f"Any threshold up to {highest} % gives the same verdicts, except for 10-10 at $\\eta = {COMMON_RATE:g}$. "
+        f"Its first three starts had left the verdict open, so we added {count_words(len(added))} more; their mean "
+        f"rise is {format_interval(mean_rise, 1)}, a borderline case.",
         {
             "of all others, those that rise do so by more, and the rest fall": bool(
                 highest > 100 * RISE and others.loc[~others["rises"], "rise"].max() < 0
@@ -455,13 +456,12 @@ def width_turns_further_on(found: Results) -> Evidence:
         return bool(rises["20-20"].min() > pd.concat([rises["300"], rises["10-10"]]).max())
 
     return Evidence(
-        "At both larger rates it is 20-20 that over-fits most (@tbl-overfitting), with "
-        f"{format_percent(1 / shares[0], 0)} of "
-        "the weights of "
-        "784-300-10. 10-10, with half as many, fits the training examples less well, and over-fits less. At "
-        f"{COMMON_RATE:g} the test loss of 20-20 turns at a train loss of {format_range(turns, 3)} (@fig-turn, "
-        f"middle); 784-300-10 is down to {format_fixed(wide['train_loss'].max(), 3)}, and its test loss still falls. "
-        "Whether that is due to its one hidden layer, not two, these runs do not tell.",
+        f"At both larger rates 20-20 over-fits most (@tbl-overfitting), with {format_percent(1 / shares[0], 0)} of "
+        "the weights of 784-300-10. 10-10, with half as many, fits the training examples less well, and over-fits "
+        f"less. At $\\eta = {COMMON_RATE:g}$ the test loss of 20-20 turns at a train loss of "
+        f"{format_range(turns, 3)} (@fig-turn, middle); that of 784-300-10 still falls at a train loss of "
+        f"{format_fixed(wide['train_loss'].max(), 3)}. Our runs cannot say whether this is because it has one "
+        "hidden layer instead of two.",
         {
             "20-20 rises most at both rates": all(
                 most_in_the_middle(rates[rate]) for rate in (COMMON_RATE, FAR_RATE)
@@ -488,11 +488,10 @@ def rate_matters_too(found: Results) -> Evidence:
         _test_loss_at(networks[FAR_RATE]["300"], end["train_loss"].max()).min() / end["test_loss"].max() - 1
     )
     return Evidence(
-        f"In 784-300-10 a rate of {FAR_RATE:g} over-fits by the errors as well, in the sense of Mitchell: from every "
-        f"start it misreads fewer training examples than {COMMON_RATE:g} does, and more test examples "
-        "(@tbl-overfitting). "
-        "That is not only because it is trained further: already where both have the same train loss, its test loss is "
-        f"the higher one (@fig-turn, middle). The small networks train unsteadily at {FAR_RATE:g} (@fig-curves).",
+        f"At $\\eta = {FAR_RATE:g}$, 784-300-10 over-fits by its errors as well, in the sense of Mitchell: from "
+        f"every start it misreads fewer training examples than at {COMMON_RATE:g}, and more test examples "
+        "(@tbl-overfitting). That is not only because it is trained further: where both have the same train loss, "
+        "its test loss is already the higher one (@fig-turn, middle).",
         {
             "at the larger rate every start misreads fewer training examples": bool(
                 rising["train_error"].max() < end["train_error"].min()
@@ -575,10 +574,10 @@ def misreading(rows: pd.DataFrame) -> Misreading:
 def misread_digits_make_the_rise(found: Results) -> Evidence:
     digits = misreading(by_rate(found.rows)[COMMON_RATE]["20-20"])
     return Evidence(
-        f"In 20-20 at {COMMON_RATE:g}, from the least test loss to the end, the mean loss of a misread digit grows by "
-        f"{format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
+        f"In 20-20 at $\\eta = {COMMON_RATE:g}$, from the least test loss to the end, the mean loss of a misread "
+        f"digit grows by {format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
         f"{format_at_most(digits.share.max(), 0)}, and what all other digits add to the test loss falls (@fig-turn, "
-        "right). So the network becomes more confident, in right answers and in wrong ones.",
+        "right). So wrong answers, and right ones, are given with more confidence.",
         {
             "the mean loss of a misread digit grows by more than a tenth": bool(digits.loss.min() > 0.1),
             "by more than their share": bool((digits.loss > digits.share).all()),
@@ -595,9 +594,10 @@ def contrast_overfits(found: Results) -> Evidence:
     runs, digits = overfitting(few_examples(found.rows)), misreading(few_examples(found.rows))
     every = pd.concat([overfitting(rows) for rows in by_rate(found.rows)[COMMON_RATE].values()])
     return Evidence(
-        f"Plainer still at that rate, and by its errors too, 784-300-10 over-fits on {FEW_EXAMPLES:,} training "
-        f"examples. Its test loss is least at epoch {format_range(runs['best_epoch'], 0)}; it rises by "
-        f"{format_range(100 * runs['rise'], 0)} %, and the test error by {format_range(runs['error_rise'], 1)} points.",
+        f"At the same rate, 784-300-10 over-fits even more plainly on {FEW_EXAMPLES:,} training examples, and there "
+        f"the test error shows it too. The test loss is least at epoch {format_range(runs['best_epoch'], 0)} and "
+        f"then rises by {format_range(100 * runs['rise'], 0)} %; the test error rises by "
+        f"{format_range(runs['error_rise'], 1)} points.",
         {
             "every run rises": bool(runs["rises"].all()),
             "sooner than any network on all examples": bool(
