@@ -49,16 +49,28 @@ def with_sgd(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 @remembered
+def all_with_adam(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of Adam with one hidden layer."""
+    return rows[(rows["optimizer"] == "adam") & ~rows["hidden"].str.contains("-")]
+
+
+@remembered
+def deeper(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of Adam with two hidden layers."""
+    return rows[rows["hidden"].str.contains("-")]
+
+
+@remembered
 def with_adam(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the shorter runs of Adam: all encodings, some under label permutations."""
-    adam = rows[rows["optimizer"] == "adam"]
+    adam = all_with_adam(rows)
     return adam[adam["epochs"] == adam["epochs"].min()]
 
 
 @remembered
 def with_adam_for_longer(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the longer runs of Adam: the best encodings, with the digits as they are."""
-    adam = rows[rows["optimizer"] == "adam"]
+    adam = all_with_adam(rows)
     return adam[adam["epochs"] == adam["epochs"].max()]
 
 
@@ -104,7 +116,7 @@ def along_training(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Index: encoding, epochs of the run, learning_rate, epoch; columns train_accuracy, test_accuracy.
     """
-    usual = _with_names(rows[rows["optimizer"] == "adam"])
+    usual = _with_names(all_with_adam(rows))
     return usual[usual["permutation"] == 0].pivot_table(
         index=["encoding", "epochs", "learning_rate", "epoch"],
         columns="metric",

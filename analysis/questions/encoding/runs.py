@@ -50,6 +50,9 @@ LONG_RATES = {
     ENCODINGS[3]: 0.001,
     ENCODINGS[4]: 0.01,
 }
+# A second hidden layer, with the same rates of Adam: whether the line is hard to reach from one layer of sigmoids.
+DEEPER_HIDDEN = (300, 300)
+DEEPER_ENCODINGS = ENCODINGS[1:4]
 # Of the quadratic loss, train and test loss tell how far outputs lie from their targets.
 SPREAD = ("test_loss",)
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
@@ -76,12 +79,12 @@ def label_permutations(target: Target, loss: Loss, output: Output) -> tuple[tupl
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return every encoding under its label permutations at every rate, and longer runs with Adam; ten outputs that are
-    read as strictly as a single one."""
+    """Return every encoding under its label permutations at every rate, longer runs with Adam, and deeper networks; ten
+    outputs that are read as strictly as a single one."""
     strictly = Program(
         name="encoding.strict_reading", function=strict_reading, arguments=(("preset", preset),)
     )
-    return (*with_sgd(preset), *with_adam(preset), strictly)
+    return (*with_sgd(preset), *with_adam(preset), *deeper(preset), strictly)
 
 
 def strict_reading(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
@@ -152,6 +155,16 @@ def with_adam(preset: Preset) -> tuple[Run, ...]:
         )
         for encoding, labels, rate, epochs, further in settings
         for seed in BUDGETS[preset].seeds
+    )
+
+
+def deeper(preset: Preset) -> tuple[Run, ...]:
+    """Return encodings above two hidden layers at every rate of Adam."""
+    return tuple(
+        replace(each, hidden=DEEPER_HIDDEN)
+        for each in with_adam(preset)
+        if (each.target, each.loss, each.output) in DEEPER_ENCODINGS
+        and (each.labels, each.epochs) == (LABEL_PERMUTATIONS[0], ADAM_EPOCHS[preset])
     )
 
 

@@ -616,7 +616,10 @@ def with_adam(found: Results, encodings: Results) -> pd.DataFrame:
     Q5 has one loss of either output, this question the other.
     """
     usual = "-".join(map(str, range(CLASSES)))
-    ten = encodings.rows[(encodings.rows["target"] == "one_hot") & (encodings.rows["labels"] == usual)]
+    one_layer = ~encodings.rows["hidden"].str.contains("-")
+    ten = encodings.rows[
+        one_layer & (encodings.rows["target"] == "one_hot") & (encodings.rows["labels"] == usual)
+    ]
     adam = pd.concat([rows[rows["optimizer"] == "adam"] for rows in (found.rows, ten)])
     epochs = found.rows.loc[found.rows["optimizer"] == "adam", "epochs"].max()
     best = at_best_rates(with_names(adam[adam["epochs"] == epochs].assign(init="usual")), ["name"])

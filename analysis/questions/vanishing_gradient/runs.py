@@ -20,6 +20,10 @@ ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 DEPTHS = (1, 2, 3, 4, 6, 8)  # hidden layers
 WIDTH = 300
 LEARNING_RATES = (0.1, 0.5)
+FURTHER_RATES = (1.0, 2.0)  # of one hidden layer, where the larger of those was the best for sigmoids
+    1.0,
+    2.0,
+)  # of one hidden layer, where the larger of those was the best for all three activations
 BATCH_SIZE = 128
 # Fewer examples than elsewhere: the gradients are the subject, not the accuracy.
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
@@ -169,6 +173,9 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             learning_rate=LEARNING_RATES,
         )
     )
+    further = BUDGETS[preset].grid(
+        BATCH_SIZE, METRICS + SLOPE, hidden=((WIDTH,),), activation=ACTIVATIONS, learning_rate=FURTHER_RATES
+    )
     longer = tuple(
         run
         for activation, (depths, rates) in LONGER.items()
@@ -193,4 +200,4 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         function=fitted_readout,
         arguments=(("iterations", READOUT_ITERATIONS[preset]), ("seeds", seeds)),
     )
-    return (*stochastic, *longer, *descent, frozen, fitted)
+    return (*stochastic, *further, *longer, *descent, frozen, fitted)
