@@ -276,9 +276,10 @@ def gradients_and_accuracies(found: Results) -> Picture:
     return Picture(
         figure,
         "Two losses over two outputs; all vertical axes are logarithmic. Above, left: root mean square over the "
-        "training examples of the gradient at the logits before the first update, over the shift $s$. Right: the share "
-        f"of the outputs' error that is passed back to the logits in the first updates at $\\eta = {FIRST_RATE:g}$, "
-        "means over the seeds. Below: test error, every loss at its own best rate for each start; a line per seed.",
+        "training examples of the gradient at the logits before the first update, over the shift $s$. Above, "
+        "right: the share of the outputs' error that is passed back to the logits in the first updates at $\\eta = "
+        f"{FIRST_RATE:g}$, means over the seeds. Below: test error, each loss at its own best rate for each start; "
+        "a line per seed.",
         "Above: with cross entropy the gradient stays at about one or more, with both quadratic losses it falls by "
         "orders of magnitude; from the usual start, the first update takes what sigmoids pass back almost to zero. "
         "Below: error over epochs, lowest with cross entropy.",
@@ -344,15 +345,15 @@ def losses_table(found: Results, encodings: Results) -> Table:
             )
     return Table(
         pd.DataFrame(lines),
-        "Every loss, each time at the learning rate of highest mean validation accuracy, from the usual start unless "
-        f"the wrong one with $s$ = {trained(found.rows)['shift'].max():g} is named, "
-        f"of {count_words(len(LEARNING_RATES))} rates with SGD ({count_words(len(LONG_RATES))} for {many:.0f} epochs) "
-        f"and {count_words(len(ADAM_RATES))} with Adam: mean first epoch with 90 and 95 % test accuracy (–: not "
-        f"reached by all seeds; of {many:.0f} epochs every {LONG_EVERY[found.preset]}th was measured, with Adam none), "
-        "final test accuracy, and by how many points it is behind cross "
-        "entropy of the same outputs; half widths of 95 % t intervals, paired by seed. Last: share of the outputs' "
-        "error ($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean squares over the training examples) that "
-        "the quadratic losses pass back in the end. Two of the losses with Adam were trained for @sec-q5.",
+        f"Each loss at the learning rate of highest mean validation accuracy, of {count_words(len(LEARNING_RATES))} "
+        f"rates with SGD ({count_words(len(LONG_RATES))} for {many:.0f} epochs) and {count_words(len(ADAM_RATES))} "
+        f"with Adam; from the usual start, or from the wrong one with $s$ = {trained(found.rows)['shift'].max():g} "
+        "where that is named. *To 90 %*, *to 95 %*: mean first epoch with that test accuracy (–: not reached by "
+        f"all seeds; measured every {LONG_EVERY[found.preset]}th epoch of {many:.0f}, with Adam not at all). "
+        "*Behind*: points of test accuracy behind cross entropy with the same outputs. *Passed back*: share of the "
+        "outputs' error ($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean squares over the training "
+        "examples) that a quadratic loss still passes back at the end. ±: 95 % t intervals, paired by seed. Two of "
+        "the losses with Adam were trained for @sec-q5.",
         (26, 19, 8, 7, 7, 7, 13, 13, 8),
     )
 
@@ -412,14 +413,14 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
     )
     least = min(test.difference.mean for test in behind.values())
     return Evidence(
-        "Because what it passes back to each logit is the whole error of its output, $p_k - t_k$. The quadratic loss "
-        "passes back less, and almost nothing once outputs are *saturated*, stuck near 0 or 1, even if "
-        "they are wrong. With SGD, each loss at its best rate, cross "
-        f"entropy is more than {count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
-        f"{trained(found.rows)['epoch'].max():.0f} epochs. That is mostly a lead in speed: after "
-        f"{trained_longer(found.rows)['epoch'].max():.0f} epochs {format_interval(later[SOFTMAX].difference, 2, '')} "
-        f"points are left with softmax, perhaps none, and {format_interval(later[SIGMOID].difference, 2, '')} with "
-        "sigmoids.",
+        "Because what it passes back to each logit is the whole error of its output, $p_k - t_k$. The quadratic "
+        "loss passes back less, and almost nothing once outputs are *saturated*, stuck near 0 or 1, even if they "
+        "are wrong. With SGD, each loss at its best rate, cross entropy is more than "
+        f"{count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
+        f"{trained(found.rows)['epoch'].max():.0f} epochs. Most of this is a lead in speed: after "
+        f"{trained_longer(found.rows)['epoch'].max():.0f} epochs "
+        f"{format_interval(later[SOFTMAX].difference, 2, '')} points remain with softmax, which may be nothing, and "
+        f"{format_interval(later[SIGMOID].difference, 2, '')} with sigmoids.",
         {
             "in longer runs less than a tenth of it is left": all(
                 later[name].difference.mean < test.difference.mean / 10 for name, test in behind.items()
@@ -474,14 +475,15 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
         for one, other in ((reference, sigmoids), (sigmoids, reference))
     ]
     return Evidence(
-        "With softmax it is as the argument says: at each rate at which a loss learns from the usual start (has more "
-        f"than {format_percent(LEARNT, 0)} after one epoch; @fig-first-epoch), the wrong start costs cross entropy at "
-        f"most {format_fixed(reference_costs.max(), 1)} points of test accuracy by then, and the quadratic loss at "
-        f"least {format_fixed(quadratic_costs.min(), 1)}. With sigmoids it is so at small rates only. Cross entropy is "
-        f"ahead up to {max(ahead[0], default=0):g}. At {join_english(f'{rate:g}' for rate in ahead[1])} it is behind "
-        "with every seed, as its first step, as large as the mistake, goes too far: reckoned as below, at "
-        f"{min(ahead[1], default=0):g} it takes the logit of class 0 from {shift:g} to about "
-        f"${shift - fall * min(ahead[1], default=0):.0f}$, and the nine from $-{shift:g}$ to about "
+        "With softmax the experiment confirms the argument. At every rate at which a loss learns from the usual "
+        f"start (more than {format_percent(LEARNT, 0)} test accuracy after one epoch; @fig-first-epoch), the wrong "
+        f"start costs cross entropy at most {format_fixed(reference_costs.max(), 1)} points after one epoch, and "
+        f"the quadratic loss at least {format_fixed(quadratic_costs.min(), 1)}. With sigmoids the same holds at "
+        f"small rates only: cross entropy is ahead up to $\\eta = {max(ahead[0], default=0):g}$. At $\\eta = "
+        f"{join_english(f'{rate:g}' for rate in ahead[1])}$ it is behind with every seed, because its first step is "
+        f"as large as the mistake and overshoots. Estimated as above, at $\\eta = {min(ahead[1], default=0):g}$ "
+        f"this step moves the logit of class 0 from {shift:g} to about "
+        f"${shift - fall * min(ahead[1], default=0):.0f}$, and the nine others from $-{shift:g}$ to about "
         f"{lift * min(ahead[1], default=0) - shift:.0f}.",
         {
             "the first step takes the nine logits about as far to the other side where it is behind, only there": (
@@ -510,9 +512,10 @@ def wrong_start_can_help(found: Results) -> Evidence:
     best = from_start(found.rows, wrong=True).query("name == @SIGMOID")["learning_rate"].iloc[0]
     usual, wrong = (100 * firsts[start].mean(axis="columns")[SIGMOID][best] for start in (False, True))
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in helped)} the quadratic loss of sigmoids even gains by the wrong "
-        "start, as from the usual one its own first update saturates all outputs (below). At "
-        f"{best:g}, its best rate from there, accuracy after one epoch is {wrong:.0f} %, not {usual:.0f} %.",
+        f"At $\\eta = {join_english(f'{rate:g}' for rate in helped)}$ the quadratic loss of sigmoids even benefits "
+        "from the wrong start, because from the usual one its first update saturates all outputs. At $\\eta = "
+        f"{best:g}$, its best rate from the wrong start, test accuracy after one epoch is {wrong:.0f} %; from the "
+        f"usual start it is {usual:.0f} %.",
         {"at its best rate from there it gains more than 20 points, with every seed": best in helped},
     )
 
@@ -545,9 +548,10 @@ def first_update_saturates_sigmoids(found: Results) -> Evidence:
     shares = first_updates(found.rows)
     sigmoids, softmax = shares.loc[SIGMOID], shares.loc[SOFTMAX]
     return Evidence(
-        "So the first update takes the share that sigmoids pass back from "
-        f"{format_percent(sigmoids.loc[0].mean(), 0)} to {format_at_most(sigmoids.loc[1].max())} or less; with softmax "
-        f"it stays at {format_at_least(softmax.min(axis=None), 0)} or more (@fig-losses).",
+        "Measured, the first update takes the share of the error that sigmoids pass back from "
+        f"{format_percent(sigmoids.loc[0].mean(), 0)} to {format_at_most(sigmoids.loc[1].max())} or less (their "
+        f"logits vary about that mean); with softmax it stays at {format_at_least(softmax.min(axis=None), 0)} or "
+        "more (@fig-losses).",
         {
             "after the first update sigmoids pass back less than a hundredth": bool(
                 sigmoids.loc[1].max() < 0.01
@@ -570,9 +574,8 @@ def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
     reference = first.loc[(list(REFERENCE.values()), beyond), :].min(axis=None)
     at_best = {name: shares.loc[(name, best[name])].mean() for name in REFERENCE}
     return Evidence(
-        f"At $\\eta = {beyond[0]:g}$ to {beyond[-1]:g} neither quadratic loss has learnt much from this start after "
-        f"one epoch; cross entropy has {format_at_least(reference, 0)} or more "
-        "(@fig-first-epoch, left).",
+        f"At $\\eta = {beyond[0]:g}$ to {beyond[-1]:g} neither quadratic loss has learnt much after one epoch; "
+        f"cross entropy has {format_at_least(reference, 0)} test accuracy or more (@fig-first-epoch, left).",
         {
             "at several larger rates the quadratic losses end the epoch below 20 %": len(beyond) > 1
             and bool(quadratic < 0.2),
@@ -591,11 +594,11 @@ def longer_runs_are_done(found: Results) -> Evidence:
     learnt = slow.loc[slow["value"] < ACCURACIES[0], "epoch"].max()
     best = longer.groupby("name")["learning_rate"].first()
     return Evidence(
-        f"Every best rate of the runs for {longer['epoch'].max():.0f} epochs has a worse one on either side. "
-        "At their end cross entropy and the quadratic loss of softmax change by less than "
-        f"{100 * PLATEAU:g} points of validation accuracy in the last quarter of the epochs. The quadratic loss of "
-        f"sigmoids is best at {slow['learning_rate'].iloc[0]:g} by then, where some start stays below "
-        f"{format_percent(ACCURACIES[0], 0)} validation accuracy until epoch {learnt:.0f}.",
+        f"Every best rate of the runs for {longer['epoch'].max():.0f} epochs has a worse one on either side. At "
+        f"their end cross entropy and the quadratic loss of softmax change by less than {100 * PLATEAU:g} points of "
+        "validation accuracy in the last quarter of the epochs. The quadratic loss of sigmoids is not done: it is "
+        f"best at $\\eta = {slow['learning_rate'].iloc[0]:g}$ by then, where some start stays below "
+        f"{format_percent(ACCURACIES[0], 0)} until epoch {learnt:.0f}.",
         {
             "no best rate is the smallest or the largest": bool(
                 best.between(min(LONG_RATES), max(LONG_RATES), inclusive="neither").all()
@@ -633,7 +636,7 @@ def adam_leaves_no_lead(found: Results, encodings: Results) -> Evidence:
     leads = behind_reference(with_adam(found, encodings))
     with_sgd = behind_reference(from_start(found.rows, wrong=False))
     return Evidence(
-        f"With Adam (@sec-adam), which rescales small gradients, no lead can be told after {epochs:.0f} epochs "
+        f"With Adam (@sec-adam), which rescales small gradients, we detect no lead after {epochs:.0f} epochs "
         "(@tbl-losses).",
         {
             "with SGD cross entropy is more than two points ahead": all(

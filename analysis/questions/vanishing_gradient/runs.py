@@ -20,10 +20,8 @@ ACTIVATIONS: tuple[Activation, ...] = ("sigmoid", "tanh", "relu")
 DEPTHS = (1, 2, 3, 4, 6, 8)  # hidden layers
 WIDTH = 300
 LEARNING_RATES = (0.1, 0.5)
-FURTHER_RATES = (1.0, 2.0)  # of one hidden layer, where the larger of those was the best for sigmoids
-    1.0,
-    2.0,
-)  # of one hidden layer, where the larger of those was the best for all three activations
+# Of one hidden layer, where the larger of those was the best for sigmoids.
+FURTHER_RATES = (1.0, 2.0)
 BATCH_SIZE = 128
 # Fewer examples than elsewhere: the gradients are the subject, not the accuracy.
 BUDGETS = {"full": Budget((0, 1, 2, 3, 4), 6, 10_000), "quick": Budget((0,), 1, 1_000)}
