@@ -209,11 +209,12 @@ def confusions_and_accuracies(found: Results) -> Picture:
         )
     return Picture(
         figure,
-        "Adam, a single output (hollow) and ten (filled). Left: how the single sigmoid with the quadratic loss reads "
-        "each digit, all seeds together; the grey scale is that of the square root. Middle: these two encodings at "
-        "every measurement along training at every learning rate, means over seeds; dashed: test as good as train. "
-        f"Right: every seed under the usual numbering (0) and {count_words(len(numberings) - 1)} random "
-        f"ones, in which the digits 0 to 9 become {_numberings()}; and the other encodings under the usual one.",
+        "Adam, a single output (hollow) and ten (filled). Left: how the single sigmoid with the quadratic loss "
+        "reads each digit, all seeds together; the grey scale is that of the square root. Middle: train and test "
+        "accuracy of these two encodings at every measurement and every rate, means over seeds; on the dashed line "
+        f"both are equal. Right: every seed under the usual numbering (0) and {count_words(len(numberings) - 1)} "
+        f"random ones, in which the digits 0 to 9 become {_numberings()}; and the other encodings under the usual "
+        "one.",
         "Left: a matrix with a broad dark band along its diagonal. Middle: ten outputs lie just below the diagonal "
         "where both accuracies are equal; a single output leaves it at about 70 % and stays level from there. Right: "
         "ten outputs lie on one level row at the top, a single output far below at a height for each numbering.",
@@ -272,11 +273,10 @@ def encodings_table(found: Results) -> Table:
             }
             for name, table in accuracies(adam).items()
         ),
-        "Every encoding under the usual numbering, in percent: accuracy after "
-        f"{epochs[0]} epochs of SGD, {epochs[1]} of Adam and, at the same rate, {epochs[2]} (longer), for test "
-        "examples with the half width of a 95 % t interval; the best learning rates. Near: "
-        f"share of the errors, with Adam, that fall on a digit numbered next to the true one ({200 / CLASSES:.0f} if "
-        "spread evenly).",
+        f"Every encoding under the usual numbering, in percent: accuracy after {epochs[0]} epochs of SGD, "
+        f"{epochs[1]} of Adam and, at the same rate, {epochs[2]} (*longer*); for test examples with 95 % t "
+        "intervals; $\\eta$ is the best rate. *Near*: share of the errors, with Adam, that fall on a digit "
+        f"numbered next to the true one ({200 / CLASSES:.0f} if spread evenly).",
         (32, 8, 12, 8, 9, 12, 9, 12, 7),
     )
 
@@ -312,11 +312,11 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     least, epochs = format_at_least(min(ten)), with_adam(found.rows)["epoch"].max()
     usual = max(adam[name][0].mean() for name in TENS)
     return Evidence(
-        f"Because one output puts the digits on a line, where ten keep them apart. After {epochs:.0f} epochs of Adam "
-        f"(@sec-adam), the best of {count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test "
-        f"accuracy, and {format_percent(renumbered)} under the best of {count_words(numberings, 'numbering')}; ten "
-        f"one-hot outputs reach at least {least} under each of them. With SGD, which does not fit the single outputs "
-        "in its epochs, the gap is larger still (@tbl-encodings).",
+        f"Because one output puts the digits on a line, where ten keep them apart. After {epochs:.0f} epochs of "
+        f"Adam (@sec-adam), the best of {count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} "
+        f"test accuracy; with the best of {count_words(numberings)} ways of numbering the digits, one reaches "
+        f"{format_percent(renumbered)}. Ten one-hot outputs reach at least {least} with every numbering. With SGD "
+        "the gap is larger still (@tbl-encodings).",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]
@@ -331,7 +331,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"One output puts digits on a line: {format_percent(best)} are read right, not {format_percent(usual)}.",
+        f"On one output digits lie on a line: it reads {format_percent(best)}; ten read {format_percent(usual)}.",
     )
 
 
@@ -341,8 +341,8 @@ def errors_fall_on_neighbours(found: Results) -> Evidence:
     single, one_hot = near[SINGLE], near[ONE_HOT]
     return Evidence(
         f"With Adam, {format_percent(single[0], 0)} of the single sigmoid's errors fall on a digit numbered next to "
-        f"the true one; after renumbering, {format_percent(single.drop(0).min(), 0)} or more fall on the new "
-        "neighbours: it is the numbering that makes most of these errors, not the shapes.",
+        f"the true one. After renumbering, {format_percent(single.drop(0).min(), 0)} or more fall on the new "
+        "neighbours: the numbering makes most of these errors, not the shapes.",
         {
             "under every numbering, more than twice as large a share as with one-hot targets falls on neighbours": bool(
                 single.min() > 2 * one_hot.max()
@@ -362,10 +362,10 @@ def renumbering_moves_the_single_output(found: Results) -> Evidence:
     best = single.mean().idxmax()
     ahead = 100 * (single[best] - single[0]).min()
     return Evidence(
-        f"With Adam, the single sigmoid's mean test accuracy goes from {format_percent(single.mean().min())} to "
-        f"{format_percent(single.mean().max())} with the numbering; numbering {best} is ahead of the usual one with "
-        f"every seed, by {count_words(math.floor(ahead), 'point')} or more. With ten outputs it stays at "
-        f"{100 * ten.min():.1f} to {format_percent(ten.max())}.",
+        f"With Adam, the single sigmoid's mean test accuracy lies between {format_percent(single.mean().min())} and "
+        f"{format_percent(single.mean().max())}, depending on the numbering; numbering {best} is ahead of the usual "
+        f"one with every seed, by {count_words(math.floor(ahead), 'point')} or more. With ten outputs it lies "
+        f"between {100 * ten.min():.1f} and {format_percent(ten.max())}.",
         {
             "with every seed some numbering is ahead of the usual one": bool(ahead > 1),
             "with ten outputs the means lie within a quarter of a point": bool(
@@ -385,10 +385,10 @@ def saturation_slows_and_the_metric_stays(found: Results) -> Evidence:
     )
     missing = statistics.paired_t(adam[REFERENCE][0], adam[UNSATURATED][0]).difference
     return Evidence(
-        f"With SGD this gains {format_interval(gained, 1, '')} points "
-        "(@tbl-encodings). With Adam, which makes small gradients large, no gain can be told, and after "
-        f"{longer['epoch'].max():.0f} epochs it is behind by {format_interval(-last, 1, '')}: saturation slows the "
-        "training, but does not make the gap to ten outputs.",
+        f"With SGD this gains {format_interval(gained, 1, '')} points (@tbl-encodings). With Adam, which enlarges "
+        f"small gradients, we detect no gain, and after {longer['epoch'].max():.0f} epochs cross entropy is behind "
+        f"by {format_interval(-last, 1, '')} points. So saturation slows the training, but does not cause the gap "
+        "to ten outputs.",
         {
             "with SGD cross entropy gains more than the interval": gained.mean > gained.half_width,
             "with Adam it does not gain": later.mean < later.half_width,
@@ -407,8 +407,8 @@ def ends_are_read_well(found: Results) -> Evidence:
     read = pd.Series(np.diag(table) / table.sum(axis="columns"), table.index)
     ends = read[[0, CLASSES - 1]]
     return Evidence(
-        "In the end they are read well all the same (@fig-encodings, left), perhaps as each can be taken for a "
-        "neighbour on one side only.",
+        "In the end they are read well all the same (@fig-encodings, left), perhaps because each has a neighbour "
+        "on one side only.",
         {"each is read better than the digits on average": bool(ends.min() > read.mean())},
     )
 
@@ -423,8 +423,8 @@ def linear_output_is_at_the_edge(found: Results) -> Evidence:
     (hidden,) = rows["hidden"].unique()
     edge = 2 / (1 + int(hidden) / 4)  # over the curvature along the weights and bias of units near one half
     return Evidence(
-        f"Of the rates tried, {best:g}, which is nearest to that, is the best: at {beyond.index[0]:g} and above "
-        "nothing is learnt, and smaller ones are too slow for these epochs.",
+        f"Of the rates tried with SGD, the best is {best:g}, which is nearest to that: at {beyond.index[0]:g} and "
+        "above nothing is learnt, and smaller ones end lower.",
         {
             "beyond it, all starts end at chance": bool(
                 ends[ends.index.get_level_values(0) > best].max() < 0.12
@@ -443,8 +443,8 @@ def linear_output_is_no_better(found: Results) -> Evidence:
     longer = with_adam_for_longer(found.rows)
     train, read = final_train_accuracies(longer), accuracies(longer)
     return Evidence(
-        "The linear output does not saturate, and in the longer runs fits as many training examples as the single "
-        "sigmoid; but it reads fewer test examples.",
+        "With Adam, in the longer runs, it fits as many training examples as the single sigmoid, but reads fewer "
+        "test examples.",
         {
             "it fits as many training examples as the single sigmoid, within a point": abs(
                 train[LINEAR] - train[SINGLE]
@@ -464,10 +464,10 @@ def line_generalises_worse(found: Results) -> Evidence:
     alike = (ten["train_accuracy"] - train).abs().idxmin()
     other_train, other_test = ten.loc[alike]
     return Evidence(
-        f"{longer['epoch'].max():.0f} epochs take the single sigmoid to {format_percent(train)} of the training "
-        f"examples, but to {format_percent(test)} of the test examples only. Ten outputs with the same loss, "
-        f"early in their training (after {alike[-1]:.0f} epochs), fit about as many training examples "
-        f"({format_percent(other_train)}), but read {format_percent(other_test)} of the test examples.",
+        f"In {longer['epoch'].max():.0f} epochs the single sigmoid comes to read {format_percent(train)} of the "
+        f"training examples, but only {format_percent(test)} of the test examples. Ten outputs with the same loss "
+        f"fit about as many training examples early in their training, after {alike[-1]:.0f} epochs "
+        f"({format_percent(other_train)}), and then read {format_percent(other_test)} of the test examples.",
         {
             "more epochs gain more in training than in the test": bool(
                 train - final_train_accuracies(with_adam(found.rows))[SINGLE] > 0.05 > 5 * abs(gained)
@@ -484,14 +484,11 @@ def tolerance_is_a_small_part(found: Results) -> Evidence:
     longer = with_adam_for_longer(found.rows)
     loosely, single = (accuracies(longer)[name][0].mean() for name in (ONE_HOT, SINGLE))
     train = final_train_accuracies(longer)[SINGLE]
-    numbered = accuracies(with_adam(found.rows))[SINGLE].mean()
     return Evidence(
-        "Ten outputs of which all must lie within that 1/18 for a digit to count as read still read "
-        f"{format_percent(strictly['test'])} of the test examples in the longer runs, and fit "
-        f"{format_percent(strictly['train'])} of the training examples (their targets lie at the ends of the sigmoid, "
-        "where that is easier). That the numbering alone moves the single output by "
-        f"{format_fixed(100 * (numbered.max() - numbered.min()), 1)} points speaks for the line; how much of the gap "
-        "is due to each, these runs do not tell.",
+        "Suppose we count a digit as read only if all ten outputs lie within 1/18 of their targets. In the longer "
+        f"runs ten outputs still read {format_percent(strictly['test'])} of the test examples, and fit "
+        f"{format_percent(strictly['train'])} of the training examples. (Their targets lie at the ends of the "
+        "sigmoid, where this is easier.)",
         {
             "read so strictly they lose less than half of what the single output is behind": bool(
                 loosely - strictly["test"] < (loosely - single) / 2

@@ -209,14 +209,13 @@ def rates_table(found: Results) -> Table:
     )
     return Table(
         frame,
-        f"The {count_words(len(means), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over the "
-        "starts: losses, test accuracy with 95 % t intervals (where starts differ by more than "
-        f"{SCATTERED:g} points: least and largest), and the first epoch with the given test accuracy, also times "
-        "$\\eta$, where "
-        "every start reaches it. A run *blows up* if its train loss ends at more than twice the first, is *stuck* if "
-        f"it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more "
-        f"than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
-        f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
+        f"The {count_words(len(means), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over "
+        f"the starts: losses, test accuracy with 95 % t intervals (where starts differ by more than {SCATTERED:g} "
+        "points: least and largest), and the first epoch with the given test accuracy, also times $\\eta$, where "
+        "every start reaches it. A run *blows up* if its train loss ends at more than twice the first, is *stuck* "
+        f"if it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises "
+        f"in more than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does "
+        f"not reach {format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
         (7, 8, 7, 8, 7, 12, 7, 8, 7, 8, 21),
     )
 
@@ -337,11 +336,11 @@ def sharpness_along_training(found: Results) -> Picture:
     _draw_slopes(slope, first_start(found.rows))
     return Picture(
         figure,
-        f"Sharpness $\\lambda_{{\\max}}$, of the loss on {SHARPNESS_EXAMPLES:,} training examples, relative to "
-        f"$2/\\eta$ along training at {count_words(len(labels))} learning rates, from the first start, measured at the "
-        "dots: below the dotted line, gradient descent is stable on the local quadratic model. Left: the first "
-        "updates; middle: later, on a logarithmic axis. Right: mean slope of the hidden units over units and examples, "
-        f"from the same start, at the rates {_join_rates(SATURATION_RATES)}.",
+        f"Sharpness $\\lambda_{{\\max}}$ of the loss on {SHARPNESS_EXAMPLES:,} training examples, relative to "
+        f"$2/\\eta$, along training at {count_words(len(labels))} learning rates, from the first start, measured at "
+        "the dots. Below the dotted line, gradient descent is stable on the local quadratic model. Left: the first "
+        "updates. Middle: later, on a logarithmic axis. Right: mean slope of the hidden units over units and "
+        f"examples, from the same start, at the rates {_join_rates(SATURATION_RATES)}.",
         f"{count_words(len(labels), 'line').capitalize()} of relative sharpness over epochs; a dotted line at one. "
         "Slopes that stay near 0.1 at the rate 2, fall to a thousandth at 8, and to nearly nothing at 20 and 100.",
     )
@@ -443,17 +442,17 @@ def learning_rate_window(found: Results) -> Evidence:
     good = least.index[least > SLOW]
     nothing = [rate for rate in ends.index if not learnt[rate:].any()]
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
-    faster = products.iloc[0] / products.iloc[-1] * slowly[-1] / slowly[0]
+    epochs = by_rate["slow_epoch"].mean()[steady]
     return Evidence(
-        "Towards small rates training slows down, towards large ones it breaks. Training is steady from "
-        f"{slowly[0]:g} to {largest:g}, and takes {faster:.0f} times as many epochs to {format_percent(SLOW, 0)} test "
-        f"accuracy at {slowly[0]:g} as at {slowly[-1]:g}. Then it becomes unstable, at "
-        f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, at {unstable[0]:g} to {unstable[-1]:g} from "
-        f"all. At {_join_rates(nothing)} nothing is learnt. So in "
-        f"{numbers['epochs'].max():,.0f} epochs, of "
-        f"{count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')} of rates, only those from "
-        f"{near.min():g} to {near.max():g} end within one point of the best mean test accuracy. From {good.min():g} to "
-        f"{good.max():g} all starts end above {format_percent(SLOW, 0)}.",
+        "Towards small rates training slows down, towards large ones it breaks. Training is steady from $\\eta = "
+        f"{steady[0]:g}$ to {largest:g}, and at {steady[0]:g} it takes {epochs.iloc[0] / epochs.min():.0f} times as "
+        f"many epochs to reach {format_percent(SLOW, 0)} test accuracy as at {epochs.idxmin():g}. At larger rates "
+        f"it becomes unstable: at {join_english(f'{rate:g}' for rate in mixed)} from some starts, at "
+        f"{unstable[0]:g} to {unstable[-1]:g} from all. At {_join_rates(nothing)} nothing is learnt. The rates "
+        f"tried span {count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')}; after "
+        f"{numbers['epochs'].max():,.0f} epochs only those from {near.min():g} to {near.max():g} are within one "
+        f"point of the best mean test accuracy, and from {good.min():g} to {good.max():g} all starts are above "
+        f"{format_percent(SLOW, 0)}.",
         {
             "those above the lower accuracy follow each other": bool(
                 (least[good.min() : good.max()] > SLOW).all()
@@ -502,11 +501,11 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
     pace = round(losses.index.max() * smallest / reference)
     beginning = (losses[smallest].iloc[-1] / losses[reference].loc[pace] - 1).abs().max()
     return Evidence(
-        f"Over $\\eta$ times epochs, the train losses of the rates from {steady[0]:g} to {steady[-1]:g} come together "
-        f"(@fig-learning-rates, middle): the larger rates are late at first, but at {SETTLED} all lie within "
-        f"{format_percent(spread, 0)}, from every start. The smallest rate, {smallest:g}, ends at the beginning of the "
-        "same curve: if it stays there, it takes "
-        f"an estimated {round(_products(numbers, 'slow_epoch')[reference] / smallest, -4):,.0f} epochs to "
+        f"Plotted against $\\eta$ times the number of epochs, the train losses of the rates from {steady[0]:g} to "
+        f"{steady[-1]:g} fall onto one curve (@fig-learning-rates, middle). The larger rates lag at first, but "
+        f"where $\\eta$ times epochs is {SETTLED}, all lie within {format_percent(spread, 0)}, from every start. "
+        f"The smallest rate, {smallest:g}, covers only the beginning of this curve; if it keeps to it, it takes an "
+        f"estimated {round(_products(numbers, 'slow_epoch')[reference] / smallest, -4):,.0f} epochs to reach "
         f"{format_percent(SLOW, 0)}.",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
@@ -557,9 +556,10 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     ends = numbers["test_accuracy"].loc[unstable]
     scattered = [rate for rate in unstable if ends[rate].min() < LOST]
     return Evidence(
-        f"From {_join_rates(mixed)} on the ends fall with the rate, and at {_join_rates(scattered)} they scatter, from "
-        f"{_spread(ends.loc[scattered])}. At {_join_rates(stuck)} the network ends at chance, and at "
-        f"{_join_rates(lost)} with a loss far above the first.",
+        f"From $\\eta = {_join_rates(mixed)}$ on, the mean final test accuracy falls as the rate grows; at "
+        f"{_join_rates(scattered)} it differs between starts, from {_spread(ends.loc[scattered])}. At "
+        f"{_join_rates(stuck)} the network ends at chance, and at {_join_rates(lost)} with a loss far above the "
+        "first.",
         {
             "starts differ at one rate, between the steady and the unstable": len(mixed) == 1
             and unanimous(numbers, "steady").max() < mixed[0] < unstable.min(),
@@ -590,13 +590,14 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
     settles, diverges = stuck[0], stuck[-1]
     margin = 0.1
     return Evidence(
-        f"What fails at {_join_rates(stuck)} is seen in the hidden units. After {count_words(FIRST_UPDATES, 'update')} "
-        "all are off: on every image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
-        f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). No gradient reaches the first layer "
-        "any more, and the output biases alone are trained. These are stable up to a rate of "
-        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, the loss ends less "
-        f"than {margin:g} above that of guessing, and at {diverges:g} far above it. At {_join_rates(unstable)}, where "
-        f"some starts still learn, the slope is about {format_fixed(alive.stack([0, 1]).median(), 3)}.",
+        f"Why nothing is learnt at {_join_rates(stuck)} is seen in the hidden units. After "
+        f"{count_words(FIRST_UPDATES, 'update')} all are off: on every image they are nearly 0, with a mean slope "
+        f"$\\sigma'(z_1)$ below {format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). No "
+        "gradient reaches the first layer any more, and only the output biases are trained. These are stable up to "
+        f"a rate of {edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, the loss ends "
+        f"less than {margin:g} above that of guessing, and at {diverges:g} far above it. At "
+        f"{_join_rates(unstable)}, where some starts still learn, the slope is about "
+        f"{format_fixed(alive.stack([0, 1]).median(), 3)}.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),
@@ -628,9 +629,9 @@ def start_beyond_the_edge(found: Results) -> Evidence:
     at_start = start.index.get_level_values("learning_rate").to_numpy()
     sharpness = 2 * start / at_start
     return Evidence(
-        f"At our starts it is {format_range(sharpness, 1)}, so that it exceeds $2/\\eta$ at first for the rates from "
-        f"{beyond.index[beyond].min():g} on. Of the rates tried, exactly at these the train loss at first rises above "
-        "its value before training.",
+        f"At our starts the sharpness is {format_range(sharpness, 1)}, more than $2/\\eta$ for every rate tried "
+        f"from {beyond.index[beyond].min():g} upwards. These are exactly the rates at which the train loss first "
+        "rises above its value before training.",
         {
             "some rates start beyond the edge of stability": bool(beyond.any()),
             "exactly these raise the train loss": bool(((start > 1) == (peak > 1.001)).all()),
@@ -649,7 +650,7 @@ def sharpness_gives_way(found: Results) -> Evidence:
     return Evidence(
         f"At the rates from {beyond[0][0]:g} to {beyond[-1][0]:g} the sharpness is at most $2/\\eta$ by epoch "
         f"{early.name:.0f}, and ends at {format_percent(end[beyond].min(), 0)} to "
-        f"{format_percent(end[beyond].max(), 0)} of that.",
+        f"{format_percent(end[beyond].max(), 0)} of it.",
         {
             "they are steady": bool((verdict[beyond] == "steady").all()),
             "they are at the edge or below it early on": bool((early[beyond] < 1.05).all()),
@@ -668,8 +669,8 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     medians = relative[relative.index >= EDGE_EPOCH][rates].median()
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness stays about the edge, in the steady runs of "
-        f"{rates[0]:g} as well. From epoch {EDGE_EPOCH} on, its median is {format_fixed(learnt.min(), 2)} to "
+        f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness stays near the edge, even in the steady "
+        f"runs at {rates[0]:g}. From epoch {EDGE_EPOCH} on, its median is {format_fixed(learnt.min(), 2)} to "
         f"{format_fixed(learnt.max(), 2)} times $2/\\eta$ in all runs that end above {format_percent(SLOW, 0)} test "
         "accuracy.",
         {
@@ -690,9 +691,9 @@ def more_epochs_favour_smaller_rates(found: Results, longer: Results) -> Evidenc
     best, largest = ends.groupby("learning_rate").mean().idxmin(), ends.index[-1][0]
     least = ends.index[0][0]
     return Evidence(
-        f"With more epochs the order changes: after {rows['epoch'].max():,.0f}, {best:g} has a test error of "
-        f"{format_range(ends[best], 1)} % (@sec-q2). At {largest:g} it is {format_range(ends[largest], 1)} %, and at "
-        f"{least:g} it is {format_range(ends[least], 1)} %.",
+        f"With more epochs the order changes: after {rows['epoch'].max():,.0f}, the rate {best:g} has a test error "
+        f"of {format_range(ends[best], 1)} % (@sec-q2). At {largest:g} it is {format_range(ends[largest], 1)} %, "
+        f"and at {least:g} it is {format_range(ends[least], 1)} %.",
         {
             "the smaller rate ends below the larger one from every start": bool(
                 ends[best].max() < ends[largest].min()

@@ -479,8 +479,8 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
         f"start (more than {format_percent(LEARNT, 0)} test accuracy after one epoch; @fig-first-epoch), the wrong "
         f"start costs cross entropy at most {format_fixed(reference_costs.max(), 1)} points after one epoch, and "
         f"the quadratic loss at least {format_fixed(quadratic_costs.min(), 1)}. With sigmoids the same holds at "
-        f"small rates only: cross entropy is ahead up to $\\eta = {max(ahead[0], default=0):g}$. At $\\eta = "
-        f"{join_english(f'{rate:g}' for rate in ahead[1])}$ it is behind with every seed, because its first step is "
+        f"small rates only: cross entropy is ahead up to $\\eta = {max(ahead[0], default=0):g}$. At rates of "
+        f"{join_english(f'{rate:g}' for rate in ahead[1])} it is behind with every seed, because its first step is "
         f"as large as the mistake and overshoots. Estimated as above, at $\\eta = {min(ahead[1], default=0):g}$ "
         f"this step moves the logit of class 0 from {shift:g} to about "
         f"${shift - fall * min(ahead[1], default=0):.0f}$, and the nine others from $-{shift:g}$ to about "
@@ -512,7 +512,7 @@ def wrong_start_can_help(found: Results) -> Evidence:
     best = from_start(found.rows, wrong=True).query("name == @SIGMOID")["learning_rate"].iloc[0]
     usual, wrong = (100 * firsts[start].mean(axis="columns")[SIGMOID][best] for start in (False, True))
     return Evidence(
-        f"At $\\eta = {join_english(f'{rate:g}' for rate in helped)}$ the quadratic loss of sigmoids even benefits "
+        f"At rates of {join_english(f'{rate:g}' for rate in helped)} the quadratic loss of sigmoids even benefits "
         "from the wrong start, because from the usual one its first update saturates all outputs. At $\\eta = "
         f"{best:g}$, its best rate from the wrong start, test accuracy after one epoch is {wrong:.0f} %; from the "
         f"usual start it is {usual:.0f} %.",
@@ -606,6 +606,7 @@ def longer_runs_are_done(found: Results) -> Evidence:
             "none of the three gains or loses a tenth of a point in the last quarter": all(
                 abs(gain) < PLATEAU for name, gain in gains.items() if name != SIGMOID
             ),
+            "with sigmoids the quadratic loss still gains": gains[SIGMOID] > PLATEAU,
             "with sigmoids the quadratic loss takes more than half of the epochs from some start": bool(
                 learnt > longer["epoch"].max() / 2
             ),

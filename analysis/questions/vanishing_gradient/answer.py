@@ -252,13 +252,12 @@ def errors_and_updates(found: Results) -> Picture:
     _draw_descent(panels["ratio"], panels["slope"], found.rows)
     return Picture(
         figure,
-        f"Left and middle: networks with hidden layers of {runs.WIDTH} units. Left: root mean square of "
-        f"$\\lVert\\delta_l\\rVert$ over the training examples at the start, with "
-        f"{count_words(deepest, 'hidden layer')}, and what (-@eq-factors) predicts from the last hidden layer down "
-        "(pale). Middle: relative update of the first layer at the start, divided by $\\eta$. Right: gradient descent "
-        "of 784-300-10 on all examples; the first layer's relative update over the second's, and the mean slope "
-        "$\\sigma'(z_1)$ over units and examples. Means over the seeds; marks at the right are measurements, not all "
-        "of the later ones.",
+        f"Left and middle: networks with hidden layers of {runs.WIDTH} units, at the start. Left: root mean square "
+        f"of $\\lVert\\delta_l\\rVert$ over the training examples, with {count_words(deepest, 'hidden layer')}, and "
+        "what (-@eq-factors) predicts from the last hidden layer down (pale). Middle: relative update of the first "
+        "layer, divided by $\\eta$. Right: gradient descent of 784-300-10 on all examples; above, the first "
+        "layer's relative update over the second's; below, the mean slope $\\sigma'(z_1)$ over units and examples. "
+        "Means over the seeds; marks at the right are measurements, not all of the later ones.",
         "Left: with sigmoids the error falls by orders of magnitude from the last layer to the first, with tanh and "
         "ReLU less; with skip connections it does not. Middle: the first layer's update falls with depth, but not with "
         "skip connections. Right: the ratio rises within two updates from below a tenth and ends above 1 at both "
@@ -348,8 +347,8 @@ def descent_table(found: Results) -> Table:
     return Table(
         pd.DataFrame(lines),
         f"Gradient descent of 784-300-10 on all examples, {ratios.index[-1][1]:,.0f} updates: means over "
-        f"{count_words(whole.index.get_level_values('seed').nunique(), 'seed')}, of accuracies the least and largest. "
-        "Norms of errors are root mean squares over the training examples.",
+        f"{count_words(whole.index.get_level_values('seed').nunique(), 'seed')}, of accuracies the least and "
+        "largest. Norms of back-propagated errors $\\delta_l$ are root mean squares over the training examples.",
         (48, 14, 19, 19),
     )
 
@@ -425,19 +424,24 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     ratio = first_over_second(found.rows)["update"].unstack("learning_rate")
     least, end = ratio[ratio.index >= SETTLED].min(axis=None), ratio.iloc[-1]
     fitted = found.programs["fitted_readout"]
-    fast = max(ratio.columns)
-    whole = final_descents(found, "test_accuracy")[1][fast]
+    slow, fast = min(ratio.columns), max(ratio.columns)
+    frozen, descents = final_descents(found, "test_accuracy")
+    whole = descents[fast]
     shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     return Evidence(
-        "No: its first layer learns, and what it learns matters. Above a first layer that stays at its random start, a "
-        f"second one fitted by L-BFGS reads {format_percent(fitted['test_accuracy'].mean(), 0)} of the test digits. "
-        f"The whole network reads {format_range(100 * whole, 0)} % after {ratio.index[-1]:,.0f} updates of gradient "
-        f"descent at $\\eta = {fast:g}$; at {min(ratio.columns):g} both layers are slow. A gradient vanishes where "
-        "each of many layers shrinks it by a constant factor "
-        "below 1, so that next to nothing reaches the first; here a single such factor lies in between.",
+        f"No: its first layer learns, and what it learns matters. After {ratio.index[-1]:,.0f} updates of gradient "
+        f"descent at $\\eta = {slow:g}$ the network reads {format_range(100 * descents[slow], 0)} % of the test "
+        f"digits; with its first layer frozen at the random start it reads {format_range(100 * frozen[slow], 0)} %. "
+        f"At $\\eta = {fast:g}$ it reads {format_range(100 * whole, 0)} %, more than the "
+        f"{format_percent(fitted['test_accuracy'].mean(), 0)} of the best second layer above a frozen first one, "
+        "which L-BFGS finds. Gradients vanish when each of many layers shrinks them by a constant factor below 1, "
+        "so that almost nothing reaches the first. This network has only one such factor.",
         {
             "after the first updates the ratio is above a fifth": bool(least > 0.2),
             "at the end the first layer moves faster than the second": bool((end > 1).all()),
+            "at the smaller rate every start is points ahead of those with a frozen first layer": bool(
+                descents[slow].min() - frozen[slow].max() > 0.1
+            ),
             "fitted above a frozen first layer, every start stays points behind": bool(
                 whole.min() - fitted["test_accuracy"].max() > 0.02
             ),
@@ -454,10 +458,11 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
     ratios = first_over_second(found.rows)
     start, end = ratios.iloc[0], ratios["update"].unstack("learning_rate").iloc[-1]
     return Evidence(
-        f"At the start the first layer's is {1 / start['update']:.0f} times smaller than the second's: mostly because "
-        f"its errors are {1 / start['error']:.1f} times smaller, by the one factor, and its weights "
-        f"{start['weight']:.1f} times larger, about $\\sqrt{{h_1 / h_2}}$; what the layers are fed, and how far "
-        f"examples cancel, takes back a factor of {start['gradient'] / start['error']:.1f}. At the end it is the "
+        f"At the start the first layer's is {1 / start['update']:.0f} times smaller than the second's. Two things "
+        f"explain most of this: its back-propagated errors are {1 / start['error']:.1f} times smaller, by the one "
+        f"factor, and its weights are {start['weight']:.1f} times larger, about $\\sqrt{{h_1 / h_2}}$. The layers' "
+        "inputs, and how far the examples' gradients cancel, take back a factor of "
+        f"{start['gradient'] / start['error']:.1f}. At the end of training the first layer's relative update is the "
         "larger one, at both rates.",
         {
             "the ratio of the errors is as predicted": abs(start["error"] / PREDICTED["sigmoid"].value - 1)
@@ -483,12 +488,12 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
     norms = descent_means(found.rows)["weight_norm", 1].unstack("learning_rate")
     slope = descent_means(found.rows)["mean_slope", 1].unstack("learning_rate")[fast].iloc[-1]
     return Evidence(
-        "The loss is convex in the second layer alone. L-BFGS fits it to "
-        f"{format_range(100 * readout, 1)} % test accuracy; its loss could fall a little further, as gradients end at "
-        f"up to {format_scientific(gradient)}. Descent on it alone fits less well, too slow at {slow:g} and unstable "
-        f"at {fast:g} (@tbl-descent). At {slow:g} the whole network, still learning, has less than the fitted layer; "
-        f"at {fast:g} it has {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points more. There "
-        "$\\lVert W_1 \\rVert$ nearly triples, and the hidden units do saturate, to a mean slope of "
+        f"In the second layer alone the loss is convex, and L-BFGS fits it to {format_range(100 * readout, 1)} % "
+        f"test accuracy (gradients end at up to {format_scientific(gradient)}, so the loss could fall a little "
+        f"further). Gradient descent fits it less well: it is too slow at $\\eta = {slow:g}$ and unstable at "
+        f"{fast:g} (@tbl-descent). Trained whole at {slow:g}, the network is still learning, and below the fitted "
+        f"layer; at {fast:g} it is {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points above. "
+        "There $\\lVert W_1 \\rVert$ nearly triples, and the hidden units do saturate, to a mean slope of "
         f"{format_fixed(slope, 3)}; but the weights above them grow as well, so that enough error comes through.",
         {
             "the first layer's weights nearly triple": bool(
@@ -521,8 +526,8 @@ def factors_are_as_predicted(found: Results) -> Evidence:
     }
     worst = max(off, key=lambda name: abs(off[name]))
     return Evidence(
-        f"The measured factors lie within {math.ceil(100 * abs(off[worst]))} % of the predicted ones, those of sigmoid "
-        "and tanh below them, as slopes are below their largest value.",
+        f"The measured factors lie within {math.ceil(100 * abs(off[worst]))} % of the predicted ones; those of "
+        "sigmoid and tanh lie below them, because slopes are below their largest value.",
         {
             "all within a tenth": abs(off[worst]) < 0.1,
             "those of sigmoids and tanh below, by more than the interval": all(
@@ -542,11 +547,12 @@ def depth_makes_the_gradient_vanish(found: Results) -> Evidence:
     stuck = accuracy.index[accuracy < STUCK]
     from_on = f"from {count_words(stuck.min())} such layers on" if len(stuck) else "with none of these depths"
     return Evidence(
-        f"With {format_count(deep, 'hidden layer')} of sigmoids the gradient vanishes: the first layer's relative "
-        f"update is {format_scientific(share['sigmoid'])} of what it is with one, about the power of the factor "
-        f"({format_scientific(PREDICTED['sigmoid'].value ** (deep - shallow))}). {from_on[:1].upper()}{from_on[1:]}, "
-        "test accuracy stays at chance within this budget, but not with skip connections (@tbl-vanishing). Tanh and "
-        f"ReLUs lose less per layer: tanh learns at every depth, ReLUs do with up to {updates.columns[-2]} layers.",
+        f"With {format_count(deep, 'hidden layer')} of sigmoids the first layer's relative update is "
+        f"{format_scientific(share['sigmoid'])} of what it is with one, close to the {deep - shallow} "
+        f"power of the factor, {format_scientific(PREDICTED['sigmoid'].value ** (deep - shallow))}. "
+        f"{from_on[:1].upper()}{from_on[1:]}, test accuracy stays at chance within this budget, but not with skip "
+        "connections (@tbl-vanishing). Tanh and ReLUs lose less per layer: tanh learns at every depth, ReLUs do "
+        f"with up to {updates.columns[-2]} layers.",
         {
             "what is left is about the power of the predicted factor": bool(
                 0.5 < share["sigmoid"] / PREDICTED["sigmoid"].value ** (deep - shallow) < 2
@@ -573,8 +579,8 @@ def more_training_leaves_the_deepest_at_chance(found: Results) -> Evidence:
     *others, deepest = runs.LONGER["sigmoid"][0]
     return Evidence(
         f"In part that is a matter of budget and rate: on {budget.train_examples:,} examples, for {budget.epochs} "
-        f"epochs and at {max(runs.LONGER['sigmoid'][1]):g}, {join_english(map(count_words, others))} layers of "
-        f"sigmoids learn as well, and so do {count_words(least['relu'].index.max())} of ReLUs, but "
+        f"epochs and at $\\eta = {max(runs.LONGER['sigmoid'][1]):g}$, {join_english(map(count_words, others))} "
+        f"layers of sigmoids learn as well, and so do {count_words(least['relu'].index.max())} of ReLUs. But "
         f"{count_words(deepest)} of sigmoids stay at chance from every start (last rows of the table).",
         {
             "but for the deepest, all sigmoids learn from every start": bool(
