@@ -149,8 +149,8 @@ def train_losses(found: Results) -> Picture:
     return Picture(
         figure,
         f"Train loss at η = {LEARNING_RATE:g} from constant starts and a random one: above gradient descent, below "
-        f"SGD (batches of {BATCH_SIZE}). Means, bands the range over {seeds} (one from constants "
-        f"under gradient descent); vertical axes are logarithmic, losses above {CEILING} are cut off. Where fewer than "
+        f"SGD (batches of {BATCH_SIZE}). Means; bands: the range over {seeds} (constants under gradient descent "
+        f"need one). Vertical axes are logarithmic, losses above {CEILING} are cut off. Where fewer than "
         f"{count_words(len(STYLES), 'line')} are seen, some coincide (@tbl-constant-start).",
         "Six panels. In each the random start falls towards zero and the constants stay far above: that of 0 at 2.3, "
         "but for sigmoids under SGD, that of 0.01 at 2.3 or falling to no less than 1.5, larger ones mostly above 2.3.",
@@ -221,12 +221,13 @@ def units_stay_identical(found: Results) -> Evidence:
     random = accuracies[RANDOM].groupby("method").min()
     epochs = rows.groupby("method")["epochs"].max()
     return Evidence(
-        f"Units that are equal get equal updates, so the hidden units stay identical, and {HIDDEN[0]} of them compute "
-        f"what one could: in all {constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the largest distance "
-        f"between two is 0 at every measurement. One unit can do little: after {count_words(epochs['sgd'], 'epoch')} "
-        f"of SGD no constant start has more than {format_at_most(stuck['sgd'], 0)} test accuracy, and no random one "
-        f"less than {format_at_least(random['sgd'], 0)} (means over the seeds). From the constants "
-        f"{join_english(LARGE)} the units are saturated or die as well, and next to nothing is learnt.",
+        f"Units that are equal get equal updates, so the hidden units stay identical, and {HIDDEN[0]} of them "
+        f"compute what one could: in all {constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the "
+        "largest distance between two is 0 at every measurement. One unit can do little: after "
+        f"{count_words(epochs['sgd'], 'epoch')} of SGD every constant start has at most "
+        f"{format_at_most(stuck['sgd'], 0)} test accuracy, and every random one at least "
+        f"{format_at_least(random['sgd'], 0)} (means over the seeds). From the constants {join_english(LARGE)} the "
+        "units also saturate or die, and next to nothing is learnt.",
         {
             "the distance between two hidden units is 0 at every measurement": bool((distance == 0).all()),
             f"no constant start reaches {format_percent(POOR, 0)} test accuracy": bool(
@@ -265,9 +266,9 @@ def one_unit_learns_the_same(found: Results) -> Evidence:
     off = (losses[HIDDEN[0]] - losses[1]).abs().max()
     moved = losses[1].groupby(["activation", "constant"]).agg(np.ptp)
     return Evidence(
-        f"Run in double precision, the two networks agree up to rounding: from {count_words(len(moved))} starts, with "
-        f"all three activations, their train losses in {count_words(runs['epoch'].max(), 'epoch')} of gradient descent "
-        f"differ by at most {format_scientific(off)}.",
+        "Run in double precision, the two networks agree up to rounding: the train losses of "
+        f"{count_words(runs['epoch'].max(), 'epoch')} of gradient descent, from {count_words(len(moved))} starts "
+        f"and with all three activations, differ by at most {format_scientific(off)}.",
         {
             "the losses agree to nine decimals": bool(off < 1e-9),
             "with each activation": set(runs["activation"]) == set(found.rows["activation"]),
@@ -285,7 +286,7 @@ def small_constants_train_one_unit(found: Results) -> Evidence:
     )
     return Evidence(
         f"From {small} the units are neither dead nor saturated, and one effective unit is trained with every "
-        f"activation, by SGD to {format_range(100 * accuracies, 0)} % test accuracy.",
+        f"activation, by SGD to {format_range(100 * accuracies, 0)} % test accuracy (@tbl-constant-start).",
         {
             "the slopes stay well above those of saturated units": bool(
                 slope.min(axis=None) > 10 * SATURATED
@@ -303,8 +304,8 @@ def ones_are_saturated(found: Results) -> Evidence:
     large = means.index.get_level_values("initialization").isin(LARGE)
     losses = means.loc[large, ["sigmoid", "tanh"]].min(axis=None)
     return Evidence(
-        f"Sigmoids and tanh are saturated at once, as a hidden unit sees the sum of the pixels: their mean slope is "
-        f"below {SATURATED:g}. With either method, their loss ends above that of guessing.",
+        "Sigmoids and tanh are saturated at once, because a hidden unit sees the sum of the pixels: their mean "
+        f"slope is below {SATURATED:g}. With either method, their loss ends above that of guessing.",
         {
             "the mean slope of sigmoid and tanh is below the threshold": bool(
                 (slope[["sigmoid", "tanh"]] < SATURATED).all(axis=None)
@@ -337,10 +338,9 @@ def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence
     near = losses.index[(losses - entropy < NEAR_ENTROPY).all(axis="columns")]
     first = int(near.min()) if len(near) else losses.index.max()
     return Evidence(
-        f"At $\\eta = {SMALLER_RATE:g}$ the bias's rate is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from 1 "
-        f"the loss of {join_english(map(label, losses.columns))} settles: it falls to "
-        f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$, within {count_words(first, 'update')}, and stays "
-        "there.",
+        f"At $\\eta = {SMALLER_RATE:g}$ the bias's rate is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from 1 the "
+        f"loss of {join_english(map(label, losses.columns))} settles: within {count_words(first, 'update')} it is "
+        f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$, and stays there.",
         {
             "it never lies above the first loss": bool((losses <= losses.iloc[0] + 1e-6).all(axis=None)),
             "it comes near the entropy within ten updates, and stays": bool(
@@ -359,9 +359,8 @@ def one_unit_does_not_get_far(found: Results) -> Evidence:
     best = one.groupby("activation")["value"].max()
     rates = sorted(one["learning_rate"].unique())
     return Evidence(
-        "One unit can do little either way: an ordinary one, trained from random starts with SGD for "
-        f"{one['epochs'].max():,} epochs "
-        f"at $\\eta$ = {join_english(f'{rate:g}' for rate in rates)}, has at most "
+        "One unit can do little from random starts, too: an ordinary one, trained with SGD for "
+        f"{one['epochs'].max():,} epochs at $\\eta$ = {join_english(f'{rate:g}' for rate in rates)}, has at most "
         f"{format_at_most(best.max(), 0)} test accuracy at any measurement.",
         {
             "with no activation does it read half of the digits": bool(best.max() < POOR),
@@ -380,8 +379,8 @@ def updates_tell_the_methods_apart(found: Results) -> Evidence:
     ends = one[one["epoch"] == one["epoch"].max()].set_index("constant")["train_loss"]
     of_sgd = final_means(found.rows)["train_loss"]["sgd", "sigmoid"][[f"{each:g}" for each in ends.index]]
     return Evidence(
-        f"GD makes {updates['gd']:,.0f} updates here, SGD {updates['sgd']:,.0f}. With as many as SGD, GD comes as far: "
-        "the one effective sigmoid then has a train loss of "
+        f"GD makes {updates['gd']:,.0f} updates here, SGD {updates['sgd']:,.0f}; given as many, GD of the one "
+        "effective sigmoid comes as far, to a train loss of "
         f"{join_english(f'{format_fixed(loss, 2)} from {constant:g}' for constant, loss in ends.items())}.",
         {
             "as many updates": bool(one["epoch"].max() == updates["sgd"]),
@@ -395,8 +394,8 @@ def large_relus_die(found: Results) -> Evidence:
     relu = slopes(found.rows).xs("relu", level="activation")
     large = relu[relu.index.get_level_values("initialization").isin(LARGE)]
     return Evidence(
-        "ReLUs pass the sum of the pixels on without a bound, are thrown farther and die: their mean slope falls from "
-        f"{format_range(large['start'], 0)} to {format_fixed(large['end'].max(), 2)} or less.",
+        "ReLUs pass the sum of the pixels on without a bound, make larger steps and die: their mean slope falls "
+        f"from {format_range(large['start'], 0)} to {format_fixed(large['end'].max(), 2)} or less.",
         {
             "all are active at the start": bool((large["start"] > 0.99).all()),
             "few are at the end": bool((large["end"] < 0.05).all()),
@@ -421,9 +420,9 @@ def gentle_rates_do_not_help(found: Results, stream: Results) -> Evidence:
     small = min(GENTLE_RATES)
     return Evidence(
         f"SGD at $\\eta$ = {join_english(f'{rate:g}' for rate in sorted(GENTLE_RATES, reverse=True))} does not help "
-        "either: sigmoids and tanh stay saturated, with a loss of "
-        f"{format_range(saturated['train_loss'], 2)}, and ReLUs, which live on at {small:g}, end with "
-        f"{format_at_most(relu['test_accuracy'].max(), 0)} test accuracy at most.",
+        f"either: sigmoids and tanh stay saturated, with a loss of {format_range(saturated['train_loss'], 2)}, and "
+        f"ReLUs, which stay alive at {small:g}, reach at most {format_at_most(relu['test_accuracy'].max(), 0)} test "
+        "accuracy.",
         {
             "sigmoids and tanh are saturated": bool((saturated["mean_slope"] < SATURATED).all()),
             "their losses end near that of guessing by frequency": bool(

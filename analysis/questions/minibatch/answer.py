@@ -277,10 +277,10 @@ def test_errors_by_batch_size(found: Results) -> Picture:
     return Picture(
         figure,
         f"Test error of {count_words(len(sizes))} batch sizes, each at its fastest rate of @tbl-minibatch, against "
-        "epochs, updates and the time of so many epochs in plain PyTorch. Grey: "
-        f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span "
-        f"the {count_words(rows['seed'].nunique(), 'seed')}. Right: error in % at the end of the long runs at the best "
-        "rate, not the fastest, with 95 % t intervals.",
+        "epochs, updates and the time of so many epochs in plain PyTorch; grey: "
+        f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span the "
+        f"{count_words(rows['seed'].nunique(), 'seed')}. Right: final test error, in %, of the long runs at the "
+        "best rate instead of the fastest, with 95 % t intervals.",
         "Three panels of falling error curves, one line per batch size. Against epochs the lines lie side by side, "
         "small batches to the left, and all end close to each other. Against updates the lines of the large batches "
         "coincide, to the left of the small ones. Against time, a middle size is leftmost. Right, ends that lie within "
@@ -312,14 +312,14 @@ def minibatch_table(found: Results) -> Table:
     ]
     return Table(
         pd.DataFrame(lines),
-        f"Speed and end of every batch size, means over {count_words(courses(found.rows)['seed'].nunique(), 'seed')}, "
-        f"of the end over {count_words(len(final_accuracies(found.rows)))} up to batches of {FURTHER_SIZE:,}. "
-        f"*Fastest*: the rate at which validation accuracy is the first to reach {early}; then the epochs, updates and "
-        "seconds (plain PyTorch, two cores) after which test accuracy reaches it there. *Best*: the best of "
-        f"{_long_rates(found.rows)} rates after the epochs beside it; *last quarter*: by how many points validation "
-        "accuracy changes in the last quarter of these. The lead over GD is in points, paired by the seeds that both "
-        "have; 95 % t intervals, not "
-        "adjusted.",
+        "Speed and end of every batch size, means over "
+        f"{count_words(courses(found.rows)['seed'].nunique(), 'seed')}, of the end over "
+        f"{count_words(len(final_accuracies(found.rows)))} up to batches of {FURTHER_SIZE:,}. *Fastest*: the rate "
+        f"at which validation accuracy first reaches {early}, and the epochs, updates and seconds (plain PyTorch, "
+        f"two cores) after which test accuracy reaches it there. *Best*: the best of {_long_rates(found.rows)} "
+        "rates after the epochs beside it; *last quarter*: by how many points validation accuracy changes in the "
+        "last quarter of these. The lead over GD is in points, paired by the seeds that both have; 95 % t "
+        "intervals, not adjusted.",
         (6, 8, 8, 9, 7, 7, 6, 8, 8, 13, 13),
     )
 
@@ -358,12 +358,12 @@ def small_batches_are_faster(found: Results) -> Evidence:
     ends = accuracies.mean()
     fastest = seconds.idxmin()
     return Evidence(
-        f"Smaller batches need fewer epochs: to {format_percent(EARLY_ACCURACY, 0)} test accuracy, batches of up to "
-        f"{max(SMALL_BATCHES)} take less than one, and gradient descent on all {train_examples(found):,} examples "
-        f"takes {_format_count(early[np.inf])}. Up to {LEAST_UPDATES:,}, larger batches save updates; as each update "
-        f"also has an overhead, batches of {format_size(fastest)} are the fastest by the clock. The "
-        f"end depends on the size by tenths of a point: trained until a plateau, all sizes have {100 * ends.min():.1f} "
-        f"to {format_percent(ends.max())} test accuracy.",
+        f"Smaller batches need fewer epochs: to reach {format_percent(EARLY_ACCURACY, 0)} test accuracy, batches of "
+        f"up to {max(SMALL_BATCHES)} take less than one, and gradient descent on all {train_examples(found):,} "
+        f"examples takes {_format_count(early[np.inf])}. Larger batches, up to {LEAST_UPDATES:,}, need fewer "
+        "updates. Because each update has an overhead, very small batches are slow by the clock, and batches of "
+        f"{format_size(fastest)} are the fastest. The final accuracy depends little on the batch size: trained to a "
+        f"plateau, all sizes reach {100 * ends.min():.1f} to {format_percent(ends.max())} on the test examples.",
         {
             "from the largest of the small sizes on, each takes more epochs": early.loc[
                 max(SMALL_BATCHES) :
@@ -389,12 +389,11 @@ def larger_batches_save_updates(found: Results) -> Evidence:
     shared = means[size_numbers(found.rows)["learning_rate"][np.inf]].loc[first:]
     at_best = shared * (updates / mean_crossings(found.rows)).loc[first:]
     return Evidence(
-        f"The measurements go the same way (@tbl-minibatch). Up to {format_size(first)} the fastest rate grows with "
-        "the batch, and up to "
-        f"{LEAST_UPDATES:,} a larger batch saves updates: single examples take {_format_count(updates.iloc[0])} to "
-        f"{format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
-        f"{_format_count(updates[LEAST_UPDATES])}. From there on, at rates up to {rate:g}, the largest that was "
-        "trained so long, a larger batch saves none.",
+        f"The measurements agree (@tbl-minibatch). Up to batches of {format_size(first)} the fastest rate grows "
+        f"with the batch, and up to {LEAST_UPDATES:,} a larger batch saves updates: single examples take "
+        f"{_format_count(updates.iloc[0])} to reach {format_percent(EARLY_ACCURACY, 0)}, batches of "
+        f"{LEAST_UPDATES:,} take {_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none, at "
+        f"rates up to {rate:g}, the largest that was trained so long.",
         {
             "up to the said size, updates fall": len(updates.loc[:LEAST_UPDATES]) > 1
             and updates.loc[:LEAST_UPDATES].is_monotonic_decreasing,
@@ -433,12 +432,11 @@ def few_rates_were_long(found: Results, rates: Results, longer: Results) -> Evid
     ends = final_values(wide, "test_accuracy", ["learning_rate", "seed"])
     smaller = max(rate for rate in ends.index.unique(0) if rate < best[np.inf])
     return Evidence(
-        f"For batches of {join_english(map(format_size, between))} the best rate of the long runs has a worse one on "
-        f"either side. For {join_english(map(format_size, smallest))} it is the smallest tried. A still smaller one "
-        f"might be better, if hardly by much: GD on all examples, for as many epochs at "
-        f"{smaller:g}, ends at {format_range(100 * ends[smaller], 1)} % (@sec-q2). For the large sizes, a rate not run "
-        "for long may be faster; there "
-        f"{larger:g} is slower than {fastest:g} from every start (@sec-q6).",
+        f"For batches of {join_english(map(format_size, between))} the best rate of the long runs has a worse one "
+        f"on either side. For {join_english(map(format_size, smallest))} it is the smallest tried, and a still "
+        "smaller one might be better, if hardly by much: GD on all examples, for as many epochs at $\\eta = "
+        f"{smaller:g}$, ends at {format_range(100 * ends[smaller], 1)} % (@sec-q2). For the large sizes, a rate not "
+        f"run for long may be faster; of GD, {larger:g} is slower than {fastest:g} from every start (@sec-q6).",
         {
             "every size's best rate is the smallest tried or has a worse one on either side": len(
                 between + smallest
@@ -465,9 +463,8 @@ def interpolation_is_close(found: Results, rates: Results) -> Evidence:
     )
     off = (thinned / whole - 1).abs().max()
     return Evidence(
-        f"For the largest sizes, the epoch of {format_percent(EARLY_ACCURACY, 0)} is interpolated, with the error as a "
-        "power of the epoch; in the runs of @sec-q6, measured after each, that is off by at most "
-        f"{format_percent(off, 0)}.",
+        f"For the largest sizes, the epoch of {format_percent(EARLY_ACCURACY, 0)} is interpolated; in the runs of "
+        f"@sec-q6, measured after every epoch, that is off by at most {format_percent(off, 0)}.",
         {"every run's interpolated epoch is within a tenth": bool(off < 0.1)},
     )
 
@@ -478,11 +475,11 @@ def overhead_decides_the_time(found: Results) -> Evidence:
     seconds = mean_crossings(found.rows) * plain
     first, second, *_ = seconds.sort_values().index
     return Evidence(
-        "In plain PyTorch every update has an overhead: an epoch of single examples takes "
-        f"{plain[1] / plain.min():.0f} times as long as the fastest. Batches of {format_size(first)} are the first to "
-        f"have {format_percent(EARLY_ACCURACY, 0)}, in {_format_count(seconds[first])} s, and those of "
+        f"In plain PyTorch an epoch of single examples takes {plain[1] / plain.min():.0f} times as long as an epoch "
+        f"of the size whose epochs are shortest. Batches of {format_size(first)} are the first to reach "
+        f"{format_percent(EARLY_ACCURACY, 0)}, in {_format_count(seconds[first])} s, and those of "
         f"{format_size(second)} take {_format_count(seconds[second])} s. Single examples take "
-        f"{_format_count(seconds.iloc[0])} s, gradient descent {_format_count(seconds[np.inf])}.",
+        f"{_format_count(seconds.iloc[0])} s, gradient descent takes {_format_count(seconds[np.inf])}.",
         {
             "in plain PyTorch, single examples take more than five times as long as the best size": bool(
                 plain[1] > 5 * plain.min()
@@ -503,10 +500,10 @@ def small_batches_end_higher(found: Results) -> Evidence:
     first, last = ends.columns[0], ends.columns[-1]
     lead = paired_t(ends[first], ends[last]).difference
     return Evidence(
-        f"All sizes end on one. Up to batches of {format_size(last)}, with {count_words(len(ends), 'seed')}, an F test "
-        "with repeated measures, corrected after Greenhouse and Geisser, tells them apart "
-        f"({_bound(_sizes_differ_p(ends))}): the small ones end higher, single "
-        f"examples by {format_interval(lead, 2, '')} points over batches of {format_size(last)}.",
+        f"All sizes end on one. Up to batches of {format_size(last)}, with {count_words(len(ends), 'seed')} each, "
+        f"small batches end higher: single examples by {format_interval(lead, 2, '')} points over batches of "
+        f"{format_size(last)}. The differences are significant (F test with repeated measures and Greenhouse and "
+        f"Geisser's correction, {_bound(_sizes_differ_p(ends))}).",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
             **_small_end_higher(found.rows),
@@ -520,9 +517,9 @@ def descent_ends_about_as_high(found: Results) -> Evidence:
     leads, ends = leads_over_descent(found.rows), final_accuracies(found.rows).dropna()
     bound = max(abs(test.difference.mean) + test.difference.half_width for test in leads.values())
     return Evidence(
-        f"Against gradient descent, run with {count_words(len(ends), 'seed')}, no lead can be told (least p-value "
-        f"after Holm's correction {_lead_p(ends):.2f}); by the intervals, leads of up to "
-        f"{math.ceil(1_000 * bound) / 10:.1f} points remain possible.",
+        f"Against gradient descent, run with {count_words(len(ends), 'seed')}, we detect no lead (least p-value "
+        f"after Holm's correction {_lead_p(ends):.2f}); the intervals leave room for leads of up to "
+        f"{math.ceil(1_000 * bound) / 10:.1f} points.",
         {
             "no mean lead over gradient descent is half a point": bool(
                 max(abs(test.difference.mean) for test in leads.values()) < 0.005
@@ -581,8 +578,8 @@ def fast_rates_end_lower(found: Results) -> Evidence:
     )
     spread = np.ptp(final_accuracies(found.rows).mean())
     return Evidence(
-        f"The rate matters more: from {LARGE_BATCHES[0]} on, the fastest rate ends "
-        f"{100 * losses.min():.1f} to {100 * losses.max():.1f} points lower in each run.",
+        f"The learning rate matters more: from batches of {LARGE_BATCHES[0]} on, every run at the fastest rate ends "
+        f"{100 * losses.min():.1f} to {100 * losses.max():.1f} points below the one at the best rate.",
         {
             "the fastest rate is the larger one": bool((fast > best).all()),
             "the rates are the same for these sizes": fast.nunique() == best.nunique() == 1,
@@ -599,9 +596,9 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
     return Evidence(
         f"Here it gains nothing: with batches of {join_english(map(str, DECAYING))}, the decays $d$ = "
         f"{join_english(f'{decay:g}' for decay in DECAYS)} end after {round(found.rows['epochs'].min())} epochs "
-        f"{100 * abs(gains).min():.1f} to {100 * abs(gains).max():.1f} points of test accuracy lower than a constant "
-        f"rate. Single examples reach a train loss of {format_fixed(loss[0], 4)} at a constant rate. A network "
-        "that fits all its training examples has small gradients at each of them, and so little noise.",
+        f"{100 * abs(gains).min():.1f} to {100 * abs(gains).max():.1f} points of test accuracy below a constant "
+        f"rate. Single examples reach a train loss of {format_fixed(loss[0], 4)} at a constant rate: a network that "
+        "fits all its training examples has small gradients at each of them, and so little noise.",
         {
             "the train loss of single examples is least with the constant rate": loss.idxmin() == 0,
             "with the constant rate it ends below 0.01": bool(loss[0] < 0.01),
