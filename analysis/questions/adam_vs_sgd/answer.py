@@ -265,13 +265,13 @@ def adam_is_ahead(found: Results) -> Evidence:
     near = {name: decades(near_best(means).index) for name, means in mean_accuracies(late).items()}
     usable, speed = _usable_spans(late), _speeds(found.rows, THRESHOLDS[-1])
     return Evidence(
-        f"Adam is less sensitive to the learning rate. After {long} epochs (at their best rates both are on a "
-        "plateau), its rates "
-        f"within one point of its best span {near['adam']:.1f} decades, those of SGD {near['sgd']:.1f}. Its rates with "
-        f"more than {format_percent(USABLE, 0)} test accuracy span {usable['adam']}, those of SGD {usable['sgd']}. "
-        f"Each at its best rate, Adam is also faster: {speed['adam']} epochs to {format_percent(THRESHOLDS[-1], 0)}, "
-        f"not {speed['sgd']}. After {short} epochs it leads by {format_interval(test.difference, 2, '')} points of "
-        f"test accuracy; after {long} no lead can be told.",
+        f"Adam is less sensitive to the learning rate. After {long} epochs, by which both are on a plateau at their "
+        f"best rates, Adam comes within one point of its best accuracy over {near['adam']:.1f} decades of rates, "
+        f"SGD over {near['sgd']:.1f}. Adam exceeds {format_percent(USABLE, 0)} test accuracy over {usable['adam']} "
+        f"decades, SGD over {usable['sgd']}. Each at its best rate, Adam is also faster: it takes {speed['adam']} "
+        f"epochs to reach {format_percent(THRESHOLDS[-1], 0)}, SGD takes {speed['sgd']}. After {short} epochs it "
+        f"leads by {format_interval(test.difference, 2, '')} points of test accuracy; after {long} we detect no "
+        "lead.",
         {
             "Adam is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,
@@ -281,15 +281,15 @@ def adam_is_ahead(found: Results) -> Evidence:
             **_sensitivity_conditions(found.rows),
             **_speed_conditions(found.rows),
         },
-        "Adam works over more decades of rates, and faster; in the end no lead shows.",
+        "Adam tolerates more learning rates and learns faster; on the plateau we detect no lead.",
     )
 
 
 @finding("adam_vs_sgd")
 def adam_is_less_sensitive(found: Results) -> Evidence:
     return Evidence(
-        f"After {by_budget(found.rows)[0]['epochs'].max()} epochs Adam has more rates within one point of its best as "
-        "well (@tbl-adam).",
+        f"After {by_budget(found.rows)[0]['epochs'].max()} epochs, too, Adam has more rates within one point of its "
+        "best (@tbl-adam).",
         _sensitivity_conditions(found.rows),
     )
 
@@ -335,10 +335,10 @@ def adam_is_faster(found: Results) -> Evidence:
     means = means.groupby(["optimizer", "learning_rate"]).mean()
     fastest = means["adam"].idxmin()
     return Evidence(
-        "At the best rates and with every seed, Adam takes fewer epochs (@tbl-adam): to a train loss of "
-        f"{loss:g}, {epochs['adam']}, where SGD takes {epochs['sgd']}. To {format_percent(threshold, 0)} test accuracy "
-        f"SGD is no faster at any other rate; Adam is at {fastest:g}, with {format_fixed(means['adam', fastest], 1)} "
-        "epochs on average.",
+        f"At the best rates and with every seed, Adam takes fewer epochs (@tbl-adam): {epochs['adam']} to reach a "
+        f"train loss of {loss:g}, where SGD takes {epochs['sgd']}. No other rate brings SGD to "
+        f"{format_percent(threshold, 0)} test accuracy sooner. Adam gets there sooner at {fastest:g}, in "
+        f"{format_fixed(means['adam', fastest], 1)} epochs on average.",
         {
             **_speed_conditions(found.rows),
             "SGD is the fastest at its best rate": bool(means["sgd"].idxmin() == best["sgd"]),
@@ -378,8 +378,8 @@ def adam_is_faster_by_the_clock(found: Results) -> Evidence:
     epochs = best_runs(by_budget(found.rows)[1]).groupby("optimizer")[threshold].mean()
     faster = epochs["sgd"] / epochs["adam"] / factor
     return Evidence(
-        f"An update of Adam takes {format_fixed(factor, 1)} times as long as one of SGD in plain PyTorch, so that by "
-        f"the clock it is {format_fixed(faster, 1)} times as fast to {format_percent(threshold, 0)}.",
+        f"An update of Adam takes {format_fixed(factor, 1)} times as long as one of SGD in plain PyTorch, so by the "
+        f"clock it reaches {format_percent(threshold, 0)} {format_fixed(faster, 1)} times as fast.",
         {
             "an update of Adam takes longer": bool(factor > 1),
             "by the clock Adam is faster all the same": bool(faster > 1),
@@ -395,10 +395,10 @@ def momentum_is_not_what_makes_adam_fast(found: Results) -> Evidence:
     adam, sgd = (usual[usual["optimizer"] == name].set_index("seed") for name in ("adam", "sgd"))
     lead = paired_t(adam["test_accuracy"], without["test_accuracy"]).difference
     return Evidence(
-        f"That explains little of Adam's speed: without it ($\\rho_1 = 0$), at the best of "
-        f"{count_words(len(NO_MEAN_RATES))} rates, it takes {without[level].mean():.1f} epochs to "
+        "Momentum explains little of Adam's speed: without it ($\\rho_1 = 0$), at the best of "
+        f"{count_words(len(NO_MEAN_RATES))} rates, Adam takes {without[level].mean():.1f} epochs to reach "
         f"{format_percent(level, 0)} in the mean, and with it {adam[level].mean():.1f}. After "
-        f"{found.rows['epochs'].min()} epochs it is {format_interval(lead, 2, '')} points behind.",
+        f"{found.rows['epochs'].min()} epochs it is {format_interval(lead, 2, '')} points behind without it.",
         {
             "without it Adam is still faster than SGD, with every seed": bool(
                 (without[level] < sgd[level]).all()
@@ -418,8 +418,8 @@ def plateau(found: Results) -> Evidence:
     best = best_rates(long, ["optimizer"])
     tried = long.groupby("optimizer")["learning_rate"]
     return Evidence(
-        f"After {format_count(long['epochs'].max(), 'epoch')} both are on a plateau, as @sec-minibatch defines it: in "
-        f"the last quarter mean validation accuracy changes by {100 * gains.abs().min():.2f} and "
+        f"After {format_count(long['epochs'].max(), 'epoch')} both are on a plateau, as @sec-minibatch defines it: "
+        f"in the last quarter mean validation accuracy changes by {100 * gains.abs().min():.2f} and "
         f"{100 * gains.abs().max():.2f} points. There Adam leads by {format_interval(difference, 2, '')} points.",
         {
             "neither changes by a tenth of a point in the last quarter": bool(gains.abs().max() < PLATEAU),
@@ -439,8 +439,9 @@ def adam_jumps(found: Results) -> Evidence:
     drops = -late.pivot(index="epoch", columns=["optimizer", "seed"], values="value").diff().min()
     adam, sgd = (100 * drops[name].max() for name in ("adam", "sgd"))
     return Evidence(
-        f"On the way Adam is less steady: after epoch {EARLY} its test accuracy drops by up to {format_fixed(adam, 1)} "
-        f"points from one epoch to the next, that of SGD by up to {format_fixed(sgd, 1)} (@fig-adam, right).",
+        f"On the way Adam is less steady: after epoch {EARLY} its test accuracy drops by up to "
+        f"{format_fixed(adam, 1)} points from one epoch to the next, that of SGD by up to {format_fixed(sgd, 1)} "
+        "(@fig-adam, right).",
         {"the largest drop of Adam is more than twice that of SGD": bool(adam > 2 * sgd)},
     )
 

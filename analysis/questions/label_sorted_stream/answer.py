@@ -307,11 +307,10 @@ def accuracies_and_losses(found: Results) -> Picture:
     _draw_losses(course, found.rows)
     return Picture(
         figure,
-        "Left and middle: test accuracy at the end; bars on the left span accuracy within the last pass. GD has the "
-        "rate $\\eta n$. Right: "
-        f"train loss at the ends of passes; dotted, gradient descent with $\\eta n$ for {format_rate(DRAWN[0])}; SGD "
-        f"at {format_rate(DRAWN[-1])}. Means "
-        f"over {count_words(found.rows['seed'].nunique(), 'seed')}; bands on the right span them.",
+        "Left and middle: final test accuracy; bars on the left span the accuracy within the last pass. GD has the "
+        "rate $\\eta n$. Right: train loss at the ends of passes; dotted: gradient descent with $\\eta n$ for "
+        f"{format_rate(DRAWN[0])}; SGD at {format_rate(DRAWN[-1])}. Means over "
+        f"{count_words(found.rows['seed'].nunique(), 'seed')}; bands on the right span them.",
         "Left: SGD has a broad plateau of high accuracy, the sorted stream stays low at every rate. Middle: the stream "
         "is far above, with a dip between small and large rates, and falls back at the largest. Right: losses of the "
         "stream fall over hundreds of passes, at large rates after a rise; that of SGD is far below.",
@@ -400,12 +399,12 @@ def stream_table(found: Results) -> Table:
         )
     return Table(
         pd.DataFrame(table).fillna(""),
-        f"SGD and the sorted stream after {last} passes. *Loss*: train cross entropy; *GD's*: that of gradient descent "
-        f"with the rate $\\eta n$. *To*: the first pass with {100 * FAST:.0f} % test accuracy and with a loss below "
-        f"{DONE:g}, in all passes run, measured at most ten apart (–: never). *{more}*: after so many passes, where it "
-        "was run; the verdict is that after the most. Last: examples that are shuffled once, and the stream with a "
-        f"decay $d$. Means over {count_words(many['seed'].nunique(), 'seed')}; of scattered accuracies the least and "
-        "largest.",
+        f"SGD and the sorted stream after {last} passes. *Loss*: train cross entropy; *GD's*: that of gradient "
+        f"descent with the rate $\\eta n$. *To*: the first pass with {100 * FAST:.0f} % test accuracy and with a "
+        f"loss below {DONE:g}, in all passes run, measured at most ten apart (–: never). *{more}*: values after "
+        f"{more} passes, for the rates run that long; the verdict refers to the longest run. Last rows: examples "
+        "that are shuffled once, and the stream with a decay $d$. Means over "
+        f"{count_words(many['seed'].nunique(), 'seed')}; of scattered accuracies the least and largest.",
         (24, 10, 7, 15, 7, 7, 10, 14, 12),
     )
 
@@ -516,10 +515,10 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
     stream = first["label_sorted"].min()
     of_sgd = first["shuffled"].get(first["label_sorted"].idxmin(), math.inf)
     return Evidence(
-        "Sorted by label, the stream learns in hundreds of passes what SGD learns in one: at its best rate, "
-        f"{format_rate(best)}, it takes about {float(f'{stream:.2g}'):.0f} to {format_percent(FAST, 0)} test "
-        "accuracy (@tbl-stream). "
-        f"There its train loss goes towards 0; at smaller rates it ends higher, and at larger ones it does not fall.",
+        "On the sorted stream the network needs hundreds of passes to learn what SGD learns in one. At the best "
+        f"rate, $\\eta = {format_rate(best)}$, it reaches {format_percent(FAST, 0)} test accuracy after about "
+        f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream), and its train loss goes towards 0. At smaller rates "
+        "the loss ends higher; at larger ones it does not fall.",
         {
             **_after_few_passes(found.rows)[2],
             "within many it has more than the last of the tabulated accuracies": bool(accuracy > FAST),
@@ -586,14 +585,13 @@ def rates_that_converge(found: Results) -> Evidence:
     tried = longer.loc[longer["method"] == "label_sorted", "learning_rate"].unique()
     still_slow = rates["label_sorted", "slow"].intersection(tried)
     return Evidence(
-        f"We say that a rate *converges* if the train loss, at the ends of passes, comes below {DONE:g}; that it is "
-        f"*slow* if it does not, but falls at every measurement in the last {LATE_PASSES} of {passes} passes; and else "
-        f"that it *fails* (@tbl-stream). In {passes} passes SGD converges at all rates tried from "
+        f"We say that a rate *converges* if the train loss at the end of some pass is below {DONE:g}. It is *slow* "
+        f"if the loss stays above that, but falls at every measurement in the last {LATE_PASSES} of {passes} "
+        f"passes; otherwise it *fails* (@tbl-stream). In {passes} passes SGD converges at all rates tried from "
         f"{format_rate(of_sgd.min())} to {format_rate(of_sgd.max())}, is slow at {_rates(slow_sgd)}, and fails at "
-        f"{_rates(failing_sgd)}; the stream "
-        f"converges at {_rates(soon) if len(soon) else 'none'}. In {more}, it converges at {_rates(converging)}; at "
-        f"{_rates(still_slow)} it is slow, at {_rates(failing.intersection(tried))} it fails, and other rates were not "
-        "run for so long.",
+        f"{_rates(failing_sgd)}; the stream converges at {_rates(soon) if len(soon) else 'none'}. In {more}, the "
+        f"stream converges at {_rates(converging)}; at {_rates(still_slow)} it is slow, at "
+        f"{_rates(failing.intersection(tried))} it fails, and other rates were not run for so long.",
         {
             "the stream's rates follow each other: slow, converging, failing": bool(
                 rates["label_sorted", "slow"].max() < converging.min()
@@ -616,10 +614,9 @@ def speeds_of_the_stream(found: Results) -> Evidence:
     stream = progress(found.rows).loc["label_sorted"]
     following = stream.index[follows_descent(stream)]
     return Evidence(
-        f"The speed depends on the rate. Up to {format_rate(following.max())} the loss ends within "
-        f"{format_percent(CLOSE, 0)} "
-        "of that of GD with the rate $\\eta n$, of which one step does about what a pass does at small rates "
-        "(@eq-pass).",
+        "The speed depends on the rate. At small rates one pass does about what one step of GD with the rate "
+        f"$\\eta n$ does (@eq-pass): up to $\\eta =$ {format_rate(following.max())} the final loss is within "
+        f"{format_percent(CLOSE, 0)} of that of GD.",
         {
             "it follows GD at the least rates": len(following) > 1
             and bool(follows_descent(stream)[: following.max()].all()),
@@ -640,7 +637,13 @@ def two_kinds_of_rates(found: Results) -> Evidence:
     small = accuracy[following]
     between = accuracy[(accuracy.index > following.max()) & (accuracy.index < best)]
     if small.empty or between.empty:
-        return Evidence("No rate lies between small and large ones.", {"some rate lies between": False})
+        return Evidence(
+            f"In {round(many_epochs(found.rows)['epoch'].max())} passes two kinds of rates do well: small ones, the "
+            f"best of which, {format_rate(small.idxmax())}, reaches {format_percent(small.max(), 0)} test accuracy, "
+            f"and those about {format_rate(best)}. At {format_rate(between.idxmin())}, in between, the stream ends at "
+            f"{format_percent(between.min(), 0)}.",
+            {"some rate lies between": False},
+        )
     courses = train_courses(found.rows)["label_sorted"]
     peaks = courses.max() / courses.iloc[0]
     return Evidence(
@@ -669,7 +672,7 @@ def loss_rises_before_it_falls(found: Results) -> Evidence:
     course = losses.groupby("epoch")["value"].mean()
     hundreds = course[course.index % LATE_PASSES == 0].iloc[1:]
     return Evidence(
-        f"Fastest is {format_rate(best)}: there the train loss at first rises far above that of guessing, and then "
+        f"At the fastest rate, {format_rate(best)}, the train loss first rises far above that of guessing, and then "
         "falls for hundreds of passes (@fig-stream, right).",
         {
             "it rises to more than twice that of guessing": bool(course.max() > 2 * course.iloc[0]),
@@ -707,10 +710,10 @@ def sorting_matters_and_not_the_fixed_order(found: Results) -> Evidence:
         for name, rows in (("once", once), ("sgd", sgd), ("stream", stream))
     }
     return Evidence(
-        "It is the sorting that makes it slow, not that the order stays the same: shuffled once and then cycled, the "
-        f"examples are learnt as by SGD. At {join_english(map(format_rate, rates))}, mean test accuracy after "
-        f"{many['epochs'].max():.0f} passes lies within {100 * max(abs(each.mean) for each in apart.values()):.1f} "
-        "points of that of SGD (last rows of @tbl-stream).",
+        "The sorting makes it slow, not the fixed order: shuffled once and then cycled, the examples are learnt as "
+        f"by SGD. At {join_english(map(format_rate, rates))}, mean test accuracy after {many['epochs'].max():.0f} "
+        f"passes lies within {100 * max(abs(each.mean) for each in apart.values()):.1f} points of that of SGD (last "
+        "rows of @tbl-stream).",
         {
             "every difference is within its interval": all(
                 abs(each.mean) <= each.half_width for each in apart.values()
@@ -746,9 +749,9 @@ def sorted_is_worse(found: Results) -> Evidence:
     return Evidence(
         f"Not quite. After {last:.0f} passes each, at the rates of highest validation accuracy "
         f"({format_rate(best['shuffled'])} for SGD, {format_rate(best['label_sorted'])} for the stream), test "
-        f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). The stream still gains. "
-        f"After {longer['epoch'].max():.0f} passes each, it is {format_interval(left, 1, '')} points behind, although "
-        "its train loss is then nearly 0 as well; why, we do not know.",
+        f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). The stream still "
+        f"gains. After {longer['epoch'].max():.0f} passes each, it is {format_interval(left, 1, '')} points behind, "
+        "although its train loss is then nearly 0 as well; why, we do not know.",
         {
             "it leads with every seed": bool((sgd - stream).min() > 0),
             "it leads by more than a point, and less than two": 0.01 < gap.mean < 0.02,
@@ -767,8 +770,8 @@ def forgetting(found: Results) -> Evidence:
     own, later = retention["own"].mean(), retention["next"].mean()
     return Evidence(
         f"At $\\eta = {within_epochs(found.rows)['learning_rate'].max():g}$, {format_percent(own, 0)} of a class's "
-        "test examples are recognised at the end of its own block, as the network then gives its label to everything, "
-        f"and {format_percent(later, 0)} one block later.",
+        "test examples are recognised at the end of its own block, because the network then gives its label to "
+        f"everything, and {format_percent(later, 0)} one block later.",
         {
             "more than 80 % are recognized at the end of the own block": bool(own > 0.8),
             "less than half as many are one block later": bool(later < own / 2),
@@ -796,9 +799,9 @@ def running_gradient_is_biased(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {rows['learning_rate'].max():g}$ the cosine of the next example's gradient with $\\nabla R$ "
         f"(@fig-pass) averages {format_fixed(mean['label_sorted'], 2)} on the sorted stream, and "
-        f"{format_fixed(mean['shuffled'], 2)} for shuffled examples, measured every {every:,} updates. On the stream "
-        f"it is positive only at the ends of passes (up to {format_fixed(at_ends.max(), 2)}), where the next example "
-        "has another label; no other measurement falls on such a change.",
+        f"{format_fixed(mean['shuffled'], 2)} for shuffled examples, measured every {every:,} updates. On the "
+        f"stream it is positive only at the ends of passes (up to {format_fixed(at_ends.max(), 2)}), where the next "
+        "example has another label; no other measurement falls on such a change.",
         {
             "at all places within passes it is negative": bool((sorted_ones.drop(at_ends.index) < 0).all()),
             "at their ends it is positive": bool((at_ends > 0).all()),
@@ -819,12 +822,12 @@ def decreasing_rates(found: Results) -> Evidence:
     )
     between, decay = means.index[0]
     return Evidence(
-        f"Measured over {passes} passes, at rates far above these and falling within passes too, a decreasing rate "
-        "helps where a constant one does badly: starting at "
-        f"{format_rate(between)} with $d$ = {decay:g}, the train loss ends at {means[between, decay]:.2f}, not "
-        f"{constant[between]:.2f}. From the best rate it does not: starting at {format_rate(best)}, the loss ends at "
-        f"{means[best].min():.3f} ($d$ = {means[best].idxmin():g}) or {means[best].max():.2f} ($d$ = "
-        f"{means[best].idxmax():g}), above the {constant[best]:.3f} of the constant rate (@tbl-stream).",
+        f"We measured this over {passes} passes, at rates far above those of the proof, which fall within passes "
+        f"too. A decreasing rate helps where a constant one does badly: starting at {format_rate(between)} with $d$ "
+        f"= {decay:g}, the train loss ends at {means[between, decay]:.2f} instead of {constant[between]:.2f}. It "
+        f"does not help at the best rate: starting at {format_rate(best)}, the loss ends at {means[best].min():.3f} "
+        f"($d$ = {means[best].idxmin():g}) or {means[best].max():.2f} ($d$ = {means[best].idxmax():g}), above the "
+        f"{constant[best]:.3f} of the constant rate (@tbl-stream).",
         {
             "from the smaller rate the loss ends far lower than at any constant rate up to it": bool(
                 losses[between].max() < constant[:between].min()
@@ -842,9 +845,10 @@ def proof_covers_smallest_rates(found: Results, descent: Results) -> Evidence:
     bound = 1 / (_examples(found.rows) * curvature)
     covered = rates[rates <= bound]
     return Evidence(
-        f"The condition is severe: $\\Lambda$ is no less than the sharpness $\\lambda_{{\\max}}$, which is above "
-        f"{math.floor(curvature)} at each of our starts (@sec-q6), so that it allows no rate above "
-        f"{format_rate(float(f'{bound:.0e}'))}: of those tried {_rates(covered)} at most, where the stream follows GD.",
+        f"The condition is severe. $\\Lambda$ is no less than the sharpness $\\lambda_{{\\max}}$, which is above "
+        f"{math.floor(curvature)} at each of our starts (@sec-q6), so the condition rules out every rate above "
+        f"{format_rate(float(f'{bound:.0e}'))}. Of the rates tried it allows at most {_rates(covered)}, where the "
+        "stream follows GD.",
         {
             "it allows the least of our rates at most": bool(bound < rates[1]),
             "it may allow that": bool(bound > rates[0]),
