@@ -72,7 +72,7 @@ ASPECTS = (
 Grid: TypeAlias = dict[str, tuple[Hashable, ...]]  # all combinations of these values, by name
 
 COMMON = "All runs"  # heads what they have in common
-LISTED = 8  # at most so many numbers are listed; of more, the first and the last are told
+MANY = 8  # of more numbers, an outline gives the first and the last, a program's line how many they are
 
 
 def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
@@ -112,7 +112,7 @@ def outline_setup(jobs: Sequence[Job], where: str) -> list[tuple[str, str]]:
     common = [line for line in describe_setup(jobs) if line[0] == COMMON]
     varied = [aspect for aspect in ASPECTS if len(aspect.words(runs)) > 1]
     blocks = _blocks(varied, runs)
-    told = _varied(varied, runs)
+    told = _varied(varied, runs, outline=True)
     if len(set(map(_seeds, blocks))) > 1:
         told.append(f"up to {_seeds(runs)}")
     count = format_count(sum(map(len, blocks)), "run")
@@ -152,35 +152,41 @@ def _seeds(runs: Sequence[Run]) -> str:
     return count_words(len({run.seed for run in runs}), "seed")
 
 
-def _varied(varied: Sequence[Aspect], runs: Sequence[Run]) -> list[str]:
+def _varied(varied: Sequence[Aspect], runs: Sequence[Run], outline: bool = False) -> list[str]:
     """Return what the runs of a grid have of what varies between grids."""
-    phrases = _phrases(varied, runs)
+    phrases = _phrases(varied, runs, outline)
     if (numberings := len({run.labels for run in runs})) > 1:
         phrases.append(count_words(numberings, "numbering") + " of the digits")
     return phrases
 
 
-def _phrases(aspects: Sequence[Aspect], runs: Sequence[Run]) -> list[str]:
+def _phrases(aspects: Sequence[Aspect], runs: Sequence[Run], outline: bool = False) -> list[str]:
     """Return what the runs have of these aspects, but for what goes without saying."""
     words = [(aspect, aspect.words(runs)) for aspect in aspects]
     return [
         phrase.removesuffix("s") if values == ["1"] else phrase
         for aspect, values in words
         if values != [aspect.silent]
-        for phrase in (aspect.phrase.format(aspect.enumerate(values)),)
+        for told in (_outlined(values) if outline else None,)
+        for phrase in (aspect.phrase.format(told or aspect.enumerate(values)),)
     ]
 
 
 def _listed(values: Sequence[str]) -> str:
     """Enumerate values; what precedes a number is said once: constant 0, 0.1, 1."""
-    if len(values) > LISTED and not any(value[:1].isalpha() for value in values):
-        return f"{len(values)} values from {values[0]} to {values[-1]}"
     said, before = [], ""
     for value in values:
         prefix, _, number = value.rpartition(" ")
         said.append(number if prefix and prefix == before and number[0].isdigit() else value)
         before = prefix
     return ", ".join(said)
+
+
+def _outlined(values: Sequence[str]) -> str | None:
+    """Return the first and the last of many numbers; None for few, and for words."""
+    if len(values) > MANY and not any(value[:1].isalpha() for value in values):
+        return f"{len(values)} values from {values[0]} to {values[-1]}"
+    return None
 
 
 def _networks(names: Sequence[str]) -> str:
@@ -243,7 +249,7 @@ def _program(name: str, calls: Sequence[dict[str, Any]]) -> str:
 
 
 def _few(values: Sequence[Hashable]) -> str:
-    return ", ".join(map(str, values)) if len(values) <= LISTED else f"{len(values)} values"
+    return ", ".join(map(str, values)) if len(values) <= MANY else f"{len(values)} values"
 
 
 def _argument(value: Any, between: str) -> str:

@@ -66,9 +66,10 @@ def test_values_with_the_same_words_before_a_number_share_them() -> None:
     ]
 
 
-def test_many_numbers_are_told_by_the_first_and_the_last() -> None:
+def test_an_outline_gives_many_numbers_by_the_first_and_the_last() -> None:
     runs = [run(learning_rate=rate) for rate in range(1, 10)]
-    assert describe_setup(runs)[0][1].endswith("$\\eta$ = 9 values from 1 to 9")
+    assert describe_setup(runs)[0][1].endswith("$\\eta$ = 1, 2, 3, 4, 5, 6, 7, 8, 9")
+    assert "$\\eta$ = 9 values from 1 to 9" in outline_setup(runs, "@sec-setups")[-1][1]
 
 
 def test_networks_of_several_widths_are_told_by_their_widths() -> None:
