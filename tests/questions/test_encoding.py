@@ -31,6 +31,7 @@ CONTRADICTIONS = {
     "linear_output_is_at_the_edge": constant(0.5, "test_accuracy", output="identity"),
     "linear_output_is_no_better": constant(1, "train_accuracy", output="identity"),
     "line_generalises_worse": times(1.2, "test_accuracy", epochs=120),
+    "second_layer_narrows_the_gap": constant(0.5, "test_accuracy", hidden="300-300"),
     "tolerance_is_a_small_part": lambda rows: rows.assign(value=0.8) if "part" in rows else rows,
 }
 

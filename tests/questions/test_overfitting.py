@@ -13,7 +13,7 @@ CONTRADICTIONS = {
     "threshold_hardly_matters": lambda rows: rows.assign(value=1.0),
     "width_turns_further_on": lambda rows: rows.assign(value=1.0),
     "rate_matters_too": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
-    "slow_runs_have_not_come_so_far": lambda rows: rows.assign(value=rows["epoch"]),
+    "slow_runs_turn_late": lambda rows: rows.assign(value=rows["epoch"]),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "misread_digits_make_the_rise": lambda rows: rows.assign(value=0.5),
 }

@@ -258,20 +258,49 @@ def encodings_table(found: Results) -> Table:
     )
     epochs = [f"{rows['epoch'].max():.0f}" for rows in (sgd, adam, longer)]
     long = accuracies(longer)
+    lines = [
+        [
+            label(name),
+            f"{rates[0][name, 0]:g}",
+            _format_accuracy(accuracies(sgd)[name][0]),
+            f"{rates[1][name, 0]:g}",
+            format_fixed(100 * train[name], 1),
+            _format_accuracy(table[0]),
+            format_fixed(100 * long_train[name], 1),
+            _format_accuracy(long[name][0]),
+            format_fixed(100 * near[name, 0], 0),
+        ]
+        for name, table in accuracies(adam).items()
+    ]
+    two = deeper(found.rows)
+    train, near = final_train_accuracies(two), neighbour_shares(two)
+    rate = best_rate_rows(two).groupby("encoding")["learning_rate"].first()
+    lines += [
+        [
+            f"{label(name)}, two layers",
+            *("–", "–"),
+            f"{rate[name]:g}",
+            format_fixed(100 * train[name], 1),
+            _format_accuracy(table[0]),
+            *("–", "–"),
+            format_fixed(100 * near[name, 0], 0),
+        ]
+        for name, table in accuracies(two).items()
+    ]
     return Table(
         pd.DataFrame(
-            {
-                "Outputs and loss": label(name),
-                "SGD: $\\eta$": f"{rates[0][name, 0]:g}",
-                "SGD: test": _format_accuracy(accuracies(sgd)[name][0]),
-                "Adam: $\\eta$": f"{rates[1][name, 0]:g}",
-                "Adam: train": format_fixed(100 * train[name], 1),
-                "Adam: test": _format_accuracy(table[0]),
-                "Longer: train": format_fixed(100 * long_train[name], 1) if name in long else "–",
-                "Longer: test": _format_accuracy(long[name][0]) if name in long else "–",
-                "Near": format_fixed(100 * near[name, 0], 0),
-            }
-            for name, table in accuracies(adam).items()
+            lines,
+            columns=[
+                "Outputs and loss",
+                "SGD: $\\eta$",
+                "SGD: test",
+                "Adam: $\\eta$",
+                "Adam: train",
+                "Adam: test",
+                "Longer: train",
+                "Longer: test",
+                "Near",
+            ],
         ),
         f"Every encoding under the usual numbering, in percent: accuracy after {epochs[0]} epochs of SGD, "
         f"{epochs[1]} of Adam and, at the same rate, {epochs[2]} (*longer*); for test examples with 95 % t "
@@ -474,6 +503,26 @@ def line_generalises_worse(found: Results) -> Evidence:
             ),
             "ten outputs fit about as many training examples": bool(abs(train - other_train) < 0.01),
             "they read far more test examples": bool(other_test - test > 0.15),
+        },
+    )
+
+
+@finding("encoding")
+def second_layer_narrows_the_gap(found: Results) -> Evidence:
+    one, two = accuracies(with_adam(found.rows)), accuracies(deeper(found.rows))
+    gaps = [values[ONE_HOT][0] - values[SINGLE][0] for values in (one, two)]
+    left = statistics.paired_t(two[ONE_HOT][0], two[SINGLE][0]).difference
+    return Evidence(
+        f"With a second hidden layer of as many units, {with_adam(found.rows)['epoch'].max():.0f} epochs of Adam take "
+        "the single sigmoid from "
+        f"{format_percent(one[SINGLE][0].mean())} to {format_percent(two[SINGLE][0].mean())}; ten outputs are still "
+        f"{format_interval(left, 1, '')} points ahead (@tbl-encodings).",
+        {
+            "with two layers the single sigmoid reads more": bool(
+                two[SINGLE][0].min() > one[SINGLE][0].max()
+            ),
+            "most of the gap is closed": bool(gaps[1].mean() < gaps[0].mean() / 2),
+            "ten outputs stay ahead by more than the interval": left.mean > left.half_width,
         },
     )
 

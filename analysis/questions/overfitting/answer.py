@@ -50,9 +50,9 @@ from analysis.statistics import END, t_interval
 
 NETWORKS = ("300", "10-10", "20-20")  # by the names of runs
 FEW = f"300, {FEW_EXAMPLES:,} examples"
-FAR = f"η = {FAR_RATE:g}"
-COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, FEW: ORANGE}
-DASHES: dict[str, Any] = {FAR: (0, (4, 1.5)), "10-10": (0, (1, 1))}
+FAR, SLOW = (f"η = {rate:g}" for rate in (FAR_RATE, SOURCE_RATE))
+COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, SLOW: PINK, FEW: ORANGE}
+DASHES: dict[str, Any] = {FAR: (0, (4, 1.5)), SLOW: (0, (3, 1, 1, 1)), "10-10": (0, (1, 1))}
 RISE = 0.01  # of the test loss, below which it may be one of the least of a noisy curve
 MEDIAN_OF = 51  # measurements around each, fewer where a curve has few: curves without single spikes
 
@@ -232,23 +232,24 @@ def turns(found: Results) -> Picture:
     frames = {**by_rate(found.rows)[COMMON_RATE], FEW: few_examples(found.rows)}
     looks: dict[str, dict[str, Any]] = {
         name: {"color": COLOURS[name], "linestyle": DASHES.get(name, "-"), "linewidth": 0.9}
-        for name in (*frames, FAR)
+        for name in (*frames, FAR, SLOW)
     }
     far = by_rate(found.rows)[FAR_RATE]
     drawn = [
         *((looks[name], frame, name != "10-10") for name, frame in frames.items()),
         *((looks[FAR] | {"color": COLOURS[name]}, frame, name == "300") for name, frame in far.items()),
+        (looks[SLOW], long_run(found.rows), False),
     ]
     for look, frame, compared in drawn:
         train, test = (smooth(_curves(frame, f"{part}_loss").drop(index=0)) for part in TRAIN_TEST)
         rise = _rise(test)
-        rises.plot(rise.index, rise, **look)
+        rises.plot(frame["learning_rate"].iloc[0] * rise.index, rise, **look)
         for key in test if compared else ():
             losses.plot(train[key], test[key], **look)
-    rises.set_xlim(left=0)
-    rises.locator_params(axis="x", nbins=3)
-    rises.xaxis.set_major_formatter("{x:,.0f}")
-    rises.set_xlabel("epoch")
+    rises.set_xscale("log")
+    rises.set_xlim(left=50)
+    plain_ticks(rises.xaxis)
+    rises.set_xlabel("η · epochs")
     rises.set_ylabel("rise of test loss in %")
     losses.axline((0.1, 0.1), (1, 1), color=FAINT, linewidth=0.8, zorder=0)
     losses.set_xscale("log")
@@ -266,11 +267,12 @@ def turns(found: Results) -> Picture:
     return Picture(
         figure,
         f"Running medians, a line per run, at $\\eta = {COMMON_RATE:g}$ and, dashed in the same colours, at $\\eta "
-        f"= {FAR_RATE:g}$. Left: rise of the test loss above its least value so far. Middle: test against train "
-        f"loss during training, without 10-10 and without 20-20 at $\\eta = {FAR_RATE:g}$; on the grey line both "
-        f"are equal. Right: three quantities of 20-20 at $\\eta = {COMMON_RATE:g}$, relative to their values at the "
-        "epoch of the least test loss: the mean loss of a misread test digit, the share of these digits, and what "
-        "all other digits add to the test loss.",
+        f"= {FAR_RATE:g}$. Left: rise of the test loss above its least value so far, over $\\eta$ times epochs; "
+        f"also 20-20 at $\\eta = {SOURCE_RATE:g}$, longer. Middle: test against train loss during training, without "
+        f"10-10 and without 20-20 at $\\eta = {FAR_RATE:g}$; on the grey line both are equal. Right: three "
+        f"quantities of 20-20 at $\\eta = {COMMON_RATE:g}$, relative to their values at the epoch of the least test "
+        "loss: the mean loss of a misread test digit, the share of these digits, and what all other digits add to "
+        "the test loss.",
         "Left: lines at zero that climb late, those of few examples soonest and highest; that of 300 at the common "
         "rate does not. Middle: every curve falls along the diagonal and leaves it. Right: from one point, "
         "the mean loss climbs, the share hardly does, the others fall.",
@@ -297,6 +299,7 @@ def overfitting_table(found: Results) -> Table:
     """Tabulate `overfitting`: least and largest value of the runs."""
     frames = [
         *(pair for networks in by_rate(found.rows).values() for pair in networks.items()),
+        ("20-20 longer", long_run(found.rows)),
         ("few", few_examples(found.rows)),
     ]
     lines = []
@@ -317,16 +320,16 @@ def overfitting_table(found: Results) -> Table:
                 "Over-fits": f"{int(numbers['rises'].sum())}/{len(numbers)}",
             }
         )
-    epochs, few = (int(overfitting(rows)["epochs"].max()) for _, rows in (frames[0], frames[-1]))
+    epochs, longer, few = (int(overfitting(rows)["epochs"].max()) for _, rows in (frames[0], *frames[-2:]))
     starts = [len(overfitting(rows)) for _, rows in frames]
     least, most = min(starts), max(starts)
     return Table(
         pd.DataFrame(lines),
-        f"Medians over the last {format_percent(END, 0)} of {epochs:,} epochs; for *few*, 784-300-10 on "
-        f"{frames[-1][1]['train_examples'].iloc[0]:,.0f} examples, of {few:,}. A range gives the least and largest "
-        f"of {count_words(least)} starts, for 10-10 at $\\eta = {COMMON_RATE:g}$ of {count_words(most)}. *Rise*: "
-        "how far the median of the test loss or test error lies above its least running median before; below zero, "
-        "it is still falling. *Over-fits*: how many starts do.",
+        f"Medians over the last {format_percent(END, 0)} of {epochs:,} epochs (*longer*: of {longer:,}; *few*, "
+        f"784-300-10 on {frames[-1][1]['train_examples'].iloc[0]:,.0f} examples: of {few:,}). A range gives the "
+        f"least and largest of {count_words(least)} starts, for 10-10 at $\\eta = {COMMON_RATE:g}$ of "
+        f"{count_words(most)}. *Rise*: how far the median of the test loss or test error lies above its least "
+        "running median before; below zero, it is still falling. *Over-fits*: how many starts do.",
         (68, 81, 81, 89, 79, 56, 56, 79, 41),
     )
 
@@ -511,7 +514,7 @@ def _test_loss_at(rows: pd.DataFrame, train_loss: float) -> pd.Series[float]:
 
 
 @finding("overfitting")
-def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
+def slow_runs_turn_late(found: Results) -> Evidence:
     """Compare starts that both rates have, where the learning rate times epochs is the same."""
     slow, fast = by_rate(found.rows)[SOURCE_RATE], by_rate(found.rows)[COMMON_RATE]
     epochs = max(overfitting(rows)["epochs"].max() for rows in slow.values())
@@ -520,14 +523,21 @@ def slow_runs_have_not_come_so_far(found: Results) -> Evidence:
         (_train_loss(slow[name], epochs) / _train_loss(fast[name], worth) - 1).abs().max()
         for name in NETWORKS
     )
-    turn = overfitting(fast["20-20"])["best_epoch"].min()
+    longer, common = overfitting(long_run(found.rows)), overfitting(fast["20-20"])
+    products = [SOURCE_RATE * longer["best_epoch"], COMMON_RATE * common["best_epoch"]]
     return Evidence(
-        f"At {SOURCE_RATE:g} none comes so far: {epochs:,.0f} epochs there do what {worth:,.0f} do at {COMMON_RATE:g} "
-        f"(train losses agree within {format_at_most(apart, 0)}). There 20-20 turns after {turn:,.0f} epochs at the "
-        f"earliest, so that at {SOURCE_RATE:g} it would take some {round(turn * COMMON_RATE / SOURCE_RATE, -3):,.0f}.",
+        f"At $\\eta = {SOURCE_RATE:g}$ no network gets that far: {epochs:,.0f} epochs there do what {worth:,.0f} do "
+        f"at {COMMON_RATE:g} (train losses agree within {format_at_most(apart, 0)}). Trained on for "
+        f"{longer['epochs'].max():,.0f} epochs, 20-20 over-fits there as well: its test loss turns after "
+        f"{format_range(longer['best_epoch'], 0)} epochs, where $\\eta$ times epochs is about what it is at the "
+        f"turn at {COMMON_RATE:g} (@fig-turn, left), and then rises by {format_range(100 * longer['rise'], 0)} %.",
         {
             "the losses agree": bool(apart < 0.05),
-            "20-20 turns later": bool(turn > 1.5 * worth),
+            "no network gets that far": bool(worth < common["best_epoch"].min()),
+            "trained on, every start over-fits": bool(longer["rises"].all()),
+            "where the rate times epochs is about the same": bool(
+                abs(products[0].mean() / products[1].mean() - 1) < 0.1
+            ),
         },
     )
 
