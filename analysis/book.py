@@ -267,10 +267,8 @@ def show_files() -> None:
 def show_guide(described: Mapping[str, str]) -> None:
     """Print what columns or metrics are."""
     names = [f"`{name}`" for name in described]
-    print(
-        markdown_table(pd.DataFrame({"Name": names, "What it is": map(escape_markdown, described.values())})),
-        "\n",
-    )
+    frame = pd.DataFrame({"Name": names, "What it is": map(escape_markdown, described.values())})
+    print(markdown_table(frame, (30, 70)), "\n")
 
 
 def cited() -> Markdown:

@@ -720,8 +720,9 @@ def width_has_an_optimum(found: Results) -> Evidence:
         "has two sources. The training set's part grows with the width; the part of the random start, which "
         f"includes the order of the examples, is most of it at {NARROW} units, and little from {WIDE} on. Further "
         "layers raise the variance, through the part of the start, and do not lower the sum. On "
-        f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to {int(WIDEST):,} units the "
-        "mean test error falls or stays.",
+        f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the mean test error falls or stays "
+        f"up to {int(WIDEST):,} units, where it is {format_percent(on_all.iloc[-1] / 100)} "
+        f"({count_words(len(BUDGETS[found.preset].seeds), 'seed')}).",
         {
             **_parts_part(found),
             "on all examples the test error is least at the widest layer": on_all.idxmin()

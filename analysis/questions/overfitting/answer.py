@@ -53,6 +53,7 @@ FEW = f"300, {FEW_EXAMPLES:,} examples"
 FAR, SLOW = (f"η = {rate:g}" for rate in (FAR_RATE, SOURCE_RATE))
 COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, SLOW: PINK, FEW: ORANGE}
 DASHES: dict[str, Any] = {FAR: (0, (4, 1.5)), SLOW: (0, (3, 1, 1, 1)), "10-10": (0, (1, 1))}
+TEST_EXAMPLES = 10_000
 RISE = 0.01  # of the test loss, below which it may be one of the least of a noisy curve
 MEDIAN_OF = 51  # measurements around each, fewer where a curve has few: curves without single spikes
 
@@ -494,7 +495,8 @@ def rate_matters_too(found: Results) -> Evidence:
         f"At $\\eta = {FAR_RATE:g}$, 784-300-10 over-fits by its errors as well, in the sense of Mitchell: from "
         f"every start it misreads fewer training examples than at {COMMON_RATE:g}, and more test examples "
         "(@tbl-overfitting). That is not only because it is trained further: where both have the same train loss, "
-        "its test loss is already the higher one (@fig-turn, middle).",
+        "its test loss is already the higher one (@fig-turn, middle). The small networks are unsteady at "
+        f"{FAR_RATE:g} (@fig-curves), so what their losses rise by there is not over-fitting alone.",
         {
             "at the larger rate every start misreads fewer training examples": bool(
                 rising["train_error"].max() < end["train_error"].min()
@@ -546,6 +548,32 @@ def _train_loss(rows: pd.DataFrame, epoch: float) -> pd.Series[float]:
     """Return each start's train loss about an epoch; index seed."""
     curves = rows[rows["metric"] == "train_loss"].pivot(index="epoch", columns="seed", values="value")
     return smooth(curves).loc[:epoch].iloc[-1]
+
+
+@finding("overfitting")
+def test_errors_are_coarse(found: Results) -> Evidence:
+    """Compare rises of the test error with the half width of a binomial 95 % interval of that error."""
+    runs = {
+        (rate, name): overfitting(rows)
+        for rate, networks in by_rate(found.rows).items()
+        for name, rows in networks.items()
+    }
+    del runs[FAR_RATE, "20-20"]
+    others = pd.concat(runs.values())
+    error = others["test_error"] / 100
+    known = 100 * 1.96 * (error * (1 - error) / TEST_EXAMPLES) ** 0.5
+    most = others["error_rise"].max()
+    return Evidence(
+        f"Test errors are too coarse to show more: {_ceil(most)} points are "
+        f"{TEST_EXAMPLES * float(_ceil(most)) / 100:.0f} "
+        f"of {TEST_EXAMPLES:,} digits, and a sample of that size gives an error only to within "
+        f"{format_range(known, 1)} points (binomial 95 % intervals).",
+        {
+            "no other rise is as large as what is known of its error": bool(
+                (others["error_rise"] < known).all()
+            ),
+        },
+    )
 
 
 @dataclass(frozen=True)

@@ -429,13 +429,14 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     whole = descents[fast]
     shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     return Evidence(
-        f"No: its first layer learns, and what it learns matters. After {ratio.index[-1]:,.0f} updates of gradient "
-        f"descent at $\\eta = {slow:g}$ the network reads {format_range(100 * descents[slow], 0)} % of the test "
-        f"digits; with its first layer frozen at the random start it reads {format_range(100 * frozen[slow], 0)} %. "
-        f"At $\\eta = {fast:g}$ it reads {format_range(100 * whole, 0)} %, more than the "
-        f"{format_percent(fitted['test_accuracy'].mean(), 0)} of the best second layer above a frozen first one, "
-        "which L-BFGS finds. Gradients vanish when each of many layers shrinks them by a constant factor below 1, "
-        "so that almost nothing reaches the first. This network has only one such factor.",
+        "No. A network suffers from vanishing gradients if so little of them reaches its first layer that this "
+        f"layer hardly learns; here it learns, and what it learns matters. After {ratio.index[-1]:,.0f} updates of "
+        f"gradient descent at $\\eta = {slow:g}$ the network reads {format_range(100 * descents[slow], 0)} % of the "
+        "test digits; with its first layer frozen at the random start it reads "
+        f"{format_range(100 * frozen[slow], 0)} %. At $\\eta = {fast:g}$ it reads {format_range(100 * whole, 0)} %, "
+        f"more than the {format_percent(fitted['test_accuracy'].mean(), 0)} of the best second layer above a frozen "
+        "first one, which L-BFGS finds. Gradients vanish when each of many layers shrinks them by a constant "
+        "factor below 1. This network has only one such factor.",
         {
             "after the first updates the ratio is above a fifth": bool(least > 0.2),
             "at the end the first layer moves faster than the second": bool((end > 1).all()),
