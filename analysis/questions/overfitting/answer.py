@@ -50,7 +50,7 @@ from analysis.statistics import END, t_interval
 
 NETWORKS = ("300", "10-10", "20-20")  # by the names of runs
 FEW = f"300, {FEW_EXAMPLES:,} examples"
-FAR, SLOW = (f"η = {rate:g}" for rate in (FAR_RATE, SOURCE_RATE))
+FAR, SLOW = f"300, η = {FAR_RATE:g}", f"20-20, η = {SOURCE_RATE:g}"
 COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, SLOW: PINK, FEW: ORANGE}
 DASHES: dict[str, Any] = {FAR: (0, (4, 1.5)), SLOW: (0, (3, 1, 1, 1)), "10-10": (0, (1, 1))}
 TEST_EXAMPLES = 10_000
@@ -235,10 +235,9 @@ def turns(found: Results) -> Picture:
         name: {"color": COLOURS[name], "linestyle": DASHES.get(name, "-"), "linewidth": 0.9}
         for name in (*frames, FAR, SLOW)
     }
-    far = by_rate(found.rows)[FAR_RATE]
     drawn = [
         *((looks[name], frame, name != "10-10") for name, frame in frames.items()),
-        *((looks[FAR] | {"color": COLOURS[name]}, frame, name == "300") for name, frame in far.items()),
+        (looks[FAR], by_rate(found.rows)[FAR_RATE]["300"], True),
         (looks[SLOW], long_run(found.rows), False),
     ]
     for look, frame, compared in drawn:
@@ -248,8 +247,12 @@ def turns(found: Results) -> Picture:
         for key in test if compared else ():
             losses.plot(train[key], test[key], **look)
     rises.set_xscale("log")
-    rises.set_xlim(left=50)
-    plain_ticks(rises.xaxis)
+    rises.set_yscale("log")
+    rises.set_xlim(left=100)
+    rises.set_ylim(bottom=0.5)
+    rises.axhline(100 * RISE, color=FAINT, linewidth=0.8, zorder=0)
+    plain_ticks(rises.xaxis, decades=True)
+    plain_ticks(rises.yaxis)
     rises.set_xlabel("η · epochs")
     rises.set_ylabel("rise of test loss in %")
     losses.axline((0.1, 0.1), (1, 1), color=FAINT, linewidth=0.8, zorder=0)
@@ -263,17 +266,21 @@ def turns(found: Results) -> Picture:
     _draw_misread(misread, _since_least_loss(frames["20-20"]))
     handles = [Line2D([], [], label=name, **look) for name, look in looks.items()]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=1.8
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles),
+        fontsize=7.5,
+        handlelength=1.6,
+        columnspacing=1.2,
     )
     return Picture(
         figure,
-        f"Running medians, a line per run, at $\\eta = {COMMON_RATE:g}$ and, dashed in the same colours, at $\\eta "
-        f"= {FAR_RATE:g}$. Left: rise of the test loss above its least value so far, over $\\eta$ times epochs; "
-        f"also 20-20 at $\\eta = {SOURCE_RATE:g}$, longer. Middle: test against train loss during training, without "
-        f"10-10 and without 20-20 at $\\eta = {FAR_RATE:g}$; on the grey line both are equal. Right: three "
-        f"quantities of 20-20 at $\\eta = {COMMON_RATE:g}$, relative to their values at the epoch of the least test "
-        "loss: the mean loss of a misread test digit, the share of these digits, and what all other digits add to "
-        "the test loss.",
+        f"Running medians, a line per run, at $\\eta = {COMMON_RATE:g}$ unless another rate is named. Left: rise of "
+        "the test loss above its least value so far, over $\\eta$ times epochs; grey: what counts as over-fitting "
+        "at the end. Middle: test against train loss during training, without 10-10 and the longer run; on the "
+        "grey line both are equal. Right: three quantities of 20-20, relative to their values at the epoch of the "
+        "least test loss: the mean loss of a misread test digit, the share of these digits, and what all other "
+        "digits add to the test loss.",
         "Left: lines at zero that climb late, those of few examples soonest and highest; that of 300 at the common "
         "rate does not. Middle: every curve falls along the diagonal and leaves it. Right: from one point, "
         "the mean loss climbs, the share hardly does, the others fall.",
