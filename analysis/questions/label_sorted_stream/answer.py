@@ -638,20 +638,16 @@ def two_kinds_of_rates(found: Results) -> Evidence:
     between = accuracy[(accuracy.index > following.max()) & (accuracy.index < best)]
     if small.empty or between.empty:
         return Evidence(
-            f"In {round(many_epochs(found.rows)['epoch'].max())} passes two kinds of rates do well: small ones, the "
-            f"best of which, {format_rate(small.idxmax())}, reaches {format_percent(small.max(), 0)} test accuracy, "
-            f"and those about {format_rate(best)}. At {format_rate(between.idxmin())}, in between, the stream ends at "
-            f"{format_percent(between.min(), 0)}.",
+            "No rate lies between small and large ones.",
             {"some rate lies between": False},
         )
     courses = train_courses(found.rows)["label_sorted"]
     peaks = courses.max() / courses.iloc[0]
     return Evidence(
-        f"In {round(many_epochs(found.rows)['epoch'].max())} passes two kinds of rates do well: small ones, best "
-        f"{format_rate(small.idxmax())} with "
-        f"{format_percent(small.max(), 0)} test accuracy, and those about {format_rate(best)}. At "
-        f"{format_rate(between.idxmin())}, in "
-        f"between, the stream ends at {format_percent(between.min(), 0)}.",
+        f"In {round(many_epochs(found.rows)['epoch'].max())} passes two kinds of rates do well: small ones, the "
+        f"best of which, {format_rate(small.idxmax())}, reaches {format_percent(small.max(), 0)} test accuracy, and "
+        f"those about {format_rate(best)}. At {format_rate(between.idxmin())}, in between, the stream ends at "
+        f"{format_percent(between.min(), 0)}.",
         {
             "the rate in between is behind a smaller one and the best": bool(
                 between.min() < min(small.max(), accuracy[best]) - 0.05
