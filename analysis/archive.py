@@ -30,7 +30,7 @@ COLUMNS = {
     "labels": "the class as which digit 0, 1, … 9 is trained and tested",
     "optimizer": "rule of the updates",
     "learning_rate": "learning rate η at the first update",
-    "beta1": "decay rate of Adam's running mean of the gradients",
+    "beta1": "decay rate of Adam's running mean of the gradients, and of the sum of them that is a momentum",
     "decay": "η at update t is learning_rate / (1 + decay · t / updates per epoch)",
     "batch_size": "examples per update; empty: all training examples",
     "order": "order of the examples",

@@ -13,6 +13,7 @@ from analysis.statistics import Interval
 # How names of the runs' fields are written; a name that is not listed is written as it is, with spaces.
 LABELS: dict[str, str] = {
     "sgd": "SGD",
+    "momentum": "SGD with momentum",
     "gd": "GD",
     "adam": "Adam",
     "relu": "ReLU",

@@ -49,7 +49,7 @@ CROSS_ENTROPY, QUADRATIC = range(2)
 LOSSES = {"cross_entropy": CROSS_ENTROPY, "quadratic": QUADRATIC}
 SOFTMAX, LOGISTIC, IDENTITY = range(3)
 OUTPUTS = {"softmax": SOFTMAX, "sigmoid": LOGISTIC, "identity": IDENTITY}
-SGD, ADAM = range(2)  # UpdateRule.kernel
+SGD, MOMENTUM, ADAM = range(3)  # UpdateRule.kernel
 
 
 # Threads have floating-point environments of their own: that of the caller, who may flush denormals, goes to all.
@@ -337,6 +337,13 @@ def update_weights(weights: Array, gradient: Array, states: Array, optimizer: in
         rate = number(factors[0])
         for i in range(len(weights)):
             weights[i] -= rate * gradient[i]
+            gradient[i] = 0
+    elif optimizer == MOMENTUM:
+        total = states[0]
+        rate, beta1 = number(factors[0]), number(factors[1])
+        for i in range(len(weights)):
+            total[i] = beta1 * total[i] + gradient[i]
+            weights[i] -= rate * total[i]
             gradient[i] = 0
     elif optimizer == ADAM:
         mean, square = states[0], states[1]

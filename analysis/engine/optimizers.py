@@ -3,9 +3,10 @@
 An update t = 1, 2, … changes a layer's weights w by its gradient g, with tensors like w (the optimizer's state, 0 at
 first) and numbers of each run (factors):
 
-    sgd     w -= η g
-    adam    m += (1 - β₁) (g - m),   s += (1 - β₂) (g² - s),   w -= η / (1 - β₁ᵗ) m / (√s / √(1 - β₂ᵗ) + ε)
-            (Kingma & Ba 2015)
+    sgd         w -= η g
+    momentum    m = β₁ m + g,   w -= η m
+    adam        m += (1 - β₁) (g - m),   s += (1 - β₂) (g² - s),   w -= η / (1 - β₁ᵗ) m / (√s / √(1 - β₂ᵗ) + ε)
+                (Kingma & Ba 2015)
 
 To add one: its name and constants in `run.py`, a row here, and a branch in `numba_kernels.update_weights`.
 """
@@ -53,6 +54,14 @@ def _update_sgd(weights: Tensor, gradient: Tensor, states: Sequence[Tensor], fac
     weights -= rate * gradient
 
 
+def _update_momentum(weights: Tensor, gradient: Tensor, states: Sequence[Tensor], factors: Factors) -> None:
+    (total,) = states
+    rate, beta1 = factors
+    total *= beta1
+    total += gradient
+    weights -= rate * total
+
+
 def _adam_factors(rates: Tensor, times: Tensor, beta1: Tensor, beta2: Tensor, epsilon: Tensor) -> Factors:
     return rates / (1 - beta1**times), 1 / (1 - beta2**times).sqrt(), 1 - beta1, 1 - beta2, epsilon
 
@@ -74,12 +83,20 @@ OPTIMIZERS = {
         linear=True,
         reference=lambda parameters, run: torch.optim.SGD(parameters, run.learning_rate),
     ),
+    "momentum": UpdateRule(
+        states=1,
+        constants=("beta1",),
+        factors=lambda rates, times, beta1: (rates, beta1),
+        update=_update_momentum,
+        kernel=1,
+        reference=lambda parameters, run: torch.optim.SGD(parameters, run.learning_rate, run.beta1),
+    ),
     "adam": UpdateRule(
         states=2,
         constants=("beta1", "beta2", "epsilon"),
         factors=_adam_factors,
         update=_update_adam,
-        kernel=1,
+        kernel=2,
         reference=lambda parameters, run: torch.optim.Adam(
             parameters, run.learning_rate, (run.beta1, run.beta2), run.epsilon
         ),

@@ -24,7 +24,7 @@ Init: TypeAlias = Literal["uniform_fan_in", "normal", "constant", "saturated_out
 Loss: TypeAlias = Literal["cross_entropy", "quadratic"]
 Output: TypeAlias = Literal["softmax", "sigmoid", "identity"]
 Target: TypeAlias = Literal["one_hot", "scaled_label"]
-Optimizer: TypeAlias = Literal["sgd", "adam"]
+Optimizer: TypeAlias = Literal["sgd", "momentum", "adam"]
 Order: TypeAlias = Literal["shuffled", "shuffled_once", "label_sorted"]
 
 METRICS = {
@@ -97,11 +97,11 @@ class Run:
         output: Function from logits to outputs.
         target: `one_hot`: ten outputs; `scaled_label`: one output, target label / 9, read as the nearest digit.
         labels: `labels[d]` is the class as which digit d is trained and tested (Q5 permutes them).
-        optimizer: One of `analysis.engine.optimizers.OPTIMIZERS`: `sgd` (plain) or `adam` (Kingma & Ba 2015, with
-            bias correction, as torch.optim.Adam).
+        optimizer: One of `analysis.engine.optimizers.OPTIMIZERS`: `sgd` (plain), `momentum` (SGD with momentum
+            β₁, as torch.optim.SGD) or `adam` (Kingma & Ba 2015, with bias correction, as torch.optim.Adam).
         learning_rate: η at the first update.
         decay: η at update t (from 0) is learning_rate / (1 + decay · t / updates per epoch).
-        beta1, beta2, epsilon: Adam's constants; without effect for other optimizers.
+        beta1, beta2, epsilon: Adam's constants, the first that of momentum as well; without effect for others.
         batch_size: Examples per update; None is the whole training set (then an epoch is one update). The
             last batch of an epoch is smaller where the size does not divide the training set.
         order: `shuffled`: a new permutation every epoch; `shuffled_once`: that of the first epoch in every one;

@@ -38,7 +38,7 @@ BATCHES = {
     "minibatch": {"batch_size": 32, "epochs": 8},
     "online": {"batch_size": 1, "epochs": 1, "train_examples": 40},
 }
-LEARNING_RATES = dict.fromkeys(OPTIMIZERS, 0.1) | {"adam": 0.003}
+LEARNING_RATES = dict.fromkeys(OPTIMIZERS, 0.1) | {"momentum": 0.02, "adam": 0.003}
 REGIMES = [(optimizer, batch) for optimizer in OPTIMIZERS for batch in BATCHES]
 
 

@@ -53,7 +53,7 @@ def test_constants_are_fields_that_may_differ_within_a_stack(optimizer: str) -> 
 
 
 def test_an_unknown_optimizer_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"unknown optimizer 'sdg': choose from sgd, adam"):
+    with pytest.raises(ValueError, match=r"unknown optimizer 'sdg': choose from sgd, momentum, adam"):
         update_rule("sdg")
-    with pytest.raises(ValueError, match=r"unknown optimizer 'sdg': choose from sgd, adam"):
+    with pytest.raises(ValueError, match=r"unknown optimizer 'sdg': choose from sgd, momentum, adam"):
         dataclasses.replace(RUN, optimizer="sdg")

@@ -57,7 +57,7 @@ runs = st.builds(
     hidden=st.lists(st.integers(1, 500), min_size=1, max_size=3).map(tuple),
     activation=st.sampled_from(("sigmoid", "tanh", "relu")),
     init_scale=st.floats(1e-3, 10),
-    optimizer=st.sampled_from(("sgd", "adam")),
+    optimizer=st.sampled_from(("sgd", "momentum", "adam")),
     learning_rate=st.floats(1e-6, 100),
     decay=st.floats(0, 1),
     batch_size=st.none() | st.integers(1, 1024),

@@ -25,7 +25,7 @@ from analysis.formatting import (
     label,
 )
 from analysis.plotting import MARKER, WIDTH, draw_courses, line_style, plain_ticks, write_in
-from analysis.questions.adam_vs_sgd.runs import NO_MEAN_RATES
+from analysis.questions.adam_vs_sgd.runs import NO_MEAN_RATES, OPTIMIZERS
 from analysis.results import Results, remembered
 from analysis.statistics import (
     END,
@@ -55,7 +55,7 @@ SAID_FACTOR = 10  # "an order of magnitude"
 @remembered
 def by_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the rows of the runs at all rates, and those of the longer runs, which go on to a plateau."""
-    usual = rows[rows["beta1"] > 0]
+    usual = rows[(rows["beta1"] > 0) & rows["optimizer"].isin(OPTIMIZERS)]
     epochs = usual["epochs"]
     return usual[epochs == epochs.min()], usual[epochs == epochs.max()]
 
@@ -168,7 +168,7 @@ def test_errors(found: Results) -> Picture:
     rows = found.rows
     figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 1.75), width_ratios=(1.4, 1))
     for runs, line in zip(by_budget(rows), ("-", ":"), strict=True):
-        for optimizer in rows["optimizer"].unique():
+        for optimizer in OPTIMIZERS:
             final = _error(accuracies(runs)[optimizer]).groupby("learning_rate").agg(["mean", "min", "max"])
             rates.errorbar(
                 final.index,
