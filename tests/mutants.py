@@ -215,6 +215,17 @@ MUTANTS = (
         "(number(factors[3]), number(factors[2]), number(factors[4]))",
         parity("numba", "adam", "minibatch"),
     ),
+    # Momentum
+    Mutant(
+        "momentum-undamped-torch", "momentum forgets nothing, by torch", f"{ENGINE}.optimizers._update_momentum",
+        "total *= beta1", "total *= 1",
+        parity("torch", "momentum", "minibatch"),
+    ),
+    Mutant(
+        "momentum-undamped-numba", "momentum forgets nothing, in the sparse kernel", f"{KERNELS}.update_weights",
+        "beta1 * total[i]", "total[i]",
+        parity("numba", "momentum", "minibatch"),
+    ),
     # Data and labels
     Mutant(
         "test-in-training", "a third of the training examples are the test set's", f"{ENGINE}.stack.Stack.__init__",
