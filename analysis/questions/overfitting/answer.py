@@ -409,8 +409,8 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "all have a gap": bool(error_gap(every).min() > 0),
             "all have equal epochs": every["epochs"].nunique() == 1,
         },
-        f"No test loss rises at $\\eta = {SOURCE_RATE:g}$ in {every['epochs'].max():,.0f} epochs; at $\\eta = "
-        f"{FAR_RATE:g}$ all do.",
+        f"At $\\eta = {SOURCE_RATE:g}$ none over-fits in {every['epochs'].max():,.0f} epochs; at the rate "
+        f"{FAR_RATE:g} all do.",
     )
 
 
