@@ -78,8 +78,8 @@ def label_permutations(target: Target, loss: Loss, output: Output) -> tuple[tupl
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return every encoding under its label permutations at every rate, longer runs with Adam, and a deeper network; ten
-    outputs that are read as strictly as a single one."""
+    """Return every encoding under its label permutations at every rate, longer runs with Adam, and a deeper network;
+    ten outputs that are read as strictly as a single one."""
     strictly = Program(
         name="encoding.strict_reading", function=strict_reading, arguments=(("preset", preset),)
     )
