@@ -50,8 +50,8 @@ LONG_RATES = {
     ENCODINGS[3]: 0.001,
     ENCODINGS[4]: 0.01,
 }
-# The single sigmoid above a second hidden layer: whether the line is hard to reach from one layer.
-DEEPER_HIDDEN, DEEPER_RATES = (300, 300), (0.0003, 0.001, 0.003)
+# The same pair above a second hidden layer: whether the line is hard to reach from one layer.
+DEEPER_HIDDEN = (300, 300)
 # Of the quadratic loss, train and test loss tell how far outputs lie from their targets.
 SPREAD = ("test_loss",)
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
@@ -78,7 +78,7 @@ def label_permutations(target: Target, loss: Loss, output: Output) -> tuple[tupl
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return every encoding under its label permutations at every rate, longer runs with Adam, and a deeper network;
+    """Return every encoding under its label permutations at every rate, longer runs with Adam, and deeper networks;
     ten outputs that are read as strictly as a single one."""
     strictly = Program(
         name="encoding.strict_reading", function=strict_reading, arguments=(("preset", preset),)
@@ -158,13 +158,12 @@ def with_adam(preset: Preset) -> tuple[Run, ...]:
 
 
 def deeper(preset: Preset) -> tuple[Run, ...]:
-    """Return the single sigmoid above two hidden layers."""
+    """Return the encodings that differ by nothing else above two hidden layers, at every rate of Adam."""
     return tuple(
         replace(each, hidden=DEEPER_HIDDEN)
         for each in with_adam(preset)
-        if (each.target, each.loss, each.output) == ENCODINGS[2]
+        if (each.target, each.loss, each.output) in RENUMBERED_WITH_ADAM
         and (each.labels, each.epochs) == (LABEL_PERMUTATIONS[0], ADAM_EPOCHS[preset])
-        and each.learning_rate in DEEPER_RATES
     )
 
 

@@ -44,6 +44,7 @@ from analysis.questions.minibatch.runs import (
     DECAYING,
     DECAYS,
     FULL_BATCH_FACTOR,
+    FURTHER_SIZE,
     LONG,
 )
 from analysis.results import Results, remembered
@@ -313,11 +314,12 @@ def minibatch_table(found: Results) -> Table:
         pd.DataFrame(lines),
         "Speed and end of every batch size, means over "
         f"{count_words(courses(found.rows)['seed'].nunique(), 'seed')}, of the end over "
-        f"{count_words(len(final_accuracies(found.rows)))}. *Fastest*: the rate at which validation accuracy first "
-        f"reaches {early}, and the epochs, updates and seconds (plain PyTorch, two cores) after which test accuracy "
-        f"reaches it there. *Best*: the best of {_long_rates(found.rows)} rates after the epochs beside it; *last "
-        "quarter*: by how many points validation accuracy changes in the last quarter of these. The lead over GD "
-        "is in points, paired by seed; 95 % t intervals, not adjusted.",
+        f"{count_words(len(final_accuracies(found.rows)))} up to batches of {FURTHER_SIZE:,}. *Fastest*: the rate "
+        f"at which validation accuracy first reaches {early}, and the epochs, updates and seconds (plain PyTorch, "
+        f"two cores) after which test accuracy reaches it there. *Best*: the best of {_long_rates(found.rows)} "
+        "rates after the epochs beside it; *last quarter*: by how many points validation accuracy changes in the "
+        "last quarter of these. The lead over GD is in points, paired by the seeds that both have; 95 % t "
+        "intervals, not adjusted.",
         (6, 8, 8, 9, 7, 7, 6, 8, 8, 13, 13),
     )
 
