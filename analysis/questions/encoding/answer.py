@@ -277,7 +277,7 @@ def encodings_table(found: Results) -> Table:
     rate = best_rate_rows(two).groupby("encoding")["learning_rate"].first()
     lines += [
         [
-            f"{label(name)}, two layers",
+            f"{label(name).partition(',')[0]}, two layers",
             *("–", "–"),
             f"{rate[name]:g}",
             format_fixed(100 * train[name], 1),
@@ -305,8 +305,8 @@ def encodings_table(found: Results) -> Table:
         f"Every encoding under the usual numbering, in percent: accuracy after {epochs[0]} epochs of SGD, "
         f"{epochs[1]} of Adam and, at the same rate, {epochs[2]} (*longer*); for test examples with 95 % t "
         "intervals; $\\eta$ is the best rate. *Near*: share of the errors, with Adam, that fall on a digit "
-        f"numbered next to the true one ({200 / CLASSES:.0f} if spread evenly). *Two layers*: above a second hidden "
-        "layer of as many units.",
+        f"numbered next to the true one ({200 / CLASSES:.0f} if spread evenly). *Two layers*: with the quadratic "
+        "loss, above a second hidden layer of as many units.",
         (32, 8, 12, 8, 9, 12, 9, 12, 7),
     )
 

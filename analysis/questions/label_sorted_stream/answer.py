@@ -23,7 +23,6 @@ from analysis.formatting import (
     format_range,
     format_rate,
     join_english,
-    label,
 )
 from analysis.plotting import (
     FAINT,
@@ -239,36 +238,6 @@ def class_retention(rows: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 # Exhibits
-
-
-@exhibit("fig-labels", "label_sorted_stream")
-def label_image(found: Results) -> Picture:
-    """Draw one pixel for every second label, row by row, in each order."""
-    # every second one: half of them weigh half as much, and look alike
-    labels = found.programs["labels"].sort_values("position")[::2]
-    figure, panels = plt.subplots(1, len(ORDERS), figsize=(WIDTH, 0.65), squeeze=False)
-    width = 400
-    height = -(-len(labels) // width)
-    for axes, order in zip(panels[0], ORDERS, strict=True):
-        pixels = np.full(width * height, np.nan)
-        pixels[: len(labels)] = labels[order]
-        image = axes.imshow(
-            pixels.reshape(height, width),
-            cmap=RATE_COLOURS,
-            vmin=0,
-            vmax=9,
-            interpolation="nearest",
-            aspect="auto",
-        )
-        axes.set_title(LONG.get(order, label(order)))
-        axes.set_xticks([])
-        axes.set_yticks([])
-    figure.colorbar(image, ax=list(panels[0]), ticks=range(0, 10, 3), label="label", aspect=12)
-    return Picture(
-        figure,
-        "The labels in the order of the first pass, every second one, row by row: drawn at random, and sorted.",
-        "Left: ten shades mixed like noise. Right: ten bands of one shade each, from label 0 above to label 9 below.",
-    )
 
 
 @exhibit(

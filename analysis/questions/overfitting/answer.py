@@ -308,7 +308,7 @@ def overfitting_table(found: Results) -> Table:
     """Tabulate `overfitting`: least and largest value of the runs."""
     frames = [
         *(pair for networks in by_rate(found.rows).values() for pair in networks.items()),
-        ("20-20 longer", long_run(found.rows)),
+        ("longer", long_run(found.rows)),
         ("few", few_examples(found.rows)),
     ]
     lines = []
@@ -334,9 +334,9 @@ def overfitting_table(found: Results) -> Table:
     least, most = min(starts), max(starts)
     return Table(
         pd.DataFrame(lines),
-        f"Medians over the last {format_percent(END, 0)} of {epochs:,} epochs (*longer*: of {longer:,}; *few*, "
-        f"784-300-10 on {frames[-1][1]['train_examples'].iloc[0]:,.0f} examples: of {few:,}). A range gives the "
-        f"least and largest of {count_words(least)} starts, for 10-10 at $\\eta = {COMMON_RATE:g}$ of "
+        f"Medians over the last {format_percent(END, 0)} of {epochs:,} epochs (*longer*, 20-20: of {longer:,}; "
+        f"*few*, 784-300-10 on {frames[-1][1]['train_examples'].iloc[0]:,.0f} examples: of {few:,}). A range gives "
+        f"the least and largest of {count_words(least)} starts, for 10-10 at $\\eta = {COMMON_RATE:g}$ of "
         f"{count_words(most)}. *Rise*: how far the median of the test loss or test error lies above its least "
         "running median before; below zero, it is still falling. *Over-fits*: how many starts do.",
         (68, 81, 81, 89, 79, 56, 56, 79, 41),
