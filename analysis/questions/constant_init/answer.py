@@ -125,7 +125,7 @@ def train_losses(found: Results) -> Picture:
     rows = named_settings(found.rows)
     activations = rows["activation"].unique()
     figure, panels = plt.subplots(
-        len(METHODS), len(activations), figsize=(WIDTH, 2.5), sharex="row", sharey=True
+        len(METHODS), len(activations), figsize=(WIDTH, 2.35), sharex="row", sharey=True
     )
     for line, (method, name) in zip(panels, METHODS.items(), strict=True):
         for axes, activation in zip(line, activations, strict=True):
@@ -419,10 +419,9 @@ def gentle_rates_do_not_help(found: Results, stream: Results) -> Evidence:
     entropy = label_entropy(stream.programs["labels"]["label_sorted"])
     small = min(GENTLE_RATES)
     return Evidence(
-        f"SGD at $\\eta$ = {join_english(f'{rate:g}' for rate in sorted(GENTLE_RATES, reverse=True))} does not help "
-        f"either: sigmoids and tanh stay saturated, with a loss of {format_range(saturated['train_loss'], 2)}, and "
-        f"ReLUs, which stay alive at {small:g}, reach at most {format_at_most(relu['test_accuracy'].max(), 0)} test "
-        "accuracy.",
+        f"Smaller rates ($\\eta$ = {join_english(f'{rate:g}' for rate in sorted(GENTLE_RATES, reverse=True))}, SGD) "
+        f"do not help either: sigmoids and tanh stay saturated, and ReLUs, which stay alive at {small:g}, reach at "
+        f"most {format_at_most(relu['test_accuracy'].max(), 0)} test accuracy.",
         {
             "sigmoids and tanh are saturated": bool((saturated["mean_slope"] < SATURATED).all()),
             "their losses end near that of guessing by frequency": bool(

@@ -410,7 +410,7 @@ def _format_passes(passes: float) -> str:
 def within_pass(found: Results) -> Picture:
     """Draw, within epochs, class accuracies of the sorted stream; test accuracy and gradient cosine of each order."""
     rows, starts = within_epochs(found.rows), label_starts(found.programs["labels"])
-    figure, (classes, cosine) = plt.subplots(2, 1, figsize=(WIDTH, 2.1), sharex=True, height_ratios=(1, 1.2))
+    figure, (classes, cosine) = plt.subplots(2, 1, figsize=(WIDTH, 1.9), sharex=True, height_ratios=(1, 1.2))
     of_class = rows[(rows["metric"] == "class_accuracy") & (rows["order"] == "label_sorted")]
     grid = of_class.pivot_table(index="index", columns="epoch", values="value")
     image = classes.pcolormesh(
