@@ -465,8 +465,7 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
         f"explain most of this: its back-propagated errors are {1 / start['error']:.1f} times smaller, by the one "
         f"factor, and its weights are {start['weight']:.1f} times larger, about $\\sqrt{{h_1 / h_2}}$. The layers' "
         "inputs, and how far the examples' gradients cancel, take back a factor of "
-        f"{start['gradient'] / start['error']:.1f}. At the end of training the first layer's relative update is the "
-        "larger one, at both rates.",
+        f"{start['gradient'] / start['error']:.1f}. At the end it is the larger one, at both rates.",
         {
             "the ratio of the errors is as predicted": abs(start["error"] / PREDICTED["sigmoid"].value - 1)
             < 0.1,
@@ -495,8 +494,8 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
         f"test accuracy. Gradient descent fits it less well: it is too slow at $\\eta = {slow:g}$ and unstable at "
         f"{fast:g} (@tbl-descent). Trained whole at {slow:g}, the network is still learning, and below the fitted "
         f"layer; at {fast:g} it is {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points above. "
-        "There $\\lVert W_1 \\rVert$ nearly triples, and the hidden units do saturate, to a mean slope of "
-        f"{format_fixed(slope, 3)}; but the weights above them grow as well, so that enough error comes through.",
+        "There $\\lVert W_1 \\rVert$ nearly triples, and hidden units saturate, to a mean slope of "
+        f"{format_fixed(slope, 3)}; but the weights above grow too, so enough error comes through.",
         {
             "the first layer's weights nearly triple": bool(
                 2.5 < norms[fast].iloc[-1] / norms[fast].iloc[0] < 3
