@@ -125,7 +125,7 @@ def train_losses(found: Results) -> Picture:
     rows = named_settings(found.rows)
     activations = rows["activation"].unique()
     figure, panels = plt.subplots(
-        len(METHODS), len(activations), figsize=(WIDTH, 2.35), sharex="row", sharey=True
+        len(METHODS), len(activations), figsize=(WIDTH, 2.2), sharex="row", sharey=True
     )
     for line, (method, name) in zip(panels, METHODS.items(), strict=True):
         for axes, activation in zip(line, activations, strict=True):
@@ -266,9 +266,9 @@ def one_unit_learns_the_same(found: Results) -> Evidence:
     off = (losses[HIDDEN[0]] - losses[1]).abs().max()
     moved = losses[1].groupby(["activation", "constant"]).agg(np.ptp)
     return Evidence(
-        "Run in double precision, the two networks agree up to rounding: the train losses of "
-        f"{count_words(runs['epoch'].max(), 'epoch')} of gradient descent, from {count_words(len(moved))} starts "
-        f"and with all three activations, differ by at most {format_scientific(off)}.",
+        f"Run in double precision, the two networks agree up to rounding: from {count_words(len(moved))} starts, "
+        f"with all three activations, their train losses differ by at most {format_scientific(off)} in "
+        f"{count_words(runs['epoch'].max(), 'epoch')}.",
         {
             "the losses agree to nine decimals": bool(off < 1e-9),
             "with each activation": set(runs["activation"]) == set(found.rows["activation"]),

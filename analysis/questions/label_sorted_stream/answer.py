@@ -247,7 +247,7 @@ def class_retention(rows: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 )
 def accuracies_and_losses(found: Results) -> Picture:
     """Draw test accuracy over the learning rate, after few passes and after many; train losses along many."""
-    figure, (early, late, course) = plt.subplots(1, 3, figsize=(WIDTH, 2.0))
+    figure, (early, late, course) = plt.subplots(1, 3, figsize=(WIDTH, 1.85))
     few, many = few_epochs(found.rows), many_epochs(found.rows)
     ends = last_epochs(few)
     for order in ("shuffled", "label_sorted"):
