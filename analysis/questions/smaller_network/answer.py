@@ -270,9 +270,8 @@ def optimizers_with_the_smaller(found: Results) -> Evidence:
     lead = _lead(optimizers(found)["sgd"], optimizers(found)["adam"], SMALLER)
     rates = best_rates(_of_optimizers(found), ["hidden", "optimizer"])[SMALLER]
     return Evidence(
-        f"The smaller 784-{SMALLER}-10 gives another order: there SGD ends {format_interval(lead, 2, '')} points "
-        f"ahead (each method at its best rate for that network, {rates['sgd']:g} and {rates['adam']:g}; "
-        "@sec-smaller-network).",
+        f"With the smaller 784-{SMALLER}-10, SGD ends {format_interval(lead, 2, '')} points ahead (each at its best "
+        f"rate for that network, {rates['sgd']:g} and {rates['adam']:g}; @sec-smaller-network).",
         {
             "SGD ends ahead by more than the interval": lead.mean > lead.half_width,
             "either best rate has others on both sides": all(
