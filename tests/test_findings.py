@@ -136,9 +136,7 @@ def test_the_site_lists_what_must_hold_and_the_pdf_what_one_seed_decides(
         in site
     )
     assert pdf.count("\n- ") == 1
-    assert (
-        "- @sec-q1 (1 of 3): “Measured in double precision, each of the program's first ten steps is" in pdf
-    )
+    assert "- @sec-q1 (1 of 3): “Measured, the program's first ten steps are" in pdf
     assert "” No longer holds: the first condition.\n" in pdf
 
 
