@@ -322,7 +322,7 @@ def show_findings() -> None:
     )
     _print_for("html", f"{above}\n\n{markdown_table(frame, (14, 76, 10))}")
     fragile = [
-        f"- {section} ({_support(left)}): “{_first_sentence(each.sentence)}” No longer holds: {'; '.join(failing)}."
+        f"- {section} ({_support(left)}): “{_first_sentence(each.sentence)}” What then fails: {'; '.join(failing)}."
         for section, each, left in lines
         for failing in [dict.fromkeys(name for one in left for name in one.failed or ())]
         if failing

@@ -137,7 +137,7 @@ def test_the_site_lists_what_must_hold_and_the_pdf_what_one_seed_decides(
     )
     assert pdf.count("\n- ") == 1
     assert "- @sec-q1 (1 of 3): “Measured, the program's first ten steps are" in pdf
-    assert "” No longer holds: the first condition.\n" in pdf
+    assert "” What then fails: the first condition.\n" in pdf
 
 
 def test_a_condition_that_does_not_hold_is_marked_among_the_others() -> None:

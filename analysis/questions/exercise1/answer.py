@@ -50,7 +50,7 @@ def loss_curve(found: Results) -> Picture:
     axes.set_xlabel("epoch")
     return Picture(
         figure,
-        f"Train loss of the program, which steps 5 and 6 record, $\\eta = {LEARNING_RATE:g}$.",
+        f"Train loss of the program, as step 5 yields it, $\\eta = {LEARNING_RATE:g}$.",
         "A curve that falls, steeply at first.",
     )
 
@@ -91,7 +91,7 @@ def final_accuracy(found: Results, rates: Results) -> Evidence:
         f"After its last epoch the program prints a test accuracy of {format_percent(printed, 2)}; the runs of "
         f"@sec-q6 with the same rate and epochs end at {100 * alike.min():.1f} to {format_percent(alike.max())}. "
         "Rate and number of epochs are the source's. The loss still falls; other rates give up to "
-        f"{format_percent(best)} in as many epochs (@sec-q6).",
+        f"{format_percent(best)} on average in as many epochs (@sec-q6).",
         {
             "it is measured once, after the last epoch": accuracy["epoch"].tolist() == [rows["epoch"].max()],
             "the other runs have as many epochs": rates.rows["epoch"].max() == rows["epoch"].max(),

@@ -677,8 +677,8 @@ def sorting_matters_and_not_the_fixed_order(found: Results) -> Evidence:
     return Evidence(
         "The sorting makes it slow, not the fixed order: shuffled once and then cycled, the examples are learnt as "
         f"by SGD. At {join_english(map(format_rate, rates))}, mean test accuracy after {many['epochs'].max():.0f} "
-        f"passes lies within {100 * max(abs(each.mean) for each in apart.values()):.1f} points of that of SGD (last "
-        "rows of @tbl-stream).",
+        f"passes lies within {math.ceil(1_000 * max(abs(each.mean) for each in apart.values())) / 10:.1f} points of "
+        "that of SGD (last rows of @tbl-stream).",
         {
             "every difference is within its interval": all(
                 abs(each.mean) <= each.half_width for each in apart.values()

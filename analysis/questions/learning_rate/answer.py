@@ -444,12 +444,13 @@ def learning_rate_window(found: Results) -> Evidence:
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     epochs = by_rate["slow_epoch"].mean()[steady]
     return Evidence(
-        "Towards small rates training slows down, towards large ones it breaks. Training is steady from $\\eta = "
-        f"{steady[0]:g}$ to {largest:g}, and at {steady[0]:g} it takes {epochs.iloc[0] / epochs.min():.0f} times as "
-        f"many epochs to reach {format_percent(SLOW, 0)} test accuracy as at {epochs.idxmin():g}. At larger rates "
-        f"it becomes unstable: at {join_english(f'{rate:g}' for rate in mixed)} from some starts, at "
-        f"{unstable[0]:g} to {unstable[-1]:g} from all. At {_join_rates(nothing)} nothing is learnt. The rates "
-        f"tried span {count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')}; after "
+        "Towards small rates training slows down, towards large ones it breaks. Training ends steadily (as "
+        f"@tbl-learning-rates defines it) from $\\eta = {steady[0]:g}$ to {largest:g}, and at {steady[0]:g} it "
+        f"takes {epochs.iloc[0] / epochs.min():.0f} times as many epochs to reach {format_percent(SLOW, 0)} test "
+        f"accuracy as at {epochs.idxmin():g}. At larger rates it becomes unstable: at "
+        f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, at {unstable[0]:g} to {unstable[-1]:g} "
+        f"from all. At {_join_rates(nothing)} nothing is learnt. The rates tried span "
+        f"{count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')}; after "
         f"{numbers['epochs'].max():,.0f} epochs only those from {near.min():g} to {near.max():g} are within one "
         f"point of the best mean test accuracy, and from {good.min():g} to {good.max():g} all starts are above "
         f"{format_percent(SLOW, 0)}.",
@@ -597,7 +598,7 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
         f"a rate of {edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, the loss ends "
         f"less than {margin:g} above that of guessing, and at {diverges:g} far above it. At "
         f"{_join_rates(unstable)}, where some starts still learn, the slope is about "
-        f"{format_fixed(alive.stack([0, 1]).median(), 3)}.",
+        f"{alive.stack([0, 1]).median():.2g}.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),

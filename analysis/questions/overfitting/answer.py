@@ -381,8 +381,7 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     of_most = numbers[FAR_RATE]["20-20"]["error_rise"]
     return Evidence(
         f"At the source's rate, $\\eta = {SOURCE_RATE:g}$, no network over-fits in {every['epochs'].max():,.0f} "
-        "epochs: every test loss still falls. At larger rates they do, and 20-20 does when it is trained for longer. "
-        "At $\\eta = "
+        "epochs: every test loss still falls. (20-20 does when it is trained for longer.) At $\\eta = "
         f"{FAR_RATE:g}$ the test loss of all three networks rises again, from every start, by "
         f"{format_range(100 * far['rise'], 0)} %, while the train loss keeps falling (unsteadily in the two small "
         f"networks); this is what we call over-fitting. At $\\eta = {COMMON_RATE:g}$, 20-20 over-fits from every "
@@ -577,9 +576,9 @@ def test_errors_are_coarse(found: Results) -> Evidence:
     most = others["error_rise"].max()
     return Evidence(
         f"Test errors are too coarse to show more: {_ceil(most)} points are "
-        f"{TEST_EXAMPLES * float(_ceil(most)) / 100:.0f} "
-        f"of {TEST_EXAMPLES:,} digits, and a sample of that size gives an error only to within "
-        f"{format_range(known, 1)} points (binomial 95 % intervals).",
+        f"{TEST_EXAMPLES * float(_ceil(most)) / 100:.0f} of {TEST_EXAMPLES:,} digits, where an error is known to "
+        f"within {format_range(known, 1)} points (binomial 95 % intervals); a paired test, digit by digit, was not "
+        "made.",
         {
             "no other rise is as large as what is known of its error": bool(
                 (others["error_rise"] < known).all()
@@ -644,10 +643,10 @@ def contrast_overfits(found: Results) -> Evidence:
     runs, digits = overfitting(few_examples(found.rows)), misreading(few_examples(found.rows))
     every = pd.concat([overfitting(rows) for rows in by_rate(found.rows)[COMMON_RATE].values()])
     return Evidence(
-        f"At the same rate, 784-300-10 over-fits even more plainly on {FEW_EXAMPLES:,} training examples, and there "
-        f"the test error shows it too. The test loss is least at epoch {format_range(runs['best_epoch'], 0)} and "
-        f"then rises by {format_range(100 * runs['rise'], 0)} %; the test error rises by "
-        f"{format_range(runs['error_rise'], 1)} points.",
+        f"On {FEW_EXAMPLES:,} training examples, at $\\eta = {FEW_EXAMPLES_LEARNING_RATE:g}$, 784-300-10 over-fits "
+        "even more plainly, and there the test error shows it too. The test loss is least at epoch "
+        f"{format_range(runs['best_epoch'], 0)} and then rises by {format_range(100 * runs['rise'], 0)} %; the test "
+        f"error rises by {format_range(runs['error_rise'], 1)} points.",
         {
             "every run rises": bool(runs["rises"].all()),
             "sooner than any network on all examples": bool(
