@@ -938,20 +938,26 @@ def _parts_part(found: Results) -> dict[str, bool]:
 
 @finding("capacity")
 def deeper_networks_vary_by_their_start(found: Results) -> Evidence:
-    parts = next(iter(parts_of_variance(found).values()))
-    start, of_sets = (
-        _change(pd.DataFrame({name: parts[name][part] for name in (WIDE, DEEP)}), WIDE, DEEP)
-        for part in PARTS
+    parts, at_one_rate, *_ = parts_of_variance(found).values()
+    (start, of_sets), (start_at_one_rate, sets_at_one_rate) = (
+        [
+            _change(pd.DataFrame({name: networks[name][part] for name in (WIDE, DEEP)}), WIDE, DEEP)
+            for part in PARTS
+        ]
+        for networks in (parts, at_one_rate)
     )
     times = [parts[name].loc[-1, PARTS[0]] / parts[WIDE].loc[-1, PARTS[0]] for name in (TWO_DEEP, DEEP)]
     return Evidence(
         f"Deeper networks vary more because of their random start: its part is {times[0]:.1f} times as large with "
         f"two layers as with one, and {times[1]:.1f} times with three. The training set's part does not grow "
-        f"({format_interval(of_sets, 0)} with three; @tbl-parts). So the cause is not that more weights fit a set "
-        "more closely: deep networks end at different functions when they start, and see the examples, differently.",
+        f"({format_interval(of_sets, 0)} with three; with all at one rate, the start's part grows more and the "
+        "set's falls, @tbl-parts). So the cause is not that more weights fit a set more closely: deep networks end "
+        "at different functions when they start, and see the examples, differently.",
         {
             "the start's part rises": direction(start) == RISES,
             "the set's part does not": direction(of_sets) != RISES,
+            "at one rate the first rises by more, and the second falls": start_at_one_rate.mean > start.mean
+            and direction(sets_at_one_rate) == FALLS,
             "most of what three layers vary more is the start's": _start_part_grows(found),
         },
     )
