@@ -494,8 +494,8 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
         f"test accuracy. Gradient descent fits it less well: it is too slow at $\\eta = {slow:g}$ and unstable at "
         f"{fast:g} (@tbl-descent). Trained whole at {slow:g}, the network is still learning, and below the fitted "
         f"layer; at {fast:g} it is {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points above. "
-        "There $\\lVert W_1 \\rVert$ nearly triples, and hidden units saturate, to a mean slope of "
-        f"{format_fixed(slope, 3)}; but the weights above grow too, so enough error comes through.",
+        "There $\\lVert W_1 \\rVert$ nearly triples and hidden units saturate (mean slope "
+        f"{format_fixed(slope, 3)}), but larger weights above let enough error through.",
         {
             "the first layer's weights nearly triple": bool(
                 2.5 < norms[fast].iloc[-1] / norms[fast].iloc[0] < 3
@@ -583,7 +583,7 @@ def more_training_leaves_the_deepest_at_chance(found: Results) -> Evidence:
         f"In part that is a matter of budget and rate: on {budget.train_examples:,} examples, for {budget.epochs} "
         f"epochs and at $\\eta = {max(runs.LONGER['sigmoid'][1]):g}$, {join_english(map(count_words, others))} "
         f"layers of sigmoids learn as well, and so do {count_words(least['relu'].index.max())} of ReLUs. But "
-        f"{count_words(deepest)} of sigmoids stay at chance from every start (last rows of the table).",
+        f"{count_words(deepest)} of sigmoids stay at chance (last rows).",
         {
             "but for the deepest, all sigmoids learn from every start": bool(
                 least["sigmoid"][others].min() > 0.9
