@@ -525,6 +525,13 @@ def second_layer_narrows_the_gap(found: Results) -> Evidence:
                 two[SINGLE][0].min() > one[SINGLE][0].max()
             ),
             "most of the gap is closed": left.mean < before.mean / 2,
+            "with either depth the line can be fitted on the training examples": bool(
+                min(
+                    final_train_accuracies(rows)[SINGLE]
+                    for rows in (with_adam_for_longer(found.rows), deeper(found.rows))
+                )
+                > 0.97
+            ),
             "ten outputs stay ahead by more than the interval": left.mean > left.half_width,
             "no best rate is the smallest or the largest": bool(
                 rates.between(min(ADAM_RATES), max(ADAM_RATES), inclusive="neither").all()
