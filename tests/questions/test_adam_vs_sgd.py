@@ -10,7 +10,6 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, consta
 
 CONTRADICTIONS = {
     "adam_is_ahead": swap("optimizer", "adam", "sgd"),
-    "adam_is_less_sensitive": swap("optimizer", "adam", "sgd"),
     "adam_is_faster": swap("optimizer", "adam", "sgd"),
     "plateau": lambda rows: rows.assign(value=rows["epoch"] / 100) if "epoch" in rows else rows,
     "adam_is_faster_by_the_clock": lambda rows: rows.assign(seconds=[1, 9]) if "epoch" not in rows else rows,

@@ -766,7 +766,7 @@ def running_gradient_is_biased(found: Results) -> Evidence:
         f"(@fig-pass) averages {format_fixed(mean['label_sorted'], 2)} on the sorted stream, and "
         f"{format_fixed(mean['shuffled'], 2)} for shuffled examples, measured every {every:,} updates. On the "
         f"stream it is positive only at the ends of passes (up to {format_fixed(at_ends.max(), 2)}), where the next "
-        "example has another label; no other measurement falls on such a change.",
+        "example has another label.",
         {
             "at all places within passes it is negative": bool((sorted_ones.drop(at_ends.index) < 0).all()),
             "at their ends it is positive": bool((at_ends > 0).all()),
