@@ -61,6 +61,19 @@ def by_budget(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @remembered
+def without_momentum(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of Adam without its momentum, of the first budget."""
+    return rows[rows["beta1"] == 0]
+
+
+@remembered
+def with_momentum(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of SGD with momentum, of either budget."""
+    runs = rows[rows["optimizer"] == "momentum"]
+    return runs[runs["epochs"] == runs["epochs"].min()], runs[runs["epochs"] == runs["epochs"].max()]
+
+
+@remembered
 def long_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the longer runs, each optimizer at its best rate by then."""
     return at_best_rates(by_budget(rows)[1], ["optimizer"])
@@ -213,15 +226,14 @@ def _error(accuracy: Any) -> Any:
 def optimizers_table(found: Results) -> Table:
     """Tabulate the optimizers at their best rates, and their windows of usable rates, for either budget."""
     short, long = by_budget(found.rows)
-    momentum = found.rows[found.rows["optimizer"] == "momentum"]
     settings = [
         *(
             (label(name), budget[budget["optimizer"] == name])
             for budget in (short, long)
             for name in OPTIMIZERS
         ),
-        ("$\\rho_1 = 0$", found.rows[found.rows["beta1"] == 0]),
-        *(("momentum", runs) for _, runs in momentum.groupby("epochs")),
+        ("$\\rho_1 = 0$", without_momentum(found.rows)),
+        *(("momentum", runs) for runs in with_momentum(found.rows)),
     ]
     lines = []
     for name, runs in settings:
@@ -387,26 +399,15 @@ def adam_is_faster_by_the_clock(found: Results) -> Evidence:
     )
 
 
-@remembered
-def halves_of_adam(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return `best_runs` of the first budget by name, index seed: also of Adam without and of SGD with momentum."""
-    usual = by_budget(rows)[0]
-    short = rows[rows["epochs"] == usual["epochs"].max()]
-    halves = {
-        "sgd": usual[usual["optimizer"] == "sgd"],
-        "adam": usual[usual["optimizer"] == "adam"],
-        "scaling": short[short["beta1"] == 0],
-        "momentum": short[short["optimizer"] == "momentum"],
-    }
-    return {
-        name: runs_at_best(runs, ["optimizer"], THRESHOLDS).set_index("seed") for name, runs in halves.items()
-    }
-
-
 @finding("adam_vs_sgd")
 def either_half_of_adam_is_fast(found: Results) -> Evidence:
     level = THRESHOLDS[-1]
-    epochs = {name: runs[level] for name, runs in halves_of_adam(found.rows).items()}
+    best = {
+        **dict(iter(best_runs(by_budget(found.rows)[0]).groupby("optimizer"))),
+        "scaling": best_runs(without_momentum(found.rows)),
+        "momentum": best_runs(with_momentum(found.rows)[0]),
+    }
+    epochs = {name: runs.set_index("seed")[level] for name, runs in best.items()}
     means = {name: each.mean() for name, each in epochs.items()}
     return Evidence(
         f"Adam combines a momentum, $m^{{(1)}}$, with a scaling by $m^{{(2)}}$, and either alone gives most of its "
@@ -429,21 +430,16 @@ def either_half_of_adam_is_fast(found: Results) -> Evidence:
 @finding("adam_vs_sgd")
 def momentum_widens_the_range_less(found: Results) -> Evidence:
     late = by_budget(found.rows)[1]
-    runs = found.rows[
-        (found.rows["optimizer"] == "momentum") & (found.rows["epochs"] == late["epochs"].max())
-    ]
-    near = {
-        name: decades(near_best(means).index)
-        for name, means in mean_accuracies(pd.concat([late, runs])).items()
-    }
-    ends = runs_at_best(pd.concat([late, runs]), ["optimizer"], ()).pivot(
+    runs = pd.concat([late, with_momentum(found.rows)[1]])
+    near = {name: decades(near_best(means).index) for name, means in mean_accuracies(runs).items()}
+    ends = runs_at_best(runs, ["optimizer"], ()).pivot(
         index="seed", columns="optimizer", values="test_accuracy"
     )
     leads = {name: paired_t(ends["momentum"], ends[name]).difference for name in OPTIMIZERS}
     return Evidence(
-        f"Momentum makes SGD less sensitive as well: after {late['epochs'].max():.0f} epochs it comes within one "
-        f"point of its best over at least {near['momentum']:.1f} decades of rates. In the end we detect no "
-        f"difference to SGD ({format_interval(leads['sgd'], 2, '')} points) or Adam "
+        f"Near the best, momentum widens the range of rates too: after {late['epochs'].max():.0f} epochs SGD with "
+        f"it comes within one point of its best over at least {near['momentum']:.1f} decades. In the end we detect "
+        f"no difference from SGD without it ({format_interval(leads['sgd'], 2, '')} points) or from Adam "
         f"({format_interval(leads['adam'], 2, '')}).",
         {
             "its rates near the best span fewer decades than Adam's": near["momentum"] < near["adam"],

@@ -823,8 +823,8 @@ def bias_levels_off(found: Results) -> Evidence:
     return Evidence(
         f"Beyond {WIDE} units bias² falls no further at the best rates, though a wider layer could compute the "
         f"same. From {enough} units on all layers fit {format_at_least(fitted.loc[:, enough:].min(axis=None))} or "
-        "more of the small training sets: what bias² is left comes not from too small a capacity, but from few "
-        "examples and from what training makes of them.",
+        "more of the small training sets: the bias² that is left comes from few examples and from what training "
+        "makes of them, not from too small a capacity.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "narrower layers than the wide one fit all": enough < int(WIDE),
@@ -839,7 +839,7 @@ def best_width(found: Results) -> Evidence:
     return Evidence(
         f"The least sum is at {places[0].width} units with {few:,} examples and at {places[1].width} with {many:,} "
         f"(@tbl-capacity). With {few:,} examples, layers of {places[0].first} to {places[0].last} units cannot be "
-        f"distinguished from the best; with {many:,}, those of {places[1].first} to {places[1].last} cannot. "
+        f"distinguished from the best. With {many:,}, those of {places[1].first} to {places[1].last} cannot. "
         "Whether the best width grows with the number of examples therefore remains open.",
         {
             "the widths that cannot be told from the least overlap": places[0].first <= places[1].last

@@ -445,14 +445,14 @@ def learning_rate_window(found: Results) -> Evidence:
     epochs = by_rate["slow_epoch"].mean()[steady]
     return Evidence(
         "Towards small rates training slows down, towards large ones it breaks. Training ends steadily (as "
-        f"@tbl-learning-rates defines it) from $\\eta = {steady[0]:g}$ to {largest:g}, and at {steady[0]:g} it "
-        f"takes {epochs.iloc[0] / epochs.min():.0f} times as many epochs to reach {format_percent(SLOW, 0)} test "
-        f"accuracy as at {epochs.idxmin():g}. At larger rates it becomes unstable: at "
+        f"@tbl-learning-rates defines it) from $\\eta = {steady[0]:g}$ to {largest:g}. At {steady[0]:g} it takes "
+        f"{epochs.iloc[0] / epochs.min():.0f} times as many epochs to reach {format_percent(SLOW, 0)} test accuracy "
+        f"as at {epochs.idxmin():g}. At larger rates it becomes unstable: at "
         f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, at {unstable[0]:g} to {unstable[-1]:g} "
         f"from all. At {_join_rates(nothing)} nothing is learnt. The rates tried span "
-        f"{count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')}; after "
+        f"{count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')}. After "
         f"{numbers['epochs'].max():,.0f} epochs only those from {near.min():g} to {near.max():g} are within one "
-        f"point of the best mean test accuracy, and from {good.min():g} to {good.max():g} all starts are above "
+        f"point of the best mean test accuracy; from {good.min():g} to {good.max():g} all starts are above "
         f"{format_percent(SLOW, 0)}.",
         {
             "those above the lower accuracy follow each other": bool(

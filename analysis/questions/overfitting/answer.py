@@ -44,6 +44,7 @@ from analysis.questions.overfitting.runs import (
     FEW_EXAMPLES_LEARNING_RATE,
     FURTHER_SEEDS,
     LEARNING_RATES,
+    SEEDS,
     SOURCE_RATE,
 )
 from analysis.results import Results, remembered
@@ -437,8 +438,8 @@ def threshold_hardly_matters(found: Results) -> Evidence:
     highest = 0 if math.isnan(rising) else math.floor(100 * rising)
     return Evidence(
         f"Any threshold up to {highest} % gives the same verdicts, except for 10-10 at $\\eta = {COMMON_RATE:g}$. "
-        f"Its first three starts had left the verdict open, so we added {count_words(len(added))} more; their mean "
-        f"rise is {format_interval(mean_rise, 1)}, a borderline case.",
+        f"Its first {count_words(len(SEEDS[found.preset]))} starts had left the verdict open, so we added "
+        f"{count_words(len(added))} more; their mean rise is {format_interval(mean_rise, 1)}, a borderline case.",
         {
             "of all others, those that rise do so by more, and the rest fall": bool(
                 highest > 100 * RISE and others.loc[~others["rises"], "rise"].max() < 0
@@ -542,9 +543,10 @@ def slow_runs_turn_late(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {SOURCE_RATE:g}$ no network gets that far: {epochs:,.0f} epochs there do what {worth:,.0f} do "
         f"at {COMMON_RATE:g} (train losses agree within {format_at_most(apart, 0)}). Trained on for "
-        f"{longer['epochs'].max():,.0f} epochs, 20-20 over-fits there as well: its test loss turns after "
+        f"{longer['epochs'].max():,.0f} epochs, 20-20 over-fits there as well, by "
+        f"{format_range(100 * longer['rise'], 0)} %. Its test loss turns after "
         f"{format_range(longer['best_epoch'], 0)} epochs, where $\\eta$ times epochs is about what it is at the "
-        f"turn at {COMMON_RATE:g} (@fig-turn, left), and then rises by {format_range(100 * longer['rise'], 0)} %.",
+        f"turn at {COMMON_RATE:g} (@fig-turn, left).",
         {
             "the losses agree": bool(apart < 0.05),
             "no network gets that far": bool(worth < common["best_epoch"].min()),
@@ -562,7 +564,7 @@ def _train_loss(rows: pd.DataFrame, epoch: float) -> pd.Series[float]:
 
 
 @finding("overfitting")
-def test_errors_are_coarse(found: Results) -> Evidence:
+def errors_are_coarse(found: Results) -> Evidence:
     """Compare rises of the test error with the half width of a binomial 95 % interval of that error."""
     runs = {
         (rate, name): overfitting(rows)
@@ -576,9 +578,8 @@ def test_errors_are_coarse(found: Results) -> Evidence:
     most = others["error_rise"].max()
     return Evidence(
         f"Test errors are too coarse to show more: {_ceil(most)} points are "
-        f"{TEST_EXAMPLES * float(_ceil(most)) / 100:.0f} of {TEST_EXAMPLES:,} digits, where an error is known to "
-        f"within {format_range(known, 1)} points (binomial 95 % intervals); a paired test, digit by digit, was not "
-        "made.",
+        f"{TEST_EXAMPLES * float(_ceil(most)) / 100:.0f} of {TEST_EXAMPLES:,} digits. An error is known to within "
+        f"{format_range(known, 1)} points (binomial 95 % intervals); a paired test, digit by digit, was not made.",
         {
             "no other rise is as large as what is known of its error": bool(
                 (others["error_rise"] < known).all()

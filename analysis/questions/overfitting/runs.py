@@ -15,10 +15,8 @@ COMMON_RATE = 0.5  # steady for all three networks
 FAR_RATE = 2.0  # trains them furthest; 784-300-10 had it first, the small ones came last
 LEARNING_RATES = (SOURCE_RATE, COMMON_RATE, FAR_RATE)
 NETWORKS = ((300,), (10, 10), (20, 20))
-LONG_NETWORK = (
-    20,
-    20,
-)  # trained on at the source's rate, to where it turns by the common one: a fifth of its rate
+# Trained on at the source's rate, to where it turns by the common one, of which that is a fifth.
+LONG_NETWORK = (20, 20)
 LONG_EPOCHS: dict[Preset, int] = {"full": 80_000, "quick": 20}
 FEW_EXAMPLES = 1_000  # training examples of the network that over-fits
 FEW_EXAMPLES_LEARNING_RATE = 0.5
