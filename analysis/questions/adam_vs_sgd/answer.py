@@ -438,8 +438,8 @@ def momentum_widens_the_range_less(found: Results) -> Evidence:
     leads = {name: paired_t(ends["momentum"], ends[name]).difference for name in OPTIMIZERS}
     return Evidence(
         f"Near the best, momentum widens the range of rates too: after {late['epochs'].max():.0f} epochs SGD with "
-        f"it comes within one point of its best over at least {near['momentum']:.1f} decades. In the end we detect "
-        f"no difference from SGD without it ({format_interval(leads['sgd'], 2, '')} points) or from Adam "
+        f"it comes within one point over at least {near['momentum']:.1f} decades. In the end we detect no "
+        f"difference from SGD ({format_interval(leads['sgd'], 2, '')} points) or Adam "
         f"({format_interval(leads['adam'], 2, '')}).",
         {
             "its rates near the best span fewer decades than Adam's": near["momentum"] < near["adam"],
