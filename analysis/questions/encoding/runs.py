@@ -50,8 +50,9 @@ LONG_RATES = {
     ENCODINGS[3]: 0.001,
     ENCODINGS[4]: 0.01,
 }
-# The same pair above a second hidden layer: whether the line is hard to reach from one layer.
-DEEPER_HIDDEN = (300, 300)
+# The same pair above a second hidden layer, whether the line is hard to reach from one; and above a single one of as
+# many units, which has more parameters, to tell depth from capacity.
+OTHER_HIDDEN = ((300, 300), (600,))
 # Of the quadratic loss, train and test loss tell how far outputs lie from their targets.
 SPREAD = ("test_loss",)
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
@@ -78,12 +79,12 @@ def label_permutations(target: Target, loss: Loss, output: Output) -> tuple[tupl
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return every encoding under its label permutations at every rate, longer runs with Adam, and deeper networks;
+    """Return every encoding under its label permutations at every rate, longer runs with Adam, and larger networks;
     ten outputs that are read as strictly as a single one."""
     strictly = Program(
         name="encoding.strict_reading", function=strict_reading, arguments=(("preset", preset),)
     )
-    return (*with_sgd(preset), *with_adam(preset), *deeper(preset), strictly)
+    return (*with_sgd(preset), *with_adam(preset), *larger(preset), strictly)
 
 
 def strict_reading(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
@@ -157,10 +158,11 @@ def with_adam(preset: Preset) -> tuple[Run, ...]:
     )
 
 
-def deeper(preset: Preset) -> tuple[Run, ...]:
-    """Return the encodings that differ by nothing else above two hidden layers, at every rate of Adam."""
+def larger(preset: Preset) -> tuple[Run, ...]:
+    """Return the encodings that differ by nothing else above other hidden layers, at every rate of Adam."""
     return tuple(
-        replace(each, hidden=DEEPER_HIDDEN)
+        replace(each, hidden=hidden)
+        for hidden in OTHER_HIDDEN
         for each in with_adam(preset)
         if (each.target, each.loss, each.output) in RENUMBERED_WITH_ADAM
         and (each.labels, each.epochs) == (LABEL_PERMUTATIONS[0], ADAM_EPOCHS[preset])

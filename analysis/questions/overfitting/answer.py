@@ -44,8 +44,11 @@ from analysis.questions.overfitting.runs import (
     FEW_EXAMPLES_LEARNING_RATE,
     FURTHER_SEEDS,
     LEARNING_RATES,
+    MEDIAN_OF,
     SEEDS,
     SOURCE_RATE,
+    least_at,
+    smooth,
 )
 from analysis.results import Results, remembered
 from analysis.statistics import END, t_interval
@@ -57,7 +60,6 @@ COLOURS = {"300": INK, "10-10": GREEN, "20-20": PINK, FAR: INK, SLOW: QUIET, FEW
 DASHES: dict[str, Any] = {FAR: (0, (4, 1.5)), SLOW: (0, (3, 1, 1, 1)), "10-10": (0, (1, 1))}
 TEST_EXAMPLES = 10_000
 RISE = 0.01  # of the test loss, below which it may be one of the least of a noisy curve
-MEDIAN_OF = 51  # measurements around each, fewer where a curve has few: curves without single spikes
 
 
 @remembered
@@ -96,7 +98,7 @@ def overfitting(rows: pd.DataFrame) -> pd.DataFrame:
     train_error, test_error = (100 * (1 - _curves(rows, f"{part}_accuracy")) for part in TRAIN_TEST)
     last = test.index > (1 - END) * test.index[-1]
     losses, errors = smooth(test), smooth(test_error)
-    turns = _turns(losses)
+    turns = least_at(losses)
     numbers = pd.DataFrame(
         {
             "epochs": test.index[-1],
@@ -138,12 +140,6 @@ def _since_least_loss(rows: pd.DataFrame) -> pd.DataFrame:
     return misread_digits(rows).loc[overfitting(rows)["best_epoch"].max() :]
 
 
-def _turns(curves: pd.DataFrame) -> pd.Series[float]:
-    """Return the epoch of each run's least value; running medians are flat about it, so it is the middle of these."""
-    least = {run: curve.index[curve == curve.min()] for run, curve in curves.items()}
-    return pd.Series({run: epochs[len(epochs) // 2] for run, epochs in least.items()})
-
-
 def _curves(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """One metric over epochs: index epoch, a column per run (key)."""
     return rows[rows["metric"] == metric].pivot(index="epoch", columns="key", values="value")
@@ -152,12 +148,6 @@ def _curves(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 def _rise(test: pd.DataFrame) -> pd.DataFrame:
     """In percent, how far test losses lie above their least so far."""
     return 100 * (test / test.cummin() - 1)
-
-
-def smooth(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return running medians along the index, which pass over single spikes."""
-    window = min(MEDIAN_OF, len(curves) // 12 | 1)
-    return curves.rolling(window, min_periods=1, center=True).median()
 
 
 # Exhibits
@@ -215,7 +205,7 @@ def _draw_errors_and_losses(errors: Axes, losses: Axes, rows: pd.DataFrame) -> N
         for axes, lines in zip((errors, losses), of_part, strict=True):
             axes.plot(lines.index, lines, **{**style, "linewidth": 0.8})
     test = smooth(_curves(rows, "test_loss"))
-    turns = _turns(test)
+    turns = least_at(test)
     least = [test.loc[epoch, run] for run, epoch in turns.items()]
     losses.plot(turns, least, "o", color=TRAIN_TEST["test"]["color"], markersize=2.5, clip_on=False)
 

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from analysis.campaign.keys import Job, Program
 from analysis.engine.run import Measure, Run
 from analysis.question import Preset
+
+if TYPE_CHECKING:
+    import torch
+
+    from analysis.data import Data
 
 SEEDS: dict[Preset, tuple[int, ...]] = {"full": (0, 1, 2), "quick": (0,)}
 # Three starts of 10-10 left open whether its test loss rises; these further ones were declared after that was seen.
@@ -26,6 +37,19 @@ EVERY = {"full": 10, "quick": 1}  # epochs between measurements, but the first
 METRICS = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 CONFIDENCE = ("misread_loss",)  # of the network with few examples and, at the common rate, of WATCHED
 WATCHED = ((300,), (20, 20))  # one whose test loss does not rise there and one whose does
+MEDIAN_OF = 51  # measurements around each, fewer where a curve has few: curves without single spikes
+
+
+def smooth(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return running medians along the index, which pass over single spikes."""
+    window = min(MEDIAN_OF, len(curves) // 12 | 1)
+    return curves.rolling(window, min_periods=1, center=True).median()
+
+
+def least_at(curves: pd.DataFrame) -> pd.Series[float]:
+    """Return the epoch of each run's least value; running medians are flat about it, so it is the middle of these."""
+    least = {run: curve.index[curve == curve.min()] for run, curve in curves.items()}
+    return pd.Series({run: epochs[len(epochs) // 2] for run, epochs in least.items()})
 
 
 def seeds(preset: Preset, hidden: tuple[int, ...], rate: float) -> tuple[int, ...]:
@@ -33,8 +57,74 @@ def seeds(preset: Preset, hidden: tuple[int, ...], rate: float) -> tuple[int, ..
     return SEEDS[preset] + (FURTHER_SEEDS[preset] if (hidden, rate) == ((10, 10), COMMON_RATE) else ())
 
 
-def jobs(preset: Preset) -> tuple[Run, ...]:
-    """Three networks on all training examples at their rates, one for longer, and 784-300-10 on a thousand of them."""
+def jobs(preset: Preset) -> tuple[Job, ...]:
+    """Three networks on all training examples at their rates, one for longer, and 784-300-10 on a thousand of them;
+    digits that are misread at the least test loss or at the end, where the test error rises most."""
+    compared = tuple(
+        Program(
+            name="overfitting.misread_at_least_and_end",
+            function=misread_at_least_and_end,
+            arguments=(
+                ("epochs", epochs),
+                ("examples", examples),
+                ("hidden", hidden),
+                ("rate", rate),
+                ("seeds", SEEDS[preset]),
+            ),
+        )
+        for hidden, rate, examples, epochs in (
+            ((20, 20), FAR_RATE, None, EPOCHS[preset]),
+            ((300,), FEW_EXAMPLES_LEARNING_RATE, FEW_EXAMPLES, FEW_EXAMPLES_EPOCHS[preset]),
+        )
+    )
+    return (*runs(preset), *compared)
+
+
+def misread_at_least_and_end(
+    data: Data,
+    device: torch.device,
+    hidden: tuple[int, ...],
+    rate: float,
+    examples: int | None,
+    epochs: int,
+    seeds: tuple[int, ...],
+) -> pd.DataFrame:
+    """Train a network to the end, and again to the epoch of its least test loss: which test digits do both misread?
+
+    Returns:
+        One row per seed and outcome: seed, epoch (of the least test loss), outcome (least, end, both: misread there
+        alone, or at both), value (number of digits).
+    """
+    from analysis.engine.network import logits_of
+    from analysis.engine.training import train
+
+    def misread(weights: list[torch.Tensor]) -> torch.Tensor:
+        return logits_of(weights, data.test_images.cpu()).argmax(1) != data.test_labels.cpu()
+
+    to_the_end = [
+        Run(
+            hidden=tuple(hidden),
+            learning_rate=rate,
+            epochs=epochs,
+            measures=(Measure(metrics=("test_loss",), every=max(1, epochs // 2_000)),),
+            train_examples=examples,
+            seed=seed,
+        )
+        for seed in seeds
+    ]
+    rows: list[tuple[int, int, str, int]] = []
+    for run, at_the_end in zip(to_the_end, train(to_the_end, data, device), strict=True):
+        losses = at_the_end.rows.query("metric == 'test_loss'").set_index("update")[["value"]]
+        least = max(1, int(least_at(smooth(losses))["value"]))
+        (at_least,) = train([replace(run, epochs=least)], data, device)
+        first, last = misread(at_least.weights), misread(at_the_end.weights)
+        for outcome, digits in (("least", first & ~last), ("end", last & ~first), ("both", first & last)):
+            rows.append((run.seed, least, outcome, int(digits.sum())))
+    return pd.DataFrame(rows, columns=["seed", "epoch", "outcome", "value"])
+
+
+def runs(preset: Preset) -> tuple[Run, ...]:
+    """Return the networks on all training examples, one for longer, and 784-300-10 on few."""
     full = preset == "full"
     thinned = (Measure(metrics=METRICS, every=EVERY[preset], dense_until=100),)
     confidence = Measure(metrics=CONFIDENCE, every=100 if full else 1)
