@@ -240,14 +240,14 @@ def svg(figure: Figure) -> bytes:
     return text.replace("<defs>", f"{_dark_rules(text)}\n <defs>", 1).encode()
 
 
-def loss_panel(axes: Axes, rows: pd.DataFrame, logarithmic: bool) -> None:
-    """Draw train and test loss against epochs; logarithmic axes leave epoch 0 out."""
-    for name, style in TRAIN_TEST.items():
+def loss_panel(axes: Axes, rows: pd.DataFrame) -> None:
+    """Draw train and test loss against epochs, on logarithmic axes, which leave epoch 0 out."""
+    # to be seen where the test loss lies on it
+    looks = {"train": {**TRAIN_TEST["train"], "linewidth": 3.5, "alpha": 0.4}, "test": TRAIN_TEST["test"]}
+    for name, style in looks.items():
         summary = mean_and_range(rows, f"{name}_loss")
-        wide = {"linewidth": 3} if name == "train" else {}  # to be seen where the test loss lies on it
-        draw_line(axes, summary[summary.index > 0] if logarithmic else summary, **style, **wide)
-    if logarithmic:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        plain_ticks(axes.yaxis)
+        draw_line(axes, summary[summary.index > 0], **style)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    plain_ticks(axes.yaxis)
     axes.set_xlabel("epoch")

@@ -23,13 +23,13 @@ def axes() -> Iterator[Axes]:
 
 
 def test_train_and_test_have_their_colours_and_the_data_as_given(axes: Axes) -> None:
-    plotting.loss_panel(axes, curves(0.1, FALLING, LEARNT), logarithmic=False)
+    plotting.loss_panel(axes, curves(0.1, FALLING, LEARNT))
     assert [line.get_color() for line in axes.lines] == [plotting.TRAIN, plotting.TEST]
-    assert list(axes.lines[0].get_ydata()) == pytest.approx(FALLING)
+    assert list(axes.lines[0].get_ydata()) == pytest.approx(FALLING[1:])
 
 
 def test_epoch_0_has_no_place_on_logarithmic_axes(axes: Axes) -> None:
-    plotting.loss_panel(axes, curves(0.1, FALLING, LEARNT), logarithmic=True)
+    plotting.loss_panel(axes, curves(0.1, FALLING, LEARNT))
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert len(axes.lines[0].get_xdata()) == len(FALLING) - 1
 
@@ -37,14 +37,14 @@ def test_epoch_0_has_no_place_on_logarithmic_axes(axes: Axes) -> None:
 @pytest.mark.parametrize(("seeds", "bands"), [(1, 0), (3, 2)])
 def test_a_band_shows_the_seeds(axes: Axes, seeds: int, bands: int) -> None:
     rows = [curves(0.1, [value + seed for value in FALLING], LEARNT) for seed in range(seeds)]
-    plotting.loss_panel(axes, pd.concat(rows), logarithmic=False)
+    plotting.loss_panel(axes, pd.concat(rows))
     assert len(axes.collections) == bands
 
 
 def test_a_run_that_is_not_finite_is_drawn_as_far_as_it_is(axes: Axes) -> None:
     rows = curves(0.1, FALLING, LEARNT)
     rows.loc[rows["epoch"] > 50, "value"] = math.nan
-    plotting.loss_panel(axes, rows, logarithmic=True)
+    plotting.loss_panel(axes, rows)
     axes.figure.savefig(io.BytesIO())
 
 

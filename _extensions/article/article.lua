@@ -1,4 +1,4 @@
--- What the layout makes of a book: its parts, where the appendices begin, set-up boxes, figures in place, links to files.
+-- What the layout makes of a book: its parts, where the appendices begin, set-up boxes, figures in place or in columns, links to files.
 
 local in_part = false
 
@@ -42,6 +42,7 @@ local filter = {
     if el.classes:includes("setup") then return within("#setup[", el.content) end
     -- What belongs to the very step that it follows.
     if el.classes:includes("in-place") then return within("#in-place[", el.content) end
+    if el.classes:includes("small-multiples") then return within("#small-multiples[", el.content) end
   end,
   -- A question, all in italics below its heading, stays with the answer.
   Para = function(el)

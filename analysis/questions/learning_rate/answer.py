@@ -76,7 +76,7 @@ SLOPE_STYLES: dict[float, dict[str, Any]] = {
     **{rate: SHOWN_RATES[rate] for rate in (2.0, 8.0, 20.0)},
     100.0: {"color": INK, "linestyle": ":"},
 }
-LINEAR_LIMIT, LOGARITHMIC_LIMITS = 2.6, (0.05, 400)  # of the losses as drawn
+LOSS_LIMITS = (0.02, 400)  # as drawn for each rate
 
 
 @remembered
@@ -368,44 +368,34 @@ def _draw_slopes(axes: Axes, rows: pd.DataFrame) -> None:
     explore="metric=test_loss&xlog=1&ylog=1&view=multiples&by=learning_rate",
 )
 def figures_by_rate(found: Results) -> dict[str, Picture]:
-    """Draw one figure per learning rate, all with the same limits where they can be."""
+    """Draw one figure per learning rate, all with the same limits."""
     rows = first_start(found.rows)
     return {
         rate_label(rate): Picture(
-            draw_loss_curves(of_rate := rows[rows["learning_rate"] == rate], rows["epoch"].max()),
-            f"$\\eta = {rate:g}$, {verdict}{'; the linear axis is its own' if _beyond(of_rate) else ''}.",
-            f"Train and test loss over epochs at learning rate {rate:g}, on linear and on logarithmic axes.",
+            draw_loss_curves(rows[rows["learning_rate"] == rate], rows["epoch"].max()),
+            f"$\\eta = {rate:g}$, {verdict}.",
+            f"Train and test loss over epochs at learning rate {rate:g}, on logarithmic axes.",
         )
         for (rate, _), verdict in run_numbers(rows)["verdict"].items()
     }
 
 
 def draw_loss_curves(rows: pd.DataFrame, epochs: float) -> Figure:
-    """Draw train and test loss of one run, on linear and on logarithmic axes that reach to that many epochs."""
-    figure, (linear, logarithmic) = plt.subplots(1, 2, figsize=(WIDTH, 1.25), layout="none")
+    """Draw train and test loss of one run as one of small multiples, on axes that reach to that many epochs."""
+    figure, axes = plt.subplots(figsize=(WIDTH / 3, 1.2), layout="none")
     # The same places for all: to find them again for each figure would take as long as to draw it.
-    figure.subplots_adjust(left=0.085, right=0.985, bottom=0.34, top=0.96, wspace=0.16)
-    plotting.loss_panel(linear, rows, logarithmic=False)
-    plotting.loss_panel(logarithmic, rows, logarithmic=True)
-    linear.set_xlim(0, epochs)
-    linear.set_ylim(0, None if _beyond(rows) else LINEAR_LIMIT)
-    logarithmic.set_xlim(1, epochs)
-    logarithmic.set_ylim(*LOGARITHMIC_LIMITS)
-    logarithmic.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
-    logarithmic.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
-    for axis in (logarithmic.xaxis, logarithmic.yaxis):
+    figure.subplots_adjust(left=0.18, right=0.97, bottom=0.29, top=0.97)
+    plotting.loss_panel(axes, rows)
+    axes.set_xlim(1, epochs)
+    axes.set_ylim(*LOSS_LIMITS)
+    axes.set_yticks([0.1, 1, 10, 100], ["0.1", "1", "10", "100"])
+    axes.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])
+    for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())
-    linear.locator_params(axis="x", nbins=4)
-    linear.set_ylabel("loss")
-    for axes in (linear, logarithmic):
-        axes.set_xlabel("epoch", labelpad=1)
-    plotting.train_test_legend(logarithmic, columns=2)
+    axes.set_xlabel("epoch", labelpad=1)
+    axes.set_ylabel("loss")
+    plotting.train_test_legend(axes, columns=2)
     return figure
-
-
-def _beyond(rows: pd.DataFrame) -> bool:
-    """Whether the losses end beyond the common linear axis."""
-    return bool(rows.loc[rows["metric"] == "train_loss", "value"].median() > LINEAR_LIMIT)
 
 
 @sketch("learning_rate", alt="Test accuracies along training rise, the larger the rate, the earlier.")
