@@ -175,12 +175,12 @@ def plain_ticks(axis: Axis, decades: bool = False) -> None:
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
-def train_test_legend(axes: Axes, columns: int = 1) -> None:
-    """Name the two kinds of line at the lower left, which falling curves leave free."""
+def train_test_legend(axes: Axes) -> None:
+    """Name the two kinds of line at the upper right, which falling curves leave free."""
     axes.legend(
         handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in TRAIN_TEST.items()],
-        loc="lower left",
-        ncols=columns,
+        loc="upper right",
+        ncols=len(TRAIN_TEST),
         borderpad=0,
     )
 

@@ -76,7 +76,7 @@ SLOPE_STYLES: dict[float, dict[str, Any]] = {
     **{rate: SHOWN_RATES[rate] for rate in (2.0, 8.0, 20.0)},
     100.0: {"color": INK, "linestyle": ":"},
 }
-LOSS_LIMITS = (0.02, 400)  # as drawn for each rate
+LOSS_LIMITS = (0.03, 2000)  # as drawn for each rate
 
 
 @remembered
@@ -384,7 +384,7 @@ def draw_loss_curves(rows: pd.DataFrame, epochs: float) -> Figure:
     """Draw train and test loss of one run as one of small multiples, on axes that reach to that many epochs."""
     figure, axes = plt.subplots(figsize=(WIDTH / 3, 1.2), layout="none")
     # The same places for all: to find them again for each figure would take as long as to draw it.
-    figure.subplots_adjust(left=0.18, right=0.97, bottom=0.29, top=0.97)
+    figure.subplots_adjust(left=0.25, right=0.97, bottom=0.29, top=0.97)
     plotting.loss_panel(axes, rows)
     axes.set_xlim(1, epochs)
     axes.set_ylim(*LOSS_LIMITS)
@@ -394,7 +394,7 @@ def draw_loss_curves(rows: pd.DataFrame, epochs: float) -> Figure:
         axis.set_minor_locator(NullLocator())
     axes.set_xlabel("epoch", labelpad=1)
     axes.set_ylabel("loss")
-    plotting.train_test_legend(axes, columns=2)
+    plotting.train_test_legend(axes)
     return figure
 
 
