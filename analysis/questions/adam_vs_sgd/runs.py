@@ -32,7 +32,7 @@ NO_MEAN_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 
 # SGD with momentum 0.9, which gets about ten times as far per update: from a tenth of SGD's rates to its best one.
 MOMENTUM_RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-LONG_MOMENTUM_RATES = (0.01, 0.03, 0.1, 0.3)
+LONG_MOMENTUM_RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
 
 METRICS = ("train_loss", "validation_accuracy", "test_loss", "test_accuracy")
 

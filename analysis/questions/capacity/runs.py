@@ -41,7 +41,7 @@ CHOICE_SEEDS: dict[Preset, tuple[int, ...]] = {"full": tuple(range(10, 20)), "qu
 # at one rate, that of the widest.
 SPLIT_RATES = {(4,): 0.05, (64,): 0.05, (300,): 0.02, (2048,): 0.005}
 SPLIT_RATE = 0.005
-# The same of two and three layers, with few examples only.
+# The same of two and three layers.
 DEEPER_SPLIT_RATES = {(300, 300): 0.02, (300, 300, 300): 0.005}
 SPLIT_STARTS: dict[Preset, int] = {"full": 4, "quick": 2}
 # Training sets that do not share an example: number, examples in each, epochs.
@@ -280,6 +280,11 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
     split_settings: dict[tuple[int, tuple[int, ...], float], None] = {
         **{(few, hidden, rate): None for hidden, rate in (SPLIT_RATES | DEEPER_SPLIT_RATES).items()},
         **{(examples, hidden, SPLIT_RATE): None for examples in SUBSETS[preset] for hidden in SPLIT_RATES},
+        **{
+            (examples, hidden, SPLIT_RATE): None
+            for examples in SUBSETS[preset]
+            for hidden in DEEPER_SPLIT_RATES
+        },
     }
     first, number = FRESH_SETS[preset]
     fresh = tuple(

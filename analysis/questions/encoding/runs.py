@@ -12,6 +12,7 @@ from analysis.engine.run import CLASSES, Loss, Measure, Output, Run, Target
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from analysis.data import Data
@@ -56,6 +57,8 @@ OTHER_HIDDEN = ((300, 300), (600,))
 # Of the quadratic loss, train and test loss tell how far outputs lie from their targets.
 SPREAD = ("test_loss",)
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
+# Single outputs with the quadratic loss, at the best rate of their hidden layers.
+READ_BY_THRESHOLDS = {(300,): 0.01, (300, 300): 0.003}
 TOLERANCE = 1 / 18  # how near to its target a single output is read right: half the distance between two
 MEASUREMENTS = 6  # of all these along training
 
@@ -80,11 +83,14 @@ def label_permutations(target: Target, loss: Loss, output: Output) -> tuple[tupl
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return every encoding under its label permutations at every rate, longer runs with Adam, and larger networks;
-    ten outputs that are read as strictly as a single one."""
+    ten outputs that are read as strictly as a single one, and single ones read by thresholds."""
     strictly = Program(
         name="encoding.strict_reading", function=strict_reading, arguments=(("preset", preset),)
     )
-    return (*with_sgd(preset), *with_adam(preset), *larger(preset), strictly)
+    by_thresholds = Program(
+        name="encoding.learnt_thresholds", function=learnt_thresholds, arguments=(("preset", preset),)
+    )
+    return (*with_sgd(preset), *with_adam(preset), *larger(preset), strictly, by_thresholds)
 
 
 def strict_reading(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
@@ -117,6 +123,73 @@ def strict_reading(data: Data, device: torch.device, preset: Preset) -> pd.DataF
             farthest = (outputs - torch.nn.functional.one_hot(labels, CLASSES)).abs().amax(1)
             rows.append((trained_run.seed, part, float((farthest < TOLERANCE).double().mean())))
     return pd.DataFrame(rows, columns=["seed", "part", "value"])
+
+
+def learnt_thresholds(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
+    """Train single sigmoids with the quadratic loss; read them between thresholds learnt from the training examples.
+
+    Returns:
+        One row per hidden layers, seed and reading (nearest: as the nearest digit; thresholds: between the nine that
+        most training examples are read right with): hidden, seed, reading, value (test accuracy).
+    """
+    import numpy as np
+    import torch
+
+    from analysis.engine.network import logits_of, training_indices
+    from analysis.engine.training import form_stacks, train
+
+    runs = [
+        replace(each, hidden=hidden)
+        for hidden, rate in READ_BY_THRESHOLDS.items()
+        for each in with_adam(preset)
+        if (each.target, each.loss, each.output) == ENCODINGS[2]
+        and (each.labels, each.epochs, each.learning_rate)
+        == (LABEL_PERMUTATIONS[0], ADAM_EPOCHS[preset], rate)
+    ]
+    test_labels = data.test_labels.cpu().numpy()
+    rows: list[tuple[str, int, str, float]] = []
+    for stack in form_stacks(runs, data, device):
+        for run, trained in zip(stack, train(stack, data, device), strict=True):
+            indices = training_indices(run, len(data.train_labels))
+            of_training, of_test = (
+                torch.sigmoid(logits_of(trained.weights, images.cpu())).flatten().numpy()
+                for images in (data.train_images[indices], data.test_images)
+            )
+            thresholds = best_thresholds(of_training, data.train_labels[indices].cpu().numpy())
+            for reading, digits in (
+                ("nearest", np.rint(of_test * (CLASSES - 1))),
+                ("thresholds", np.searchsorted(thresholds, of_test)),
+            ):
+                hidden = "-".join(map(str, run.hidden))
+                rows.append((hidden, run.seed, reading, float((digits == test_labels).mean())))
+    return pd.DataFrame(rows, columns=["hidden", "seed", "reading", "value"])
+
+
+def best_thresholds(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the nine ascending thresholds between which most outputs (n,) are read as their label (n,).
+
+    An output below the first is read as 0, one between the first and the second as 1. By dynamic programming: the best
+    way to read the first outputs, of ascending ones, with the first digits alone.
+    """
+    import numpy as np
+
+    order = np.argsort(outputs, kind="stable")
+    ascending = np.concatenate([[-np.inf], outputs[order], [np.inf]])
+    of_class = labels[order] == np.arange(CLASSES)[:, None]
+    below = np.concatenate(
+        [np.zeros((CLASSES, 1), int), of_class.cumsum(axis=1)], axis=1
+    )  # of a label, among the first
+    right, cuts = below[0], []
+    for digit in range(1, CLASSES):
+        gain = right - below[digit]  # if this digit's stretch begins after so many outputs
+        best = np.maximum.accumulate(gain)
+        cuts.append(np.maximum.accumulate(np.where(gain == best, np.arange(len(gain)), 0)))
+        right = below[digit] + best
+    thresholds, end = [], len(outputs)
+    for cut in reversed(cuts):
+        end = int(cut[end])
+        thresholds.append((ascending[end] + ascending[end + 1]) / 2)
+    return np.array(thresholds[::-1])
 
 
 def with_adam(preset: Preset) -> tuple[Run, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from analysis.campaign.keys import Job, Program
-from analysis.engine.run import TRAIN_EXAMPLES, Measure, Order, Run
+from analysis.engine.run import CLASSES, TRAIN_EXAMPLES, Measure, Order, Run
 from analysis.question import VALIDATION_EXAMPLES, Budget, Preset
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ SLOW = {"full": Budget((0, 1, 2), 300), "quick": Budget((0,), 2, 500)}
 # SGD for as many passes, to compare with.
 LONG_SGD_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 # The stream at rates about its best for twice as many passes, to see whether it still gains.
-MORE_PASSES_RATES, MORE_PASSES = (0.003, 0.01, 0.03, 0.1, 0.14), {"full": 600, "quick": 3}
+MORE_PASSES_RATES, MORE_PASSES = (1e-5, 1e-3, 3e-3, 1e-2, 3e-2, 0.06, 0.1, 0.14), {"full": 600, "quick": 3}
 MORE_SGD_RATES = (0.01, 0.03, 0.1)  # and SGD about its own best
+# What the stream ends in at its best rate after all these passes, trained on by SGD: does the order hold it back?
+THEN_SHUFFLED: dict[Preset, int] = {"full": 20, "quick": 1}  # passes
+THEN_SHUFFLED_RATE = 0.1  # of both
 # The stream at a rate that decreases, as the adapted proof asks: from its best rate, and from one at which a constant
 # rate leaves a large loss.
 DECREASING = ((0.1, 0.01), (0.1, 0.1), (0.001, 0.1))
@@ -54,9 +57,57 @@ def labels(data: Data, device: torch.device) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("position").reset_index()
 
 
+def then_shuffled(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
+    """Train on the sorted stream to its end, and go on with shuffled passes of SGD.
+
+    Returns:
+        One row per seed, pass after the stream and metric: seed, pass (0: at the stream's end), metric (train_loss,
+        test_accuracy), value.
+    """
+    import torch
+    from torch import nn
+
+    from analysis.engine.network import logits_of, training_indices
+    from analysis.engine.training import train
+
+    stream = [
+        run
+        for run in more_passes(preset)
+        if (run.order, run.learning_rate, run.epochs)
+        == ("label_sorted", THEN_SHUFFLED_RATE, MORE_PASSES[preset])
+    ]
+    indices = training_indices(stream[0], len(data.train_labels))
+    images, labels = data.train_images[indices].cpu(), data.train_labels[indices].cpu()
+    ones = torch.ones(len(images), 1)
+    with_bias = torch.cat([images, ones], 1)
+    targets = nn.functional.one_hot(labels, CLASSES).float()
+    rows: list[tuple[int, int, str, float]] = []
+
+    def measure(seed: int, passes: int, weights: list[torch.Tensor]) -> None:
+        loss = nn.functional.cross_entropy(logits_of(weights, images), labels)
+        hits = logits_of(weights, data.test_images.cpu()).argmax(1) == data.test_labels.cpu()
+        rows.append((seed, passes, "train_loss", float(loss)))
+        rows.append((seed, passes, "test_accuracy", float(hits.double().mean())))
+
+    for run, trained in zip(stream, train(stream, data, device), strict=True):
+        first, second = weights = [layer.clone() for layer in trained.weights]
+        measure(run.seed, 0, weights)
+        generator = torch.Generator().manual_seed(run.seed)
+        for passes in range(1, THEN_SHUFFLED[preset] + 1):
+            for i in torch.randperm(len(images), generator=generator).tolist():
+                hidden = torch.sigmoid(first @ with_bias[i])
+                above = torch.cat([hidden, ones[0]])
+                error = (second @ above).softmax(0) - targets[i]
+                below = (second[:, :-1].T @ error) * hidden * (1 - hidden)
+                second.addr_(error, above, alpha=-run.learning_rate)
+                first.addr_(below, with_bias[i], alpha=-run.learning_rate)
+            measure(run.seed, passes, weights)
+    return pd.DataFrame(rows, columns=["seed", "pass", "metric", "value"])
+
+
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return both orders at every rate, measured ten times an epoch; the sorted one for many epochs, beside gradient
-    descent and SGD; both orders within a few epochs over all examples; the labels."""
+    descent and SGD; both orders within a few epochs over all examples; SGD after the stream; the labels."""
     budget, slow, within = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset]
     window_measures = (
         Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),
@@ -121,30 +172,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         for rate in LONG_SGD_RATES
         for seed in slow.seeds
     )
-    to_the_end = (
-        Measure(metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)),
-    )
-    further: list[tuple[Order, float, float, int]] = [
-        *(("shuffled", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_SGD_RATES),
-        *(("label_sorted", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_PASSES_RATES),
-        *(("label_sorted", rate, decay, slow.epochs) for rate, decay in DECREASING),
-        *(("shuffled_once", rate, 0.0, slow.epochs) for rate in FIXED_RATES),
-    ]
-    more_passes = tuple(
-        Run(
-            order=order,
-            learning_rate=rate,
-            decay=decay,
-            batch_size=1,
-            train_examples=slow.train_examples,
-            validation_examples=VALIDATION_EXAMPLES,
-            epochs=epochs,
-            measures=to_the_end,
-            seed=seed,
-        )
-        for order, rate, decay, epochs in further
-        for seed in slow.seeds
-    )
     within_measures = (
         Measure(metrics=("class_accuracy", "test_accuracy"), every=within.train_examples // 120),
         Measure(metrics=("gradient_cosine",), every=within.train_examples // 60),
@@ -167,7 +194,39 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         *window,
         *small_rates,
         *long_sgd,
-        *more_passes,
+        *more_passes(preset),
         *passes,
+        Program(
+            name="label_sorted_stream.then_shuffled", function=then_shuffled, arguments=(("preset", preset),)
+        ),
         Program(name="label_sorted_stream.labels", function=labels),
+    )
+
+
+def more_passes(preset: Preset) -> tuple[Run, ...]:
+    """Return the stream and SGD at some rates for more passes; the stream with a decay, and examples shuffled once."""
+    slow = SLOW[preset]
+    to_the_end = (
+        Measure(metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)),
+    )
+    further: list[tuple[Order, float, float, int]] = [
+        *(("shuffled", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_SGD_RATES),
+        *(("label_sorted", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_PASSES_RATES),
+        *(("label_sorted", rate, decay, slow.epochs) for rate, decay in DECREASING),
+        *(("shuffled_once", rate, 0.0, slow.epochs) for rate in FIXED_RATES),
+    ]
+    return tuple(
+        Run(
+            order=order,
+            learning_rate=rate,
+            decay=decay,
+            batch_size=1,
+            train_examples=slow.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=epochs,
+            measures=to_the_end,
+            seed=seed,
+        )
+        for order, rate, decay, epochs in further
+        for seed in slow.seeds
     )

@@ -18,7 +18,6 @@ from analysis.formatting import (
     count_words,
     format_at_most,
     format_count,
-    format_fixed,
     format_interval,
     format_percent,
     format_range,
@@ -405,8 +404,8 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
             "all have a gap": bool(error_gap(every).min() > 0),
             "all have equal epochs": every["epochs"].nunique() == 1,
         },
-        f"At $\\eta = {SOURCE_RATE:g}$ none over-fits in {every['epochs'].max():,.0f} epochs; at the rate "
-        f"{FAR_RATE:g} all do.",
+        f"At $\\eta = {SOURCE_RATE:g}$ no network over-fits in {every['epochs'].max():,.0f} epochs; at {FAR_RATE:g} "
+        "all do.",
     )
 
 
@@ -465,10 +464,8 @@ def width_turns_further_on(found: Results) -> Evidence:
     return Evidence(
         f"At both larger rates 20-20 over-fits most (@tbl-overfitting), with {format_percent(1 / shares[0], 0)} of "
         "the weights of 784-300-10. 10-10, with half as many, fits the training examples less well, and over-fits "
-        f"less. At $\\eta = {COMMON_RATE:g}$ the test loss of 20-20 turns at a train loss of "
-        f"{format_range(turns, 3)} (@fig-turn, middle); that of 784-300-10 still falls at a train loss of "
-        f"{format_fixed(wide['train_loss'].max(), 3)}. Our runs cannot say whether this is because it has one "
-        "hidden layer instead of two.",
+        "less. Our runs cannot say whether 20-20 over-fits more than 784-300-10 because it has two hidden layers "
+        "instead of one.",
         {
             "20-20 rises most at both rates": all(
                 most_in_the_middle(rates[rate]) for rate in (COMMON_RATE, FAR_RATE)
@@ -495,11 +492,11 @@ def rate_matters_too(found: Results) -> Evidence:
         _test_loss_at(networks[FAR_RATE]["300"], end["train_loss"].max()).min() / end["test_loss"].max() - 1
     )
     return Evidence(
-        f"At $\\eta = {FAR_RATE:g}$, 784-300-10 over-fits by its errors as well, in the sense of Mitchell: from "
-        f"every start it misreads fewer training examples than at {COMMON_RATE:g}, and more test examples "
-        "(@tbl-overfitting). That is not only because it is trained further: where both have the same train loss, "
-        "its test loss is already the higher one (@fig-turn, middle). The small networks are unsteady at "
-        f"{FAR_RATE:g} (@fig-curves), so what their losses rise by there is not over-fitting alone.",
+        f"At $\\eta = {FAR_RATE:g}$, 784-300-10 over-fits by its errors as well: from every start it misreads fewer "
+        f"training examples than at {COMMON_RATE:g}, and more test examples (@tbl-overfitting). That is not only "
+        "because it is trained further: where both have the same train loss, its test loss is already the higher "
+        f"one (@fig-turn, middle). The small networks are unsteady at {FAR_RATE:g} (@fig-curves), so their rises "
+        "are not over-fitting alone.",
         {
             "at the larger rate every start misreads fewer training examples": bool(
                 rising["train_error"].max() < end["train_error"].min()
@@ -532,11 +529,9 @@ def slow_runs_turn_late(found: Results) -> Evidence:
     products = [SOURCE_RATE * longer["best_epoch"].mean(), COMMON_RATE * common["best_epoch"].mean()]
     return Evidence(
         f"At $\\eta = {SOURCE_RATE:g}$ no network gets that far: {epochs:,.0f} epochs there do what {worth:,.0f} do "
-        f"at {COMMON_RATE:g} (train losses agree within {format_at_most(apart, 0)}). Trained on for "
-        f"{longer['epochs'].max():,.0f} epochs, 20-20 over-fits there as well, by "
-        f"{format_range(100 * longer['rise'], 0)} %. Its test loss turns after "
-        f"{format_range(longer['best_epoch'], 0)} epochs, where $\\eta$ times epochs is about what it is at the "
-        f"turn at {COMMON_RATE:g} (@fig-turn, left).",
+        f"at {COMMON_RATE:g}. Trained on for {longer['epochs'].max():,.0f} epochs, 20-20 over-fits there as well, "
+        f"by {format_range(100 * longer['rise'], 0)} %. Its test loss turns at about the same $\\eta$ times epochs "
+        f"as at {COMMON_RATE:g} (@fig-turn, left).",
         {
             "the losses agree": bool(apart < 0.05),
             "no network gets that far": bool(worth < common["best_epoch"].min()),
@@ -614,8 +609,8 @@ def misreading(rows: pd.DataFrame) -> Misreading:
 def misread_digits_make_the_rise(found: Results) -> Evidence:
     digits = misreading(by_rate(found.rows)[COMMON_RATE]["20-20"])
     return Evidence(
-        f"In 20-20 at $\\eta = {COMMON_RATE:g}$, from the least test loss to the end, the mean loss of a misread "
-        f"digit grows by {format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
+        f"In 20-20 at $\\eta = {COMMON_RATE:g}$, past the least test loss, the mean loss of a misread digit grows "
+        f"by {format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
         f"{format_at_most(digits.share.max(), 0)}, and what all other digits add to the test loss falls (@fig-turn, "
         "right). So wrong answers, and right ones, are given with more confidence.",
         {
@@ -635,9 +630,8 @@ def contrast_overfits(found: Results) -> Evidence:
     every = pd.concat([overfitting(rows) for rows in by_rate(found.rows)[COMMON_RATE].values()])
     return Evidence(
         f"On {FEW_EXAMPLES:,} training examples, at $\\eta = {FEW_EXAMPLES_LEARNING_RATE:g}$, 784-300-10 over-fits "
-        "even more plainly, and there the test error shows it too. The test loss is least at epoch "
-        f"{format_range(runs['best_epoch'], 0)} and then rises by {format_range(100 * runs['rise'], 0)} %; the test "
-        f"error rises by {format_range(runs['error_rise'], 1)} points.",
+        f"by its test error too: the loss rises by {format_range(100 * runs['rise'], 0)} %, the error by "
+        f"{format_range(runs['error_rise'], 1)} points.",
         {
             "every run rises": bool(runs["rises"].all()),
             "sooner than any network on all examples": bool(

@@ -59,37 +59,17 @@ def seeds(preset: Preset, hidden: tuple[int, ...], rate: float) -> tuple[int, ..
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Three networks on all training examples at their rates, one for longer, and 784-300-10 on a thousand of them;
-    digits that are misread at the least test loss or at the end, where the test error rises most."""
-    compared = tuple(
-        Program(
-            name="overfitting.misread_at_least_and_end",
-            function=misread_at_least_and_end,
-            arguments=(
-                ("epochs", epochs),
-                ("examples", examples),
-                ("hidden", hidden),
-                ("rate", rate),
-                ("seeds", SEEDS[preset]),
-            ),
-        )
-        for hidden, rate, examples, epochs in (
-            ((20, 20), FAR_RATE, None, EPOCHS[preset]),
-            ((300,), FEW_EXAMPLES_LEARNING_RATE, FEW_EXAMPLES, FEW_EXAMPLES_EPOCHS[preset]),
-        )
+    the digits that this last one misreads at its least test loss or at the end."""
+    compared = Program(
+        name="overfitting.misread_at_least_and_end",
+        function=misread_at_least_and_end,
+        arguments=(("preset", preset),),
     )
-    return (*runs(preset), *compared)
+    return (*runs(preset), compared)
 
 
-def misread_at_least_and_end(
-    data: Data,
-    device: torch.device,
-    hidden: tuple[int, ...],
-    rate: float,
-    examples: int | None,
-    epochs: int,
-    seeds: tuple[int, ...],
-) -> pd.DataFrame:
-    """Train a network to the end, and again to the epoch of its least test loss: which test digits do both misread?
+def misread_at_least_and_end(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
+    """Train 784-300-10 on few examples, and again to the epoch of its least test loss: what do both misread?
 
     Returns:
         One row per seed and outcome: seed, epoch (of the least test loss), outcome (least, end, both: misread there
@@ -101,17 +81,7 @@ def misread_at_least_and_end(
     def misread(weights: list[torch.Tensor]) -> torch.Tensor:
         return logits_of(weights, data.test_images.cpu()).argmax(1) != data.test_labels.cpu()
 
-    to_the_end = [
-        Run(
-            hidden=tuple(hidden),
-            learning_rate=rate,
-            epochs=epochs,
-            measures=(Measure(metrics=("test_loss",), every=max(1, epochs // 2_000)),),
-            train_examples=examples,
-            seed=seed,
-        )
-        for seed in seeds
-    ]
+    to_the_end = [run for run in runs(preset) if run.train_examples == FEW_EXAMPLES]
     rows: list[tuple[int, int, str, int]] = []
     for run, at_the_end in zip(to_the_end, train(to_the_end, data, device), strict=True):
         losses = at_the_end.rows.query("metric == 'test_loss'").set_index("update")[["value"]]
