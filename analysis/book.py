@@ -104,13 +104,17 @@ def _setup_box(title: str, lines: Sequence[tuple[str, str]]) -> str:
 
 def open_page(name: str) -> Page:
     """Open a question's page: evaluate its findings, know its exhibits."""
+    page = open_exhibits(name)
+    return replace(
+        page, verdicts={key: verdict(claim) for key, claim in of_kind(page.question, Finding).items()}
+    )
+
+
+def open_exhibits(name: str) -> Page:
+    """Open a question's page for what another page shows of its exhibits: no finding is evaluated."""
     questions = {each.name: each for each in QUESTIONS}
     question = _known(name, questions, "question")
-    return Page(
-        question,
-        {key: verdict(claim) for key, claim in of_kind(question, Finding).items()},
-        {each.label: each for each in of_kind(question, Exhibit).values()},
-    )
+    return Page(question, {}, {each.label: each for each in of_kind(question, Exhibit).values()})
 
 
 def _known(name: str, known: Mapping[str, Kind], what: str) -> Kind:

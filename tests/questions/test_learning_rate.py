@@ -33,7 +33,6 @@ from tests.helpers.altered import (
 
 CONTRADICTIONS = {
     "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
-    "largest_steady_rate_is_late": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
     "units_saturate": constant(0.25, "mean_slope"),
     "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),
     "stable_rates_follow_one_curve": lambda rows: rows.assign(value=rows["value"] * rows["learning_rate"]),

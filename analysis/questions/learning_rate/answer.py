@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from analysis import plotting
-from analysis.engine.run import SHARPNESS_EXAMPLES
+from analysis.engine.run import CLASSES, SHARPNESS_EXAMPLES
 from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
@@ -201,9 +201,15 @@ def rates_table(found: Results) -> Table:
                     _format_epoch(runs[column].mean() * (rate if "η" in heading else 1))
                     for rate, runs in by_rate
                 ]
-                for level, column in ((SLOW, "slow_epoch"), (FAST, "fast_epoch"))
-                for heading in ("To {}", "η · to {}")
+                for level, column, headings in (
+                    (SLOW, "slow_epoch", ("To {}", "η · to {}")),
+                    (FAST, "fast_epoch", ("To {}",)),
+                )
+                for heading in headings
             },
+            "Peak": [
+                format_fixed(value, 1) for value in first_steps(found.rows)[1].groupby("learning_rate").mean()
+            ],
             "Verdict": verdicts(numbers).to_list(),
         }
     )
@@ -211,12 +217,13 @@ def rates_table(found: Results) -> Table:
         frame,
         f"The {count_words(len(means), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over "
         f"the starts: losses, test accuracy with 95 % t intervals (where starts differ by more than {SCATTERED:g} "
-        "points: least and largest), and the first epoch with the given test accuracy, also times $\\eta$, where "
-        "every start reaches it. A run *blows up* if its train loss ends at more than twice the first, is *stuck* "
+        "points: least and largest), the first epoch with the given test accuracy, also times $\\eta$, where every "
+        "start reaches it, and the largest train loss over the first (*peak*). A run *blows up* if its train loss ends "
+        "at more than twice the first, is *stuck* "
         f"if it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises "
         f"in more than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does "
         f"not reach {format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (7, 8, 7, 8, 7, 12, 7, 8, 7, 8, 21),
+        (7, 8, 7, 8, 7, 12, 7, 8, 7, 7, 22),
     )
 
 
@@ -439,10 +446,10 @@ def learning_rate_window(found: Results) -> Evidence:
         f"{epochs.iloc[0] / epochs.min():.0f} times as many epochs to reach {format_percent(SLOW, 0)} test accuracy "
         f"as at {epochs.idxmin():g}. At larger rates it becomes unstable: at "
         f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, at {unstable[0]:g} to {unstable[-1]:g} "
-        f"from all. At {_join_rates(nothing)} nothing is learnt. The rates tried span "
-        f"{count_words(round(math.log10(ends.index.max() / ends.index.min())), 'decade')}. After "
-        f"{numbers['epochs'].max():,.0f} epochs only those from {near.min():g} to {near.max():g} are within one "
-        f"point of the best mean test accuracy; from {good.min():g} to {good.max():g} all starts are above "
+        f"from all. At {_join_rates(nothing)} nothing is learnt. Of the rates tried, over "
+        f"{count_words(round(math.log10(ends.index.max() / ends.index.min())))} powers of ten, only those from "
+        f"{near.min():g} to {near.max():g} are within one point of the best mean test accuracy after "
+        f"{numbers['epochs'].max():,.0f} epochs; from {good.min():g} to {good.max():g} all starts are above "
         f"{format_percent(SLOW, 0)}.",
         {
             "those above the lower accuracy follow each other": bool(
@@ -488,16 +495,12 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
             for product in (SOONER, SETTLED)
         )
     )
-    reference, smallest = steady[0], losses.columns[0][0]
-    pace = round(losses.index.max() * smallest / reference)
-    beginning = (losses[smallest].iloc[-1] / losses[reference].loc[pace] - 1).abs().max()
+    largest = unanimous(numbers, "steady")[-1]
     return Evidence(
         f"Plotted against $\\eta$ times the number of epochs, the train losses of the rates from {steady[0]:g} to "
-        f"{steady[-1]:g} fall onto one curve (@fig-learning-rates, middle). The larger rates lag at first, but "
-        f"where $\\eta$ times epochs is {SETTLED}, all lie within {format_percent(spread, 0)}, from every start. "
-        f"The smallest rate, {smallest:g}, covers only the beginning of this curve; if it keeps to it, it takes an "
-        f"estimated {round(_products(numbers, 'slow_epoch')[reference] / smallest, -4):,.0f} epochs to reach "
-        f"{format_percent(SLOW, 0)}.",
+        f"{steady[-1]:g} fall onto one curve (@fig-learning-rates, middle). The larger rates lag at first, "
+        f"{largest:g} the longest, but where $\\eta$ times epochs is {SETTLED}, those up to {steady[-1]:g} lie "
+        f"within {format_percent(spread, 0)}, from every start.",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
             "before, the products of the larger rates are the larger ones": bool(
@@ -505,30 +508,8 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
                 and products.iloc[len(products) // 2 :].is_monotonic_increasing
                 and products.iloc[: len(products) // 2].max() < products.iloc[len(products) // 2 :].min()
             ),
-            "the smallest rate's lies on it": bool(beginning < ONE_CURVE),
-        },
-    )
-
-
-@finding("learning_rate")
-def largest_steady_rate_is_late(found: Results) -> Evidence:
-    numbers = run_numbers(found.rows)
-    steady = unanimous(numbers, "steady")
-    if len(steady) < 3:
-        return Evidence(*_TOO_FEW)
-    before, largest = steady[-2], steady[-1]
-    shared = numbers.loc[before].index.intersection(numbers.loc[largest].index)
-    of_shared = numbers.loc[pd.IndexSlice[:, shared], :]
-    ends = of_shared["test_accuracy"]
-    lead = t_interval(ends[largest] - ends[before])
-    products = _products(of_shared, "slow_epoch")
-    return Evidence(
-        f"The largest steady rate, {largest:g}, is the last to join this curve, and ends with the test accuracy of "
-        f"{before:g} (a difference of {format_interval(lead, 1, '')} points).",
-        {
-            "the difference of the ends is within its interval": abs(lead.mean) < lead.half_width,
-            "its losses leave the curve on which the others are, at first": bool(
-                products[largest] > PROPORTIONAL * products[before]
+            "the largest steady rate lags longer than all": bool(
+                _products(numbers, "slow_epoch")[largest] > PROPORTIONAL * products.max()
             ),
         },
     )
@@ -548,9 +529,7 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     scattered = [rate for rate in unstable if ends[rate].min() < LOST]
     return Evidence(
         f"From $\\eta = {_join_rates(mixed)}$ on, the mean final test accuracy falls as the rate grows; at "
-        f"{_join_rates(scattered)} it differs between starts, from {_spread(ends.loc[scattered])}. At "
-        f"{_join_rates(stuck)} the network ends at chance, and at {_join_rates(lost)} with a loss far above the "
-        "first.",
+        f"{_join_rates(scattered)} it differs between starts, from {_spread(ends.loc[scattered])}.",
         {
             "starts differ at one rate, between the steady and the unstable": len(mixed) == 1
             and unanimous(numbers, "steady").max() < mixed[0] < unstable.min(),
@@ -581,14 +560,12 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
     settles, diverges = stuck[0], stuck[-1]
     margin = 0.1
     return Evidence(
-        f"Why nothing is learnt at {_join_rates(stuck)} is seen in the hidden units. After "
-        f"{count_words(FIRST_UPDATES, 'update')} all are off: on every image they are nearly 0, with a mean slope "
-        f"$\\sigma'(z_1)$ below {format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). No "
-        "gradient reaches the first layer any more, and only the output biases are trained. These are stable up to "
-        f"a rate of {edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, the loss ends "
-        f"less than {margin:g} above that of guessing, and at {diverges:g} far above it. At "
-        f"{_join_rates(unstable)}, where some starts still learn, the slope is about "
-        f"{alive.stack([0, 1]).median():.2g}.",
+        f"At {_join_rates(stuck)}, all hidden units are off after {count_words(FIRST_UPDATES, 'update')}: on every "
+        "image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
+        f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). No gradient reaches the first "
+        "layer any more, and only the output biases are trained. These are unstable above a rate of "
+        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, the loss ends near that "
+        f"of guessing, $\\ln 10 = {math.log(CLASSES):.2f}$, and at {diverges:g} far above it.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),
@@ -622,7 +599,7 @@ def start_beyond_the_edge(found: Results) -> Evidence:
     return Evidence(
         f"At our starts the sharpness is {format_range(sharpness, 1)}, more than $2/\\eta$ for every rate tried "
         f"from {beyond.index[beyond].min():g} upwards. These are exactly the rates at which the train loss first "
-        "rises above its value before training.",
+        "rises above its value before training (*Peak* in @tbl-learning-rates).",
         {
             "some rates start beyond the edge of stability": bool(beyond.any()),
             "exactly these raise the train loss": bool(((start > 1) == (peak > 1.001)).all()),
@@ -660,10 +637,9 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     medians = relative[relative.index >= EDGE_EPOCH][rates].median()
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in rates)} the sharpness stays near the edge, even in the steady "
-        f"runs at {rates[0]:g}. From epoch {EDGE_EPOCH} on, its median is {format_fixed(learnt.min(), 2)} to "
-        f"{format_fixed(learnt.max(), 2)} times $2/\\eta$ in all runs that end above {format_percent(SLOW, 0)} test "
-        "accuracy.",
+        f"At {join_english(f'{rate:g}' for rate in rates)} it stays near the edge, even in the steady runs at "
+        f"{rates[0]:g}: in all runs that end above {format_percent(SLOW, 0)} test accuracy, its median from epoch "
+        f"{EDGE_EPOCH} on is {format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times $2/\\eta$.",
         {
             "every run that learns stays about the edge": bool(learnt.between(*EDGE).all()),
             "most runs learn": len(learnt) > 0.8 * len(medians),
@@ -682,9 +658,8 @@ def more_epochs_favour_smaller_rates(found: Results, longer: Results) -> Evidenc
     best, largest = ends.groupby("learning_rate").mean().idxmin(), ends.index[-1][0]
     least = ends.index[0][0]
     return Evidence(
-        f"With more epochs the order changes: after {rows['epoch'].max():,.0f}, the rate {best:g} has a test error "
-        f"of {format_range(ends[best], 1)} % (@sec-q2). At {largest:g} it is {format_range(ends[largest], 1)} %, "
-        f"and at {least:g} it is {format_range(ends[least], 1)} %.",
+        f"With more epochs the order changes: after {rows['epoch'].max():,.0f}, the rate {best:g} is ahead of "
+        f"{largest:g} and of {least:g} (@tbl-overfitting).",
         {
             "the smaller rate ends below the larger one from every start": bool(
                 ends[best].max() < ends[largest].min()
