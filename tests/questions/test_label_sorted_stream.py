@@ -19,16 +19,15 @@ from tests.helpers.altered import assert_refuted, constant, measured, swap, time
 
 CONTRADICTIONS = {
     "sorted_needs_many_passes": constant(0.5, "test_accuracy"),
-    "sequences_are_many": lambda rows: (
-        rows.assign(label_sorted=range(len(rows))) if "label_sorted" in rows else rows
-    ),
     "few_passes_are_not_enough": constant(0.6, "test_accuracy"),
     "rates_that_converge": constant(1.0, "train_loss"),
     "speeds_of_the_stream": times(2.0, "train_loss", batch_size=1),
     "two_kinds_of_rates": constant(1.0, "train_loss"),
-    "loss_rises_before_it_falls": constant(1.0, "train_loss"),
     "sorting_matters_and_not_the_fixed_order": times(2.0, "train_loss", order="shuffled_once"),
     "sorted_is_worse": constant(0.97, "test_accuracy"),
+    "shuffling_afterwards_gains_nothing": lambda rows: (
+        rows.assign(value=rows["value"] * (1 + rows["pass"] / 100)) if "pass" in rows else rows
+    ),
     "forgetting": constant(0.5, "class_accuracy"),
     "running_gradient_is_biased": swap("order", "shuffled", "label_sorted"),
     "decreasing_rates": constant(1.0, "train_loss"),

@@ -20,7 +20,6 @@ from analysis.formatting import (
     format_fixed,
     format_percent,
     format_range,
-    format_scientific,
     join_english,
     label,
 )
@@ -55,7 +54,7 @@ STYLES: dict[str, dict[str, Any]] = {
     RANDOM: {"color": INK, "linewidth": 2.2, "label": "random"},
 }
 SETTING = ["method", "activation", "initialization"]
-CEILING = 10  # of the train loss as drawn
+CEILING = 6  # of the train loss as drawn
 POOR, LEARNT = 0.5, 0.85  # test accuracies: what constant starts stay below, and random ones reach
 LARGE = ["0.1", "1"]  # the constants from which units are saturated
 SATURATED = 0.01  # mean slope below which they are
@@ -125,7 +124,7 @@ def train_losses(found: Results) -> Picture:
     rows = named_settings(found.rows)
     activations = rows["activation"].unique()
     figure, panels = plt.subplots(
-        len(METHODS), len(activations), figsize=(WIDTH, 2.2), sharex="row", sharey=True
+        len(METHODS), len(activations), figsize=(WIDTH, 3.0), sharex="row", sharey=True
     )
     for line, (method, name) in zip(panels, METHODS.items(), strict=True):
         for axes, activation in zip(line, activations, strict=True):
@@ -134,10 +133,7 @@ def train_losses(found: Results) -> Picture:
                 runs = chosen[chosen["initialization"] == initialization]
                 draw_line(axes, mean_and_range(runs, "train_loss"), **style)
             axes.set_title(f"{label(activation)}, {name}")
-            axes.set_yscale("log")
-            axes.set_ylim(0.05, CEILING)
-            axes.set_yticks((0.1, 1, 10), ("0.1", "1", "10"))
-            axes.minorticks_off()
+            axes.set_ylim(0, CEILING)
     for axes in panels[-1]:
         axes.set_xlabel("epoch")
     for axes in panels[:, 0]:
@@ -150,7 +146,7 @@ def train_losses(found: Results) -> Picture:
         figure,
         f"Train loss at η = {LEARNING_RATE:g} from constant starts and a random one: above gradient descent, below "
         f"SGD (batches of {BATCH_SIZE}). Means; bands: the range over {seeds} (constants under gradient descent "
-        f"need one). Vertical axes are logarithmic, losses above {CEILING} are cut off. Where fewer than "
+        f"need one). Losses above {CEILING} are cut off. Where fewer than "
         f"{count_words(len(STYLES), 'line')} are seen, some coincide (@tbl-constant-start).",
         "Six panels. In each the random start falls towards zero and the constants stay far above: that of 0 at 2.3, "
         "but for sigmoids under SGD, that of 0.01 at 2.3 or falling to no less than 1.5, larger ones mostly above 2.3.",
@@ -266,9 +262,8 @@ def one_unit_learns_the_same(found: Results) -> Evidence:
     off = (losses[HIDDEN[0]] - losses[1]).abs().max()
     moved = losses[1].groupby(["activation", "constant"]).agg(np.ptp)
     return Evidence(
-        f"Run in double precision, the two networks agree up to rounding: from {count_words(len(moved))} starts, "
-        f"with all three activations, their train losses differ by at most {format_scientific(off)} in "
-        f"{count_words(runs['epoch'].max(), 'epoch')}.",
+        f"Run in double precision for {count_words(runs['epoch'].max(), 'epoch')}, from {count_words(len(moved))} "
+        "starts and with all three activations, the two networks agree up to rounding.",
         {
             "the losses agree to nine decimals": bool(off < 1e-9),
             "with each activation": set(runs["activation"]) == set(found.rows["activation"]),
@@ -285,8 +280,8 @@ def small_constants_train_one_unit(found: Results) -> Evidence:
         ("sgd", small), level=("method", "initialization")
     )
     return Evidence(
-        f"From {small} the units are neither dead nor saturated, and one effective unit is trained with every "
-        f"activation, by SGD to {format_range(100 * accuracies, 0)} % test accuracy (@tbl-constant-start).",
+        "Neither dead nor saturated, it learns with every activation, by SGD to "
+        f"{format_range(100 * accuracies, 0)} % test accuracy (@tbl-constant-start).",
         {
             "the slopes stay well above those of saturated units": bool(
                 slope.min(axis=None) > 10 * SATURATED
@@ -305,7 +300,7 @@ def ones_are_saturated(found: Results) -> Evidence:
     losses = means.loc[large, ["sigmoid", "tanh"]].min(axis=None)
     return Evidence(
         "Sigmoids and tanh are saturated at once, because a hidden unit sees the sum of the pixels: their mean "
-        f"slope is below {SATURATED:g}. With either method, their loss ends above that of guessing.",
+        f"slope is below {SATURATED:g}.",
         {
             "the mean slope of sigmoid and tanh is below the threshold": bool(
                 (slope[["sigmoid", "tanh"]] < SATURATED).all(axis=None)
@@ -319,9 +314,9 @@ def ones_are_saturated(found: Results) -> Evidence:
 def edge_of_the_biases(stream: Results) -> Evidence:
     edge = edge_of_biases(stream.programs["labels"]["label_sorted"])
     return Evidence(
-        "That is too much: at the minimum of the biases, where $p$ is the label frequencies, the largest eigenvalue of "
-        f"$\\operatorname{{diag}}(p) - p\\, p^\\top$ (@eq-logits) is {2 / edge:.3f}, so that rates above "
-        f"{edge:.0f} are unstable (@sec-q6).",
+        "That is too much: where $p$ is the label frequencies, the largest eigenvalue of "
+        f"$\\operatorname{{diag}}(p) - p\\, p^\\top$ (@eq-logits) is {2 / edge:.3f}, so that rates above {edge:.0f} "
+        "are unstable (@sec-q6).",
         {"the rate of the saturated units lies beyond it": (1 + HIDDEN[0]) * LEARNING_RATE > edge},
     )
 
@@ -338,9 +333,9 @@ def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence
     near = losses.index[(losses - entropy < NEAR_ENTROPY).all(axis="columns")]
     first = int(near.min()) if len(near) else losses.index.max()
     return Evidence(
-        f"At $\\eta = {SMALLER_RATE:g}$ the bias's rate is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, and from 1 the "
-        f"loss of {join_english(map(label, losses.columns))} settles: within {count_words(first, 'update')} it is "
-        f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$, and stays there.",
+        f"At $\\eta = {SMALLER_RATE:g}$, where the rate is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, the loss of "
+        f"{join_english(map(label, losses.columns))} from 1 settles within {count_words(first, 'update')} at "
+        f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$.",
         {
             "it never lies above the first loss": bool((losses <= losses.iloc[0] + 1e-6).all(axis=None)),
             "it comes near the entropy within ten updates, and stays": bool(
@@ -379,9 +374,8 @@ def updates_tell_the_methods_apart(found: Results) -> Evidence:
     ends = one[one["epoch"] == one["epoch"].max()].set_index("constant")["train_loss"]
     of_sgd = final_means(found.rows)["train_loss"]["sgd", "sigmoid"][[f"{each:g}" for each in ends.index]]
     return Evidence(
-        f"GD makes {updates['gd']:,.0f} updates here, SGD {updates['sgd']:,.0f}; given as many, GD of the one "
-        "effective sigmoid comes as far, to a train loss of "
-        f"{join_english(f'{format_fixed(loss, 2)} from {constant:g}' for constant, loss in ends.items())}.",
+        f"Given as many updates as SGD, {updates['sgd']:,.0f} instead of {updates['gd']:,.0f}, GD of the one "
+        "effective sigmoid comes as far.",
         {
             "as many updates": bool(one["epoch"].max() == updates["sgd"]),
             "the losses are near those of SGD": bool((ends.to_numpy() - of_sgd.to_numpy()).max() < 0.1),
@@ -420,8 +414,8 @@ def gentle_rates_do_not_help(found: Results, stream: Results) -> Evidence:
     small = min(GENTLE_RATES)
     return Evidence(
         f"Smaller rates ($\\eta$ = {join_english(f'{rate:g}' for rate in sorted(GENTLE_RATES, reverse=True))}, SGD) "
-        f"do not help either: sigmoids and tanh stay saturated, and ReLUs, which stay alive at {small:g}, reach at "
-        f"most {format_at_most(relu['test_accuracy'].max(), 0)} test accuracy.",
+        "do not help: sigmoids and tanh stay saturated, ReLUs reach at most "
+        f"{format_at_most(relu['test_accuracy'].max(), 0)} test accuracy.",
         {
             "sigmoids and tanh are saturated": bool((saturated["mean_slope"] < SATURATED).all()),
             "their losses end near that of guessing by frequency": bool(

@@ -16,7 +16,6 @@ from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
-    format_fixed,
     format_interval,
     format_percent,
     format_range,
@@ -221,6 +220,15 @@ def format_size(batch: float) -> str:
     return f"{batch:,.0f}" if math.isfinite(batch) else "all"
 
 
+@remembered
+def fast_ends(rows: pd.DataFrame) -> dict[float, pd.Series[float]]:
+    """Return, of large batches, the final test accuracies of the long runs at the fastest rate, by size; index seed."""
+    runs = constant_runs(rows).query("long")
+    ends = final_values(runs, "test_accuracy", ["batch", "learning_rate", "seed"])
+    rates = size_numbers(rows)["early_rate"]
+    return {size: ends[size, rates[size]] for size in LARGE_BATCHES}
+
+
 # Exhibits
 
 
@@ -261,6 +269,7 @@ def test_errors_by_batch_size(found: Results) -> Picture:
     plain_ticks(panels[0].yaxis)
     panels[0].set_ylabel("test error in %")
     ends = [t_interval(1 - final_accuracies(found.rows)[size].dropna()) for size in sizes]
+    fast = fast_ends(found.rows)
     last.errorbar(
         range(len(sizes)),
         [100 * each.mean for each in ends],
@@ -269,6 +278,14 @@ def test_errors_by_batch_size(found: Results) -> Picture:
         color=INK,
         markersize=MARKER,
         capsize=2,
+    )
+    last.plot(
+        [sizes.index(size) for size in fast],
+        [100 * (1 - fast[size].mean()) for size in fast],
+        "o",
+        color=INK,
+        markerfacecolor="white",
+        markersize=MARKER,
     )
     last.set_xticks(range(len(sizes)), map(format_size, sizes), rotation=60, fontsize=7)
     last.set_title("end, error in %")
@@ -279,8 +296,8 @@ def test_errors_by_batch_size(found: Results) -> Picture:
         f"Test error of {count_words(len(sizes))} batch sizes, each at its fastest rate of @tbl-minibatch, against "
         "epochs, updates and the time of so many epochs in plain PyTorch; grey: "
         f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span the "
-        f"{count_words(rows['seed'].nunique(), 'seed')}. Right: final test error, in %, of the long runs at the "
-        "best rate instead of the fastest, with 95 % t intervals.",
+        f"{count_words(rows['seed'].nunique(), 'seed')}. Right: final test error, in %, of the long runs, at the "
+        "best rate with 95 % t intervals and, hollow, of large batches at the fastest rate.",
         "Three panels of falling error curves, one line per batch size. Against epochs the lines lie side by side, "
         "small batches to the left, and all end close to each other. Against updates the lines of the large batches "
         "coincide, to the left of the small ones. Against time, a middle size is leftmost. Right, ends that lie within "
@@ -389,11 +406,11 @@ def larger_batches_save_updates(found: Results) -> Evidence:
     shared = means[size_numbers(found.rows)["learning_rate"][np.inf]].loc[first:]
     at_best = shared * (updates / mean_crossings(found.rows)).loc[first:]
     return Evidence(
-        f"The measurements agree (@tbl-minibatch). Up to batches of {format_size(first)} the fastest rate grows "
-        f"with the batch, and up to {LEAST_UPDATES:,} a larger batch saves updates: single examples take "
-        f"{_format_count(updates.iloc[0])} to reach {format_percent(EARLY_ACCURACY, 0)}, batches of "
-        f"{LEAST_UPDATES:,} take {_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none, at "
-        f"rates up to {rate:g}, the largest that was trained so long.",
+        f"Up to batches of {format_size(first)} the fastest rate grows with the batch, and up to {LEAST_UPDATES:,} "
+        f"a larger batch saves updates (@tbl-minibatch): single examples take {_format_count(updates.iloc[0])} to "
+        f"reach {format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
+        f"{_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none, at rates up to {rate:g}, "
+        "the largest that was trained so long.",
         {
             "up to the said size, updates fall": len(updates.loc[:LEAST_UPDATES]) > 1
             and updates.loc[:LEAST_UPDATES].is_monotonic_decreasing,
@@ -463,8 +480,8 @@ def interpolation_is_close(found: Results, rates: Results) -> Evidence:
     )
     off = (thinned / whole - 1).abs().max()
     return Evidence(
-        f"For the largest sizes, the epoch of {format_percent(EARLY_ACCURACY, 0)} is interpolated; in the runs of "
-        f"@sec-q6, measured after every epoch, that is off by at most {format_percent(off, 0)}.",
+        f"For the largest, the epoch of {format_percent(EARLY_ACCURACY, 0)} is interpolated, which is off by at "
+        f"most {format_percent(off, 0)} where it can be checked (@sec-q6).",
         {"every run's interpolated epoch is within a tenth": bool(off < 0.1)},
     )
 
@@ -475,11 +492,10 @@ def overhead_decides_the_time(found: Results) -> Evidence:
     seconds = mean_crossings(found.rows) * plain
     first, second, *_ = seconds.sort_values().index
     return Evidence(
-        f"In plain PyTorch an epoch of single examples takes {plain[1] / plain.min():.0f} times as long as an epoch "
-        f"of the size whose epochs are shortest. Batches of {format_size(first)} are the first to reach "
-        f"{format_percent(EARLY_ACCURACY, 0)}, in {_format_count(seconds[first])} s, and those of "
-        f"{format_size(second)} take {_format_count(seconds[second])} s. Single examples take "
-        f"{_format_count(seconds.iloc[0])} s, gradient descent takes {_format_count(seconds[np.inf])}.",
+        f"In plain PyTorch an epoch of single examples takes {plain[1] / plain.min():.0f} times as long as one of "
+        f"batches of {format_size(plain.idxmin())}. Batches of {format_size(first)} are the first to reach "
+        f"{format_percent(EARLY_ACCURACY, 0)}, in {_format_count(seconds[first])} s; single examples take "
+        f"{_format_count(seconds.iloc[0])} s, gradient descent {_format_count(seconds[np.inf])} s.",
         {
             "in plain PyTorch, single examples take more than five times as long as the best size": bool(
                 plain[1] > 5 * plain.min()
@@ -500,10 +516,9 @@ def small_batches_end_higher(found: Results) -> Evidence:
     first, last = ends.columns[0], ends.columns[-1]
     lead = paired_t(ends[first], ends[last]).difference
     return Evidence(
-        f"All sizes end on one. Up to batches of {format_size(last)}, with {count_words(len(ends), 'seed')} each, "
-        f"small batches end higher: single examples by {format_interval(lead, 2, '')} points over batches of "
-        f"{format_size(last)}. The differences are significant (F test with repeated measures and Greenhouse and "
-        f"Geisser's correction, {_bound(_sizes_differ_p(ends))}).",
+        f"All sizes end on one. Of the sizes up to {format_size(last)}, with {count_words(len(ends), 'seed')} each, "
+        f"single examples end highest, {format_interval(lead, 2, '')} points above batches of {format_size(last)} "
+        f"(F test with repeated measures over these sizes, {_bound(_sizes_differ_p(ends))}).",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
             **_small_end_higher(found.rows),
@@ -517,9 +532,8 @@ def descent_ends_about_as_high(found: Results) -> Evidence:
     leads, ends = leads_over_descent(found.rows), final_accuracies(found.rows).dropna()
     bound = max(abs(test.difference.mean) + test.difference.half_width for test in leads.values())
     return Evidence(
-        f"Against gradient descent, run with {count_words(len(ends), 'seed')}, we detect no lead (least p-value "
-        f"after Holm's correction {_lead_p(ends):.2f}); the intervals leave room for leads of up to "
-        f"{math.ceil(1_000 * bound) / 10:.1f} points.",
+        f"Against gradient descent, run with {count_words(len(ends), 'seed')}, we detect no lead after Holm's "
+        f"correction; the intervals leave room for leads of up to {math.ceil(1_000 * bound) / 10:.1f} points.",
         {
             "no mean lead over gradient descent is half a point": bool(
                 max(abs(test.difference.mean) for test in leads.values()) < 0.005
@@ -565,21 +579,15 @@ def _sizes_differ_p(ends: pd.DataFrame) -> float:
 
 @finding("minibatch")
 def fast_rates_end_lower(found: Results) -> Evidence:
-    numbers, runs = size_numbers(found.rows), constant_runs(found.rows).query("long")
-    sizes = list(LARGE_BATCHES)
-    ends = final_values(runs, "test_accuracy", ["batch", "learning_rate", "seed"])
+    numbers, sizes = size_numbers(found.rows), list(LARGE_BATCHES)
     fast, best = numbers.loc[sizes, "early_rate"], numbers.loc[sizes, "learning_rate"]
-    losses = pd.Series(
-        {
-            (size, seed): end - ends[size, fast[size], seed]
-            for size in sizes
-            for seed, end in ends[size, best[size]].items()
-        }
-    )
+    ends = fast_ends(found.rows)
+    losses = pd.concat({size: final_accuracies(found.rows)[size] - ends[size] for size in sizes}).dropna()
     spread = np.ptp(final_accuracies(found.rows).mean())
     return Evidence(
         f"The learning rate matters more: from batches of {LARGE_BATCHES[0]} on, every run at the fastest rate ends "
-        f"{100 * losses.min():.1f} to {100 * losses.max():.1f} points below the one at the best rate.",
+        f"{100 * losses.min():.1f} to {100 * losses.max():.1f} points below the one at the best rate "
+        "(@fig-minibatch, right).",
         {
             "the fastest rate is the larger one": bool((fast > best).all()),
             "the rates are the same for these sizes": fast.nunique() == best.nunique() == 1,
@@ -594,11 +602,11 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
     ends = {size: schedules(found.rows, size)["test_accuracy"].mean() for size in DECAYING}
     gains = pd.concat([mean[list(DECAYS)] - mean[0] for mean in ends.values()])
     return Evidence(
-        f"Here it gains nothing: with batches of {join_english(map(str, DECAYING))}, the decays $d$ = "
-        f"{join_english(f'{decay:g}' for decay in DECAYS)} end after {round(found.rows['epochs'].min())} epochs "
-        f"{100 * abs(gains).min():.1f} to {100 * abs(gains).max():.1f} points of test accuracy below a constant "
-        f"rate. Single examples reach a train loss of {format_fixed(loss[0], 4)} at a constant rate: a network that "
-        "fits all its training examples has small gradients at each of them, and so little noise.",
+        "A decreasing rate, which the proof of SGD asks for (@sec-sorted), gains nothing here: with batches of "
+        f"{join_english(map(str, DECAYING))} it ends {100 * abs(gains).min():.1f} to {100 * abs(gains).max():.1f} "
+        f"points lower after {round(found.rows['epochs'].min())} epochs (decays $d$ of "
+        f"{join_english(f'{decay:g}' for decay in DECAYS)}). A network that fits all its training examples has "
+        "small gradients at each of them, and so little noise.",
         {
             "the train loss of single examples is least with the constant rate": loss.idxmin() == 0,
             "with the constant rate it ends below 0.01": bool(loss[0] < 0.01),
