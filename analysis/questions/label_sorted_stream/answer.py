@@ -545,9 +545,6 @@ def rates_that_converge(found: Results) -> Evidence:
     of_sgd = rates["shuffled", "converges"]
     slow_sgd, failing_sgd = (rates["shuffled", verdict] for verdict in ("slow", "fails"))
     soon = lines.loc["label_sorted"].query("loss < @DONE").index
-    longer = with_more_passes(found.rows)
-    tried = longer.loc[longer["method"] == "label_sorted", "learning_rate"].unique()
-    still_slow = rates["label_sorted", "slow"].intersection(tried)
     return Evidence(
         f"A rate *converges* if the train loss at the end of some pass is below {DONE:g}, is *slow* if the loss "
         f"stays above that but falls at every measurement in the last {LATE_PASSES} of {passes} passes, and "
@@ -760,7 +757,7 @@ def decreasing_rates(found: Results) -> Evidence:
         progress(found.rows).loc["label_sorted"]["loss"],
         best_streams(found.rows)["label_sorted"],
     )
-    between, decay = means.index[0]
+    between = means.index[0][0]
     return Evidence(
         f"Measured over {passes} passes, at rates far above those of the proof and falling within passes too, a "
         f"decreasing rate helps where a constant one does badly, at {format_rate(between)}, but not at the best "
