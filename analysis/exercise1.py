@@ -91,18 +91,19 @@ def main(
     learning_rate: float,
     epochs: int,
     seed: int,
-) -> tuple[list[float], float]:
-    """Losses before each of the updates, and the final test accuracy."""
+) -> tuple[Figure, list[float], float]:
+    """Digits, the losses before each of the updates, and the final test accuracy."""
     inputs, labels = from_torchvision(folder, train=True)
     test_inputs, test_labels = from_torchvision(folder, train=False)
     reconcile(folder, "train", inputs, labels)
     reconcile(folder, "t10k", test_inputs, test_labels)
+    digits = show(inputs[:20], labels[:20], rows=2)
 
     torch.manual_seed(seed)
     model = network().to(device)
     inputs, targets = inputs.to(device), one_hot(labels).to(device)
     losses = list(gradient_descent(model, inputs, targets, learning_rate, epochs))
-    return losses, accuracy(model, test_inputs.to(device), test_labels.to(device))
+    return digits, losses, accuracy(model, test_inputs.to(device), test_labels.to(device))
 
 
 def curve(losses: list[float]) -> Figure:
@@ -114,9 +115,8 @@ def curve(losses: list[float]) -> Figure:
 
 
 if __name__ == "__main__":
-    data = Path("data")
-    inputs, labels = from_torchvision(data, train=True)
-    show(inputs[:20], labels[:20], rows=2).savefig("digits.png")
-    losses, final = main(data, torch.device("cpu"), learning_rate=0.1, epochs=2_000, seed=0)
+    cpu = torch.device("cpu")
+    digits, losses, final = main(Path("data"), cpu, learning_rate=0.1, epochs=2_000, seed=0)
+    digits.savefig("digits.png")
     curve(losses).savefig("loss.png")
     print(f"final test accuracy {final:.2%}")

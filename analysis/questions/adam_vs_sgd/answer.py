@@ -179,7 +179,7 @@ def format_p(test: PairedTest, adjective: str = "") -> str:
 def test_errors(found: Results) -> Picture:
     """Draw final test error over the learning rate, and test error over epochs at the best rates."""
     rows = found.rows
-    figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 1.55), width_ratios=(1.4, 1))
+    figure, (rates, epochs) = plt.subplots(1, 2, figsize=(WIDTH, 1.9), width_ratios=(1.4, 1))
     for runs, line in zip(by_budget(rows), ("-", ":"), strict=True):
         for optimizer in OPTIMIZERS:
             final = _error(accuracies(runs)[optimizer]).groupby("learning_rate").agg(["mean", "min", "max"])

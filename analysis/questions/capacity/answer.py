@@ -581,7 +581,7 @@ def _above(table: pd.DataFrame, name: str) -> str:
 )
 def components_and_errors(found: Results) -> Picture:
     """Draw bias², variance and their sum over width and depth for the small training sets; errors for all examples."""
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.1))
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.7))
     (*wide, at_rates), (*deep, last) = grid
     for over, axes_of, xlabel, limits in (
         (over_width, wide, "width of one layer", (0.009, 1)),
@@ -813,23 +813,6 @@ def rates_by_squared_error(found: Results) -> Evidence:
             ),
             "its least is elsewhere with few examples": least(found, few, "variance").width == int(DIP)
             and of_layer.loc[few, "variance"].idxmin() != DIP,
-        },
-    )
-
-
-@finding("capacity")
-def widest_fit_less(found: Results) -> Evidence:
-    means = errors(found).groupby("width")[["train", "test"]].mean()
-    most = int(means["train"].idxmin())
-    return Evidence(
-        f"On {BUDGETS[found.preset].train_examples:,} examples layers of more than {most} units fit their training "
-        "examples a little less well (@fig-capacity): they are not trained to the end.",
-        {
-            "the train error rises from that width on": bool(
-                means.loc[most:, "train"].is_monotonic_increasing
-            ),
-            "by less than a fifth of a point": bool(means["train"].iloc[-1] - means["train"].min() < 0.2),
-            "that is not the widest": most < int(WIDEST),
         },
     )
 

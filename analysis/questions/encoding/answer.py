@@ -176,7 +176,7 @@ def _numberings() -> str:
 def confusions_and_accuracies(found: Results) -> Picture:
     """Draw a single output's confusions, test over train accuracies, and accuracies under every label permutation."""
     adam = with_adam(found.rows)
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(WIDTH, 2.2), width_ratios=(1, 1.1, 1.5))
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(WIDTH, 2.4), width_ratios=(1, 1.1, 1.5))
     counts = confusions(adam)
     image = _draw_confusion(left, counts[(counts["encoding"] == SINGLE) & (counts["permutation"] == 0)])
     left.set_ylabel("digit")

@@ -35,7 +35,7 @@ def program(data: Data, device: torch.device, epochs: int, learning_rate: float,
     """Return the program's losses and final accuracy: columns epoch, metric, value."""
     from analysis import exercise1
 
-    losses, accuracy = exercise1.main(data.folder, device, learning_rate, epochs, seed)
+    _, losses, accuracy = exercise1.main(data.folder, device, learning_rate, epochs, seed)
     rows = [(epoch, "train_loss", loss) for epoch, loss in enumerate(losses)]
     rows.append((epochs, "test_accuracy", accuracy))
     return pd.DataFrame(rows, columns=["epoch", "metric", "value"])

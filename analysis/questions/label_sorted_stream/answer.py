@@ -246,7 +246,7 @@ def class_retention(rows: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 )
 def accuracies_and_losses(found: Results) -> Picture:
     """Draw test accuracy over the learning rate, after few passes and after many; train losses along many."""
-    figure, (early, late, course) = plt.subplots(1, 3, figsize=(WIDTH, 1.85))
+    figure, (early, late, course) = plt.subplots(1, 3, figsize=(WIDTH, 2.2))
     few, many = few_epochs(found.rows), many_epochs(found.rows)
     ends = last_epochs(few)
     for order in ("shuffled", "label_sorted"):
@@ -415,7 +415,7 @@ def _format_passes(passes: float) -> str:
 def within_pass(found: Results) -> Picture:
     """Draw, within epochs, class accuracies of the sorted stream; test accuracy and gradient cosine of each order."""
     rows, starts = within_epochs(found.rows), label_starts(found.programs["labels"])
-    figure, (classes, cosine) = plt.subplots(2, 1, figsize=(WIDTH, 1.9), sharex=True, height_ratios=(1, 1.2))
+    figure, (classes, cosine) = plt.subplots(2, 1, figsize=(WIDTH, 2.2), sharex=True, height_ratios=(1, 1.2))
     of_class = rows[(rows["metric"] == "class_accuracy") & (rows["order"] == "label_sorted")]
     grid = of_class.pivot_table(index="index", columns="epoch", values="value")
     image = classes.pcolormesh(

@@ -254,7 +254,7 @@ def speed_and_end(found: Results) -> Picture:
     rows = first_start(found.rows)
     rows = rows[rows["epoch"] > 0]
     numbers = run_numbers(found.rows)
-    figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.2))
+    figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
     shown = [rate for rate in SHOWN_RATES if rate in set(rows["learning_rate"])]
     calm = unanimous(numbers, "slow").union(unanimous(numbers, "steady"))
     for rate in shown:
@@ -296,7 +296,8 @@ def speed_and_end(found: Results) -> Picture:
         figure,
         f"Left: test accuracy over epochs at {count_words(len(shown))} of the learning rates, from the first start. "
         "Middle: the same start's train loss over $\\eta$ times epochs at the rates at which every start is slow or "
-        "steady (@tbl-learning-rates); thin: those without a line in the left panel. Right: test error after "
+        f"steady (@tbl-learning-rates); each ends where the product is {numbers['epochs'].max():,.0f} $\\eta$, thin: "
+        "those without a line in the left panel. Right: test error after "
         f"{numbers['epochs'].max():,.0f} epochs, a ring per run.",
         "Left: curves that rise the earlier, the larger the rate, and at the largest go up and down. Middle: lines "
         "that end on one curve, which that of the largest rate meets last. Right: rings that fall with the rate, then "
@@ -319,7 +320,7 @@ def sharpness_along_training(found: Results) -> Picture:
     """Draw sharpness relative to 2/η along training, at a few learning rates; the slopes of hidden units at others."""
     curves = relative_sharpness(first_start(found.rows)).droplevel("seed", axis="columns")
     figure, (start, course, slope) = plt.subplots(
-        1, 3, figsize=(WIDTH, 1.9), gridspec_kw={"width_ratios": (1, 3, 2)}
+        1, 3, figsize=(WIDTH, 2.2), gridspec_kw={"width_ratios": (1, 3, 2)}
     )
     start.sharey(course)
     start.tick_params(labelleft=True)

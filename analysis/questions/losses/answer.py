@@ -240,7 +240,7 @@ def gradients_and_accuracies(found: Results) -> Picture:
     """Draw each loss's gradient at the logits over the shift; accuracies from the usual and the wrong start."""
     errors, runs = first_errors(found.rows), trained_at_best_rates(found.rows)
     names = list(runs["name"].unique())
-    figure, ((norms, shares), (usual, wrong)) = plt.subplots(2, 2, figsize=(WIDTH, 3.3))
+    figure, ((norms, shares), (usual, wrong)) = plt.subplots(2, 2, figsize=(WIDTH, 3.8))
     wrong.sharey(usual)
     begun = first_updates(found.rows).mean(axis="columns")
     for name in names:
@@ -367,7 +367,7 @@ def _format_epochs(epochs: pd.Series[float], every: int) -> str:
 def first_epoch(found: Results) -> Picture:
     """Draw test accuracies after one epoch over the learning rate, from both starts."""
     first = first_accuracies(found.rows)
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 1.9), sharey=True)
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 2.2), sharey=True)
     for axes, wrong in zip(panels, (False, True), strict=True):
         for name in trained(found.rows)["name"].unique():
             percent = 100 * first[wrong].loc[name]

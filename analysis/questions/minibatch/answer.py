@@ -247,7 +247,7 @@ def test_errors_by_batch_size(found: Results) -> Picture:
     """Draw the test error of all batch sizes against epochs, updates and the time of plain PyTorch; and their ends."""
     rows, plain = fastest_courses(found.rows), plain_epoch_seconds(found)
     rows = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > 0)]
-    figure, (*panels, last) = plt.subplots(1, 4, figsize=(WIDTH, 2.05), width_ratios=(1, 1, 1, 0.8))
+    figure, (*panels, last) = plt.subplots(1, 4, figsize=(WIDTH, 2.4), width_ratios=(1, 1, 1, 0.8))
     sizes = sorted(rows["batch"].unique())
     handles = []
     for size, colour in zip(sizes, COLOURS, strict=False):

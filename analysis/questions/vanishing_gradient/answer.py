@@ -234,7 +234,7 @@ def errors_and_updates(found: Results) -> Picture:
     names = activations(found.rows)
     figure, panels = plt.subplot_mosaic(
         [["layers", "depths", "ratio"], ["layers", "depths", "slope"]],
-        figsize=(WIDTH, 2.4),
+        figsize=(WIDTH, 2.6),
         width_ratios=(1, 1, 1.2),
     )
     layers, depths = panels["layers"], panels["depths"]
