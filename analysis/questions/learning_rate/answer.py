@@ -208,7 +208,8 @@ def rates_table(found: Results) -> Table:
                 for heading in headings
             },
             "Peak": [
-                format_fixed(value, 1) for value in first_steps(found.rows)[1].groupby("learning_rate").mean()
+                format_fixed(value, 2 if value < 10 else 1)
+                for value in first_steps(found.rows)[1].groupby("learning_rate").mean()
             ],
             "Verdict": verdicts(numbers).to_list(),
         }

@@ -178,6 +178,7 @@ def curves(found: Results) -> Picture:
         for half, what, limit in zip(halves, ("error in %", "loss"), (10, 0.3), strict=True):
             for axes in half:
                 axes.set_ylim(0, limit)
+                axes.locator_params(axis="y", nbins=3)
                 axes.tick_params(labelleft=axes is half[0])
             half[0].set_ylabel(f"η = {rate:g}\n{what}")
     for axes in grid[-1]:
