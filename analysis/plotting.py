@@ -33,6 +33,8 @@ TRAIN_TEST: dict[str, dict[str, Any]] = {
     "train": {"color": TRAIN},
     "test": {"color": TEST, "linestyle": (0, (4, 1.5))},
 }
+# The same, to be seen where the test loss lies on the train loss.
+ONE_ON_OTHER = {"train": {**TRAIN_TEST["train"], "linewidth": 3.5, "alpha": 0.4}, "test": TRAIN_TEST["test"]}
 PAPER, DARK_PAPER, DARK_INK = "#ffffff", "#17191c", "#d9d7d2"  # the dark ones are the site's
 RATE_COLOURS = mpl.colors.ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.66, 256)), "rates")
 # By name; what several figures show has one look. Others take the next free look of `line_style`.
@@ -178,10 +180,12 @@ def plain_ticks(axis: Axis, decades: bool = False) -> None:
 def train_test_legend(axes: Axes) -> None:
     """Name the two kinds of line at the upper right, which falling curves leave free."""
     axes.legend(
-        handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in TRAIN_TEST.items()],
+        handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in ONE_ON_OTHER.items()],
         loc="upper right",
-        ncols=len(TRAIN_TEST),
+        ncols=len(ONE_ON_OTHER),
         borderpad=0,
+        handlelength=1.5,
+        columnspacing=1,
     )
 
 
@@ -242,9 +246,7 @@ def svg(figure: Figure) -> bytes:
 
 def loss_panel(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw train and test loss against epochs, on logarithmic axes, which leave epoch 0 out."""
-    # to be seen where the test loss lies on it
-    looks = {"train": {**TRAIN_TEST["train"], "linewidth": 3.5, "alpha": 0.4}, "test": TRAIN_TEST["test"]}
-    for name, style in looks.items():
+    for name, style in ONE_ON_OTHER.items():
         summary = mean_and_range(rows, f"{name}_loss")
         draw_line(axes, summary[summary.index > 0], **style)
     axes.set_xscale("log")
