@@ -28,6 +28,9 @@ CONTRADICTIONS = {
     "shuffling_afterwards_gains_nothing": lambda rows: (
         rows.assign(value=rows["value"] * (1 + rows["pass"] / 100)) if "pass" in rows else rows
     ),
+    "late_passes_forget_little": lambda rows: (
+        rows.assign(value=rows["epoch"] % 1) if "epoch" in rows else rows
+    ),
     "forgetting": constant(0.5, "class_accuracy"),
     "running_gradient_is_biased": swap("order", "shuffled", "label_sorted"),
     "decreasing_rates": constant(1.0, "train_loss"),

@@ -42,7 +42,7 @@ def quoted(question: Question, call: str, pages: Iterable[str] = tuple(PAGES.val
     return [
         name
         for text in pages
-        for opened in re.findall(rf'(\w+) = book\.open_page\("{question.name}"\)', text)
+        for opened in re.findall(rf'(\w+) = book\.open_(?:page|exhibits)\("{question.name}"\)', text)
         for names in re.findall(rf"\b{opened}\.{call}\(([^)]*)\)", text)
         for name in re.findall(r'"([^"]+)"', names)
     ]

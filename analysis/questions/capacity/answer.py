@@ -713,14 +713,14 @@ def width_has_an_optimum(found: Results) -> Evidence:
         "Of networks trained on several sets, bias² tells how far their mean is from the right answers, variance "
         "how far they scatter about it. On few examples one layer of a few hundred units is best: the sum of both "
         f"is least at {sums[few].first} to {sums[few].last} units with {few:,} examples, and at {sums[many].first} "
-        f"to {sums[many].last} with {many:,}. With each network at its best rate, both are smaller at {WIDE} units "
-        f"than at {NARROW}; of the variance we had expected the opposite. From {WIDE} to {int(WIDEST):,} units the "
-        "variance rises again, and bias² falls no further. The training set's part of the variance grows with the "
-        f"width; the part of the random start (and of the order of the examples) is most of it at {NARROW} units, "
-        f"and little from {WIDE} on. Further layers raise the start's part, and do not lower the sum. On "
-        f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the mean test error falls or stays "
-        f"up to {int(WIDEST):,} units, where it is {format_percent(on_all.iloc[-1] / 100)} "
-        f"({count_words(len(BUDGETS[found.preset].seeds), 'seed')}).",
+        f"to {sums[many].last} with {many:,}, where two layers of {WIDE} do as well. With each network at its best "
+        f"rate, both are smaller at {WIDE} units than at {NARROW}; of the variance we had expected the opposite. "
+        f"From {WIDE} to {int(WIDEST):,} units the variance rises again, and bias² falls no further. The training "
+        "set's part of the variance grows with the width; the part of the random start (and of the order of the "
+        f"examples) is most of it at {NARROW} units, and little from {WIDE} on. Further layers raise the start's "
+        f"part, and at their best rates do not lower the sum. On {BUDGETS[found.preset].train_examples:,} examples "
+        f"no optimum is seen: the mean test error falls or stays up to {int(WIDEST):,} units, where it is "
+        f"{format_percent(on_all.iloc[-1] / 100)} ({count_words(len(BUDGETS[found.preset].seeds), 'seed')}).",
         {
             **_parts_part(found),
             "on all examples the test error is least at the widest layer": on_all.idxmin()
@@ -739,6 +739,10 @@ def width_has_an_optimum(found: Results) -> Evidence:
             "and bias² falls by less than a fifth": all(
                 each.mean > -0.2 for step in DEEPER for each in step.changes(found, "bias2")
             ),
+            "with many examples two layers cannot be told from the least": direction(
+                TO_TWO.change(found, many, "squared_error")
+            )
+            == OPEN,
             "and do not lower the sum": not any(
                 direction(each) == FALLS for step in DEEPER for each in step.changes(found, "squared_error")
             ),
@@ -967,26 +971,26 @@ def _parts_part(found: Results) -> dict[str, bool]:
 
 @finding("capacity")
 def deeper_networks_vary_by_their_start(found: Results) -> Evidence:
-    parts, at_one_rate, *_ = parts_of_variance(found).values()
-    (start, of_sets), (start_at_one_rate, sets_at_one_rate) = (
+    at_best, *at_one_rate = (
         [
             _change(pd.DataFrame({name: networks[name][part] for name in (WIDE, DEEP)}), WIDE, DEEP)
             for part in PARTS
         ]
-        for networks in (parts, at_one_rate)
+        for networks in parts_of_variance(found).values()
     )
-    times = [parts[name].loc[-1, PARTS[0]] / parts[WIDE].loc[-1, PARTS[0]] for name in (TWO_DEEP, DEEP)]
+    start, of_sets = at_best
     return Evidence(
-        f"Deeper networks vary more because of their random start: its part is {times[0]:.1f} times as large with "
-        f"two layers as with one, and {times[1]:.1f} times with three. The training set's part does not grow "
-        f"({format_interval(of_sets, 0)} with three; with all at one rate, the start's part grows more and the "
-        "set's falls, @tbl-parts). So the cause is not that more weights fit a set more closely: deep networks end "
-        "at different functions when they start, and see the examples, differently.",
+        f"Deeper networks vary more because of their random start: with {sizes(found)[0]:,} examples its part is "
+        f"{1 + start.mean:.1f} times as large with three layers as with one, while the training set's part does not "
+        f"grow ({format_interval(of_sets, 0)}). With all at one rate, the start's part grows more and the set's falls, "
+        "with either number of examples (@tbl-parts). So the cause is not that more weights fit a set more closely: "
+        "deep networks end at different functions when they start, and see the examples, differently.",
         {
             "the start's part rises": direction(start) == RISES,
             "the set's part does not": direction(of_sets) != RISES,
-            "at one rate the first rises by more, and the second falls": start_at_one_rate.mean > start.mean
-            and direction(sets_at_one_rate) == FALLS,
+            "at one rate the first rises by more, and the second falls": all(
+                one.mean > start.mean and direction(other) == FALLS for one, other in at_one_rate
+            ),
             "most of what three layers vary more is the start's": _start_part_grows(found),
         },
     )

@@ -62,6 +62,7 @@ GOOD = 0.90  # test accuracy
 FAST = 0.95  # test accuracy whose first pass is tabulated
 LATE_PASSES = 100  # in which a loss must fall
 DONE = 0.01  # train loss below which a rate converges
+SPREAD_PASSES = 40  # in which validation accuracy is measured at several places of the pass
 SCATTERED = 0.05  # half width of an interval of accuracies, from which on their range says more
 CLOSE = 0.1  # relative distance of a train loss from that of gradient descent
 NEAR_CHANCE = 0.12  # test accuracy of always giving one label, at most
@@ -545,19 +546,25 @@ def rates_that_converge(found: Results) -> Evidence:
     of_sgd = rates["shuffled", "converges"]
     slow_sgd, failing_sgd = (rates["shuffled", verdict] for verdict in ("slow", "fails"))
     soon = lines.loc["label_sorted"].query("loss < @DONE").index
+    done = passes_to_loss(found.rows)
     return Evidence(
-        f"A rate *converges* if the train loss at the end of some pass is below {DONE:g}, is *slow* if the loss "
-        f"stays above that but falls at every measurement in the last {LATE_PASSES} of {passes} passes, and "
-        f"otherwise *fails* (@tbl-stream). In {passes} passes SGD converges at all rates tried from "
-        f"{format_rate(of_sgd.min())} to {format_rate(of_sgd.max())}, the stream at "
-        f"{_rates(soon) if len(soon) else 'none'}. In {more} the stream converges at {_rates(converging)}; smaller "
-        f"rates are slow, and larger ones, from {format_rate(failing.min())} on, fail.",
+        f"A rate *converges* if its train loss ends below {DONE:g}, is *slow* if it ends above that but falls at "
+        f"every measurement in the last {LATE_PASSES} of {passes} passes, and otherwise *fails* (@tbl-stream). In "
+        f"{passes} passes SGD converges at all rates tried from {format_rate(of_sgd.min())} to "
+        f"{format_rate(of_sgd.max())}, the stream at {_rates(soon) if len(soon) else 'none'}. In {more} the stream "
+        f"converges at {_rates(converging)}; smaller rates are slow, and larger ones, from "
+        f"{format_rate(failing.min())} on, fail. At {format_rate(converging.max())} it takes "
+        f"{done['label_sorted', converging.max()]:.0f} passes to a loss of {DONE:g}, at "
+        f"{format_rate(converging.min())} {done['label_sorted', converging.min()]:.0f}; SGD takes "
+        f"{done['shuffled', converging.min()]:.0f} at most.",
         {
             "the stream's rates follow each other: slow, converging, failing": bool(
                 rates["label_sorted", "slow"].max() < converging.min()
                 and converging.max() < failing.min()
                 and len(converging) > 1
             ),
+            "SGD takes most passes at the smallest of these": done["shuffled"][converging].idxmax()
+            == converging.min(),
             "SGD converges at a decade of rates": bool(of_sgd.max() > 10 * of_sgd.min()),
             "it converges at all rates at which the stream does": set(converging) <= set(of_sgd),
             "its window is known on both sides": bool(
@@ -604,10 +611,10 @@ def two_kinds_of_rates(found: Results) -> Evidence:
     courses = train_courses(found.rows)["label_sorted"]
     peaks = courses.max() / courses.iloc[0]
     return Evidence(
-        f"In {round(many_epochs(found.rows)['epoch'].max())} passes two kinds of rates do well: small ones, the "
-        f"best of which, {format_rate(small.idxmax())}, reaches {format_percent(small.max(), 0)} test accuracy, and "
-        f"those about {format_rate(best)}. At {format_rate(between.idxmin())}, in between, the stream ends at "
-        f"{format_percent(between.min(), 0)}.",
+        f"Among the smaller rates, {format_rate(small.idxmax())} comes farthest, to {format_percent(small.max(), 0)} "
+        "test accuracy in "
+        f"{round(many_epochs(found.rows)['epoch'].max())} passes; at {format_rate(between.idxmin())}, between these "
+        f"and the best, the stream ends at {format_percent(between.min(), 0)}.",
         {
             "the rate in between is behind a smaller one and the best": bool(
                 between.min() < min(small.max(), accuracy[best]) - 0.05
@@ -728,6 +735,23 @@ def shuffling_afterwards_gains_nothing(found: Results) -> Evidence:
             "the change is less than two tenths of a point from every start": bool(
                 (courses.iloc[:, -1] - courses[0]).abs().max() < 0.002
             ),
+        },
+    )
+
+
+@finding("label_sorted_stream")
+def late_passes_forget_little(found: Results) -> Evidence:
+    many, best = many_epochs(found.rows), best_streams(found.rows)["label_sorted"]
+    stream = many[(many["method"] == "label_sorted") & (many["learning_rate"] == best)]
+    last = round(stream["epoch"].max())
+    late = stream[(stream["metric"] == "validation_accuracy") & (stream["epoch"] > last - SPREAD_PASSES)]
+    return Evidence(
+        f"Late in training it hardly does: in the last {SPREAD_PASSES} of {last} passes at {format_rate(best)}, "
+        f"validation accuracy at places spread over the pass lies between {format_percent(late['value'].min())} and "
+        f"{format_percent(late['value'].max())}.",
+        {
+            "the places are spread over the pass": bool((late["epoch"] % 1).round(1).nunique() > 3),
+            "accuracies lie within two points": bool(np.ptp(late["value"]) < 0.02),
         },
     )
 

@@ -500,9 +500,9 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
     largest = unanimous(numbers, "steady")[-1]
     return Evidence(
         f"Plotted against $\\eta$ times the number of epochs, the train losses of the rates from {steady[0]:g} to "
-        f"{steady[-1]:g} fall onto one curve (@fig-learning-rates, middle). The larger rates lag at first, "
-        f"{largest:g} the longest, but where $\\eta$ times epochs is {SETTLED}, those up to {steady[-1]:g} lie "
-        f"within {format_percent(spread, 0)}, from every start.",
+        f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). The larger rates lag at first, "
+        f"{largest:g} the longest; where $\\eta$ times epochs is {SETTLED}, those up to {steady[-1]:g} are within "
+        f"{format_percent(spread, 0)}, from every start.",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
             "before, the products of the larger rates are the larger ones": bool(
@@ -640,8 +640,9 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
         f"At {join_english(f'{rate:g}' for rate in rates)} it stays near the edge, even in the steady runs at "
-        f"{rates[0]:g}: in all runs that end above {format_percent(SLOW, 0)} test accuracy, its median from epoch "
-        f"{EDGE_EPOCH} on is {format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times $2/\\eta$.",
+        f"{rates[0]:g}: in all of these runs that end above {format_percent(SLOW, 0)} test accuracy, its median "
+        f"from epoch {EDGE_EPOCH} on is {format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times "
+        "$2/\\eta$.",
         {
             "every run that learns stays about the edge": bool(learnt.between(*EDGE).all()),
             "most runs learn": len(learnt) > 0.8 * len(medians),

@@ -516,9 +516,9 @@ def small_batches_end_higher(found: Results) -> Evidence:
     first, last = ends.columns[0], ends.columns[-1]
     lead = paired_t(ends[first], ends[last]).difference
     return Evidence(
-        f"All sizes end on one. Of the sizes up to {format_size(last)}, with {count_words(len(ends), 'seed')} each, "
-        f"single examples end highest, {format_interval(lead, 2, '')} points above batches of {format_size(last)} "
-        f"(F test with repeated measures over these sizes, {_bound(_sizes_differ_p(ends))}).",
+        f"All sizes end on one. The sizes up to {format_size(last)}, with {count_words(len(ends), 'seed')} each, "
+        f"differ (F test with repeated measures, {_bound(_sizes_differ_p(ends))}): single examples end highest, "
+        f"{format_interval(lead, 2, '')} points above batches of {format_size(last)}.",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
             **_small_end_higher(found.rows),

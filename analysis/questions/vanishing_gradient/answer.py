@@ -332,8 +332,9 @@ def factors_table(found: Results) -> Table:
     ]
     return Table(
         pd.DataFrame(lines),
-        "Factor by which a hidden layer multiplies the size of the error on its way down at the start: geometric mean "
-        "over the layers of the deepest network without skip connections, with 95 % t interval over the seeds.",
+        "Factor by which a hidden layer multiplies the size of $\\delta$ on its way down at the start: geometric mean "
+        "over the "
+        "layers of the deepest network without skip connections, with 95 % t interval over the seeds.",
     )
 
 
@@ -367,7 +368,7 @@ def descent_table(found: Results) -> Table:
         pd.DataFrame(lines),
         f"Gradient descent of 784-300-10 on all examples, {ratios.index[-1][1]:,.0f} updates: means over "
         f"{count_words(whole.index.get_level_values('seed').nunique(), 'seed')}, of accuracies the least and "
-        "largest. Norms of back-propagated errors $\\delta_l$ are root mean squares over the training examples.",
+        "largest. Norms of $\\delta_l$ are root mean squares over the training examples.",
         (48, 14, 19, 19),
     )
 
@@ -376,7 +377,14 @@ def descent_table(found: Results) -> Table:
 def accuracies_table(found: Results) -> Table:
     """Tabulate what the networks learn, over depth."""
     by = ["activation", "skip", "depth"]
-    accuracies = 100 * _accuracies_of_seeds(found.rows)
+    accuracies = 100 * pd.concat(
+        [
+            _accuracies_of_seeds(found.rows).drop(index=1, level="depth"),
+            pd.concat({(False, 1): of_one_layer(found.rows).stack()}, names=["skip", "depth"]).reorder_levels(
+                ["activation", "skip", "depth", "seed"]
+            ),
+        ]
+    )
     summary = accuracies.groupby(by).agg(["mean", "min", "max"])
     table = summary.apply(_mean_and_range, axis="columns").unstack().fillna("–")
     lines = [
@@ -407,7 +415,8 @@ def accuracies_table(found: Results) -> Table:
         f"Test accuracy in % by number of hidden layers (of {runs.WIDTH} units), each network at the best of "
         f"{count_words(len(runs.LEARNING_RATES))} learning rates on validation data, with one hidden layer of "
         f"{count_words(compared['learning_rate'].nunique())}: mean, least and largest of "
-        f"{count_words(seeds, 'seed')}, after {epochs:.0f} epochs on {examples:,.0f} examples; longer: of "
+        f"{count_words(seeds, 'seed')}, with one hidden layer of {count_words(len(of_one_layer(found.rows)))}, after "
+        f"{epochs:.0f} epochs on {examples:,.0f} examples; longer: of "
         f"{count_words(len(budget.seeds), 'seed')}, after {budget.epochs} epochs on {budget.train_examples:,}, at "
         f"the better of {_longer_rates()} (–: not run).",
         (28, *(12 for _ in runs.DEPTHS)),
@@ -470,19 +479,24 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
                 final_descents(found, "train_loss")[1][fast].max() < fitted["train_loss"].min() / 2
             ),
         },
-        f"Not with one hidden layer; at the start each layer divides the error by {shrinks:.0f}.",
+        f"Not with one hidden layer; at first each layer divides the gradient by {shrinks:.0f}.",
     )
 
 
 @finding("vanishing_gradient")
 def sizes_slow_the_first_layer(found: Results) -> Evidence:
     ratios = first_over_second(found.rows)
-    start, end = ratios.iloc[0], ratios["update"].unstack("learning_rate").iloc[-1]
+    start, updates = ratios.iloc[0], ratios["update"].unstack("learning_rate")
+    end, (slow, fast) = updates.iloc[-1], updates.columns
+    # from the first measurement on after which it stays larger
+    overtakes = (updates[::-1] > 1).cummin()[::-1].idxmax()
     return Evidence(
         f"At the start the first layer's is {1 / start['update']:.0f} times smaller than the second's. Its "
-        f"back-propagated errors are {1 / start['error']:.1f} times smaller, by the one factor, and its weights "
+        f"$\\delta$ is {1 / start['error']:.1f} times smaller, by the one factor, and its weights "
         f"{start['weight']:.1f} times larger; the layers' inputs, and how far the examples' gradients cancel, take "
-        f"back a factor of {start['gradient'] / start['error']:.1f}. At the end it is the larger one, at both rates.",
+        f"back a factor of {start['gradient'] / start['error']:.1f}. At $\\eta = {fast:g}$ it is the larger one "
+        f"from update {overtakes[fast]:.0f} on, at {slow:g} from update {overtakes[slow]:,.0f} on (@fig-vanishing, "
+        "right).",
         {
             "the ratio of the errors is as predicted": abs(start["error"] / PREDICTED["sigmoid"].value - 1)
             < 0.1,
@@ -611,10 +625,11 @@ def one_factor_costs_little(found: Results) -> Evidence:
     rates = runs.LEARNING_RATES + runs.FURTHER_RATES
     return Evidence(
         "In a short training the small gradients of sigmoids cost a little: after "
-        f"{count_words(int(few['epochs'].max()), 'epoch')} on {few['train_examples'].max():,.0f} examples, each "
-        f"activation at the best of {count_words(len(rates))} rates, tanh is {format_interval(leads['tanh'], 1, '')} "
-        f"points of test accuracy ahead of them, and ReLUs are {format_interval(leads['relu'], 1, '')} "
-        f"({count_words(len(by_seed), 'seed')}). Activations differ in more than that factor, though.",
+        f"{count_words(int(few['epochs'].max()), 'epoch')} on {few['train_examples'].max():,.0f} examples, with one "
+        f"hidden layer and each activation at the best of {count_words(len(rates))} rates, tanh is "
+        f"{format_interval(leads['tanh'], 1, '')} points of test accuracy ahead of them, and ReLUs are "
+        f"{format_interval(leads['relu'], 1, '')} (@tbl-vanishing). Activations differ in more than that factor, "
+        "though.",
         {
             "both leads are larger than their intervals": all(
                 lead.mean > lead.half_width for lead in leads.values()
