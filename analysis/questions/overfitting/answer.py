@@ -182,10 +182,11 @@ def curves(found: Results) -> Picture:
             _draw_errors_and_losses(errors, losses, rows)
             for axes in (errors, losses):
                 axes.set_title(name)
-        for half, what, limit in zip(halves, ("error in %", "loss"), (10, 0.3), strict=True):
+        for half, what, limits in zip(halves, ("error in %", "loss"), ((0.2, 20), (0.02, 0.6)), strict=True):
             for axes in half:
-                axes.set_ylim(0, limit)
-                axes.locator_params(axis="y", nbins=3)
+                axes.set_yscale("log")
+                axes.set_ylim(*limits)
+                plain_ticks(axes.yaxis)
                 axes.tick_params(labelleft=axes is half[0])
             half[0].set_ylabel(f"η = {rate:g}\n{what}")
     for axes in grid[-1]:
@@ -200,8 +201,8 @@ def curves(found: Results) -> Picture:
     return Picture(
         figure,
         "Train and test error, left, and loss, right, on all examples, the source's rate first; a line per start, "
-        f"running medians of {MEDIAN_OF} measurements, {EVERY[found.preset]} epochs apart. Dots: the least test loss "
-        "of each.",
+        f"running medians of {MEDIAN_OF} measurements, {EVERY[found.preset]} epochs apart. Vertical axes are "
+        "logarithmic. Dots: the least test loss of each.",
         "Eighteen panels of falling curves, a column per network. At the smallest rate train and test hardly part; at "
         "the larger ones they do, and test losses turn up.",
     )
