@@ -710,21 +710,18 @@ def width_has_an_optimum(found: Results) -> Evidence:
     sums = {size: least(found, size, "squared_error") for size in (few, many)}
     on_all = errors(found).groupby("width")["test"].mean()
     return Evidence(
-        "Of networks trained on several sets, bias² tells how far their mean is from the right answers, variance "
-        "how far they scatter about it. On few examples one layer of a few hundred units is best: the sum of both "
-        f"is least at {sums[few].first} to {sums[few].last} units with {few:,} examples, and at {sums[many].first} "
-        f"to {sums[many].last} with {many:,}, where two layers of {WIDE} do as well. With each network at its best "
-        f"rate, both are smaller at {WIDE} units than at {NARROW}; of the variance we had expected the opposite. "
-        f"From {WIDE} to {int(WIDEST):,} units the variance rises again, and bias² falls no further. The training "
-        "set's part of the variance grows with the width; the part of the random start (and of the order of the "
-        f"examples) is most of it at {NARROW} units, and little from {WIDE} on. Further layers raise the start's "
-        f"part, and at their best rates do not lower the sum. On {BUDGETS[found.preset].train_examples:,} examples "
-        f"no optimum is seen: the mean test error falls or stays up to {int(WIDEST):,} units, where it is "
-        f"{format_percent(on_all.iloc[-1] / 100)} ({count_words(len(BUDGETS[found.preset].seeds), 'seed')}).",
+        "On few examples one layer of a few hundred units is best: the sum of bias² and variance is least at "
+        f"{sums[few].first} to {sums[few].last} units with {few:,} examples, and at {sums[many].first} to "
+        f"{sums[many].last} with {many:,}, where two layers of {WIDE} do as well. (Of networks trained on several "
+        "sets, bias² tells how far their mean is from the right answers, variance how far they scatter about it.) "
+        f"From {NARROW} to {WIDE} units both fall. Of the variance we had expected the opposite, but narrow "
+        f"networks vary much with their random start. From {WIDE} to {int(WIDEST):,} units the variance rises, and "
+        "bias² falls no further. Further layers raise the start's part of the variance, and at their best rates do "
+        f"not lower the sum. On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the mean test "
+        f"error falls up to {int(WIDEST):,} units.",
         {
             **_parts_part(found),
-            "on all examples the test error is least at the widest layer": on_all.idxmin()
-            == on_all.index.max(),
+            "on all examples the test error falls at every step": on_all.is_monotonic_decreasing,
             "up to the wide layer bias² falls": TO_WIDE.verdict(found, "bias2") == "confirmed",
             "and the variance too": TO_WIDE.verdict(found, "variance") == "refuted",
             "beyond it the variance rises": TO_WIDEST.verdict(found, "variance") == "confirmed",

@@ -443,14 +443,13 @@ def learning_rate_window(found: Results) -> Evidence:
     mixed = [rate for rate in ends.index if largest < rate < unstable[0]]
     epochs = by_rate["slow_epoch"].mean()[steady]
     return Evidence(
-        "Towards small rates training slows down, towards large ones it breaks. Training ends steadily (as "
-        f"@tbl-learning-rates defines it) from $\\eta = {steady[0]:g}$ to {largest:g}. At {steady[0]:g} it takes "
+        f"Towards small rates training slows down, towards large ones it breaks. From $\\eta = {steady[0]:g}$ to "
+        f"{largest:g} it ends steadily (as @tbl-learning-rates defines it); at {steady[0]:g} it takes "
         f"{epochs.iloc[0] / epochs.min():.0f} times as many epochs to reach {format_percent(SLOW, 0)} test accuracy "
-        f"as at {epochs.idxmin():g}. At larger rates it becomes unstable: at "
-        f"{join_english(f'{rate:g}' for rate in mixed)} from some starts, at {unstable[0]:g} to {unstable[-1]:g} "
-        f"from all. At {_join_rates(nothing)} nothing is learnt. Of the rates tried, over "
-        f"{count_words(round(math.log10(ends.index.max() / ends.index.min())))} powers of ten, only those from "
-        f"{near.min():g} to {near.max():g} are within one point of the best mean test accuracy after "
+        f"as at {epochs.idxmin():g}. At {join_english(f'{rate:g}' for rate in mixed)} some starts become unstable, "
+        f"at {unstable[0]:g} to {unstable[-1]:g} all, and at {_join_rates(nothing)} nothing is learnt. Of the rates "
+        f"tried, over {count_words(round(math.log10(ends.index.max() / ends.index.min())))} powers of ten, only "
+        f"those from {near.min():g} to {near.max():g} are within one point of the best mean test accuracy after "
         f"{numbers['epochs'].max():,.0f} epochs; from {good.min():g} to {good.max():g} all starts are above "
         f"{format_percent(SLOW, 0)}.",
         {

@@ -388,14 +388,13 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
     of_most = numbers[FAR_RATE]["20-20"]["error_rise"]
     return Evidence(
         f"At the source's rate, $\\eta = {SOURCE_RATE:g}$, no network over-fits in {every['epochs'].max():,.0f} "
-        "epochs: every test loss still falls. (20-20 does when it is trained for longer.) At $\\eta = "
-        f"{FAR_RATE:g}$, 784-300-10 over-fits from every start: its test loss rises again, by "
-        f"{format_range(100 * far['rise'], 0)} %, while its train loss keeps falling. This is what we call "
-        "over-fitting. (The test losses of the small networks rise as well, but unsteadily.) At $\\eta = "
-        f"{COMMON_RATE:g}$, 20-20 over-fits from every start, 10-10 from {count_words(int(ten['rises'].sum()))} of "
-        f"{count_words(len(ten))}, and 784-300-10 from none. The test error rises little: by up to "
-        f"{_ceil(of_most.max())} points in 20-20 at $\\eta = {FAR_RATE:g}$, and by at most "
-        f"{_ceil(every['error_rise'].drop(of_most.index).max())} in every other run on all training examples.",
+        f"epochs: every test loss still falls. At $\\eta = {FAR_RATE:g}$, 784-300-10 over-fits from every start: "
+        f"its test loss rises again, by {format_range(100 * far['rise'], 0)} %, while its train loss keeps falling. "
+        f"This is what we call over-fitting. At $\\eta = {COMMON_RATE:g}$, 20-20 over-fits from every start, 10-10 "
+        f"from {count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}, and 784-300-10 from none. The "
+        f"test error rises little: by up to {_ceil(of_most.max())} points in 20-20 at $\\eta = {FAR_RATE:g}$, and "
+        f"by at most {_ceil(every['error_rise'].drop(of_most.index).max())} in every other run on all training "
+        "examples.",
         {
             "the error rises most in 20-20 at the largest rate": most in of_most.index,
             "its rise is small all the same": bool(every["error_rise"].max() < 1.5),
