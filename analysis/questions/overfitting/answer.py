@@ -343,7 +343,7 @@ def overfitting_table(found: Results) -> Table:
         "running median before; below zero, it is still falling. *Over-fits*: how many starts do; u: unsteady, as the "
         f"train loss rises at more than {format_percent(UNSTEADY, 0)} of the measurements in the last half, from every "
         "start, so that the rise is not over-fitting alone.",
-        (68, 81, 81, 89, 79, 56, 56, 79, 41),
+        (66, 79, 79, 87, 77, 54, 54, 77, 52),
     )
 
 

@@ -257,7 +257,7 @@ def errors_and_updates(found: Results) -> Picture:
     layers.set_yscale("log")
     layers.set_title(f"{deepest} hidden layers, start")
     layers.set_xlabel("layer l")
-    layers.set_ylabel("size of the error δ$_l$")
+    layers.set_ylabel("size of δ$_l$")
     depths.set_yscale("log")
     depths.set_title("first layer, start")
     depths.set_xlabel("hidden layers")
@@ -346,7 +346,7 @@ def descent_table(found: Results) -> Table:
     quantities = {
         "$\\lVert W_1 \\rVert$": (means["weight_norm", 1], 3),
         "$\\lVert W_2 \\rVert$": (means["weight_norm", 2], 3),
-        "Errors, $\\lVert \\delta_1 \\rVert / \\lVert \\delta_2 \\rVert$": (ratios["error"], 2),
+        "$\\lVert \\delta_1 \\rVert / \\lVert \\delta_2 \\rVert$": (ratios["error"], 2),
         "$\\lVert \\nabla_{W_1} R \\rVert$": (means["gradient_norm", 1], 2),
         "$\\lVert \\nabla_{W_2} R \\rVert$": (means["gradient_norm", 2], 2),
         "Relative updates, first over second": (ratios["update"], 2),
@@ -525,7 +525,7 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
         f"{format_range(100 * readout, 1)} % test accuracy. Gradient descent gets less far in as many updates "
         f"(@tbl-descent). Trained whole at {slow:g}, the network is still learning, and below the fitted layer; at "
         f"{fast:g} it is {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points above. There hidden "
-        f"units saturate (mean slope {format_fixed(slope, 3)}), but larger weights above let enough error through.",
+        f"units saturate (mean slope {format_fixed(slope, 3)}), but larger weights above let enough through.",
         {
             "the first layer's weights nearly triple": bool(
                 2.5 < norms[fast].iloc[-1] / norms[fast].iloc[0] < 3
