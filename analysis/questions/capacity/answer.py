@@ -459,13 +459,12 @@ def expectations_table(found: Results) -> Table:
                 f"Rises, of {len(at_one_rate)}",
             ],
         ),
-        "What was expected and what was found, each network at its own best rate: changes in percent for each "
-        f"number of examples, and on the {sets} fresh sets, with 95 % jackknife intervals over the training sets, "
-        f"which both networks share. *Confirmed* or *refuted*: p < {1 - LEVEL:.2f} with both numbers of examples, "
-        f"adjusted by Holm's method for the {count_words(len(adjusted_p(found)))} tests of expectations; *in part*: "
-        "with one of them; *open*: with neither. Depth is judged by the fresh sets alone. Last columns: with both "
-        f"networks at one rate, in how many of the {len(at_one_rate)} cases (a case is a rate and a number of "
-        "examples) the component falls or rises by more than its interval.",
+        "What was expected and what was found, each network at its own best rate: changes in percent, with 95 % "
+        "jackknife intervals over the training sets, which both networks share. Verdicts hold with both numbers of "
+        f"examples (*in part*: with one of them), those on depth with the {sets} fresh sets, at p < "
+        f"{1 - LEVEL:.2f}, adjusted by Holm's method for the {count_words(len(adjusted_p(found)))} tests; *open*: "
+        f"neither way. Last columns: with both networks at one rate, in how many of the {len(at_one_rate)} cases of "
+        "a rate and a number of examples the component falls or rises by more than its interval.",
         (22, 10, 10, 11, 11, 11, 17, 8, 8),
     )
 
@@ -800,9 +799,9 @@ def rates_by_squared_error(found: Results) -> Evidence:
     widths = [of_layer.loc[size, "squared_error"].idxmin() for size in (few, many)]
     narrow, wide, widest, deep = (table.xs(name, level="hidden") for name in (NARROW, WIDE, WIDEST, DEEP))
     return Evidence(
-        "Had each rate been chosen by the squared error itself, the best widths would be the same, and the variance "
-        f"would also fall from {NARROW} to {WIDE} units, and rise to {int(WIDEST):,} and with depth; only its dip at "
-        f"{DIP} units with {few:,} examples (@fig-capacity) would lie at "
+        "Had each rate been chosen by the squared error itself, the best widths would be the same. The variance "
+        f"would fall from {NARROW} to {WIDE} units, and rise to {int(WIDEST):,} and with depth, as it does here; "
+        f"only its dip at {DIP} units with {few:,} examples (@fig-capacity) would lie at "
         f"{of_layer.loc[few, 'variance'].idxmin()}.",
         {
             "the best widths are the same": widths

@@ -640,7 +640,7 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
         f"At {join_english(f'{rate:g}' for rate in rates)} it stays near the edge, even in the steady runs at "
-        f"{rates[0]:g}: in all of these runs that end above {format_percent(SLOW, 0)} test accuracy, its median "
+        f"{rates[0]:g}. In all of these runs that end above {format_percent(SLOW, 0)} test accuracy, its median "
         f"from epoch {EDGE_EPOCH} on is {format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times "
         "$2/\\eta$.",
         {

@@ -471,11 +471,11 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
     )
     ahead, behind = _ahead(first, REFERENCE[SIGMOID], SIGMOID), _ahead(first, SIGMOID, REFERENCE[SIGMOID])
     return Evidence(
-        "With softmax the experiment confirms the argument. At every rate at which a loss learns from the usual "
-        f"start (more than {format_percent(LEARNT, 0)} test accuracy after one epoch; @fig-first-epoch), the wrong "
-        f"start costs cross entropy at most {format_fixed(reference_costs.max(), 1)} points in that epoch, the "
-        f"quadratic loss at least {format_fixed(quadratic_costs.min(), 1)}. With sigmoids cross entropy stays ahead "
-        f"up to $\\eta = {max(ahead, default=0):g}$.",
+        "With softmax the experiment confirms the argument. Take the rates at which a loss learns from the usual "
+        f"start (more than {format_percent(LEARNT, 0)} test accuracy after one epoch; @fig-first-epoch): there the "
+        f"wrong start costs cross entropy at most {format_fixed(reference_costs.max(), 1)} points in that epoch, "
+        f"and the quadratic loss at least {format_fixed(quadratic_costs.min(), 1)}. With sigmoids cross entropy "
+        f"stays ahead up to $\\eta = {max(ahead, default=0):g}$.",
         {
             "with sigmoids, all seeds of cross entropy are ahead at smaller rates, and behind at larger ones": (
                 bool(ahead and behind) and max(ahead) < min(behind)
