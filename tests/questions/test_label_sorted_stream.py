@@ -22,7 +22,7 @@ CONTRADICTIONS = {
     "few_passes_are_not_enough": constant(0.6, "test_accuracy"),
     "rates_that_converge": constant(1.0, "train_loss"),
     "speeds_of_the_stream": times(2.0, "train_loss", batch_size=1),
-    "two_kinds_of_rates": constant(1.0, "train_loss"),
+    "rates_in_between_come_later": constant(1.0, "train_loss"),
     "sorting_matters_and_not_the_fixed_order": times(2.0, "train_loss", order="shuffled_once"),
     "sorted_is_worse": constant(0.97, "test_accuracy"),
     "shuffling_afterwards_gains_nothing": lambda rows: (
