@@ -564,8 +564,9 @@ def rates_that_converge(found: Results) -> Evidence:
         f"{format_rate(of_sgd.max())}, the stream at {_rates(soon) if len(soon) else 'none'}. In {more} the stream "
         f"converges at {_rates(converging)}; smaller rates are slow, and larger ones, from "
         f"{format_rate(failing.min())} on, fail. At {format_rate(converging.max())} it takes "
-        f"{fastest:.0f} passes to a loss of {DONE:g}, at {format_rate(converging.min())} {slowest:.0f}; SGD takes "
-        f"{of_descent.max():.0f} at most at these.",
+        f"{fastest:.0f} passes to a loss of {DONE:g}, at {format_rate(converging.min())} {slowest:.0f}; SGD takes at "
+        "most "
+        f"{of_descent.max():.0f} at these rates.",
         {
             "the stream's rates follow each other: slow, converging, failing": bool(
                 rates["label_sorted", "slow"].max() < converging.min()
