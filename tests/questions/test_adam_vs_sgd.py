@@ -40,7 +40,13 @@ def test_the_window_of_usable_rates_lies_within_a_point_of_the_best() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rates", "text"), [([0.1, 1.0, 10.0], "0.1 to 10"), ([1e-5], "$10^{-5}$"), ([], "–")]
+    ("rates", "text"),
+    [
+        ([0.1, 1.0, 10.0], "0.1 to 10"),
+        ([1e-5], "$10^{-5}$"),
+        ([], "–"),
+        ([1e-6, 100.0], "≤$10^{-6}$ to ≥100"),
+    ],
 )
 def test_a_range_of_rates_is_written_as_far_as_there_is_one(rates: list[float], text: str) -> None:
-    assert rate_range(pd.Index(rates, dtype=float)) == text
+    assert rate_range(pd.Index(rates, dtype=float), pd.Index([1e-6, 100.0])) == text

@@ -55,6 +55,7 @@ CONTRADICTIONS: dict[str, Alter] = {
     "both_parts_of_the_variance": times(5.0, "variance_start", hidden="300"),
     "depth_raises_the_variance": swap("hidden", "300", "300-300-300"),
     "deeper_networks_vary_by_their_start": swap("metric", "variance_start", "variance_set"),
+    "depth_differs_from_width": swap("hidden", "512", "300-300-300"),
     "depth_gains_no_accuracy": times(0.5, "validation_accuracy", hidden="300"),
     "architecture_by_the_trade_off": times(0.5, "validation_accuracy", hidden="300"),
     "parameters_counted": miscounted,

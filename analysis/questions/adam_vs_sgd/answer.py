@@ -122,11 +122,15 @@ def decades(rates: pd.Index[float]) -> float:
     return math.log10(rates.max() / rates.min()) if len(rates) else 0.0
 
 
-def rate_range(rates: pd.Index[float]) -> str:
-    """Return the least and the largest rate, as the text writes them; a dash without rates."""
+def rate_range(rates: pd.Index[float], tried: pd.Index[float]) -> str:
+    """Return the least and the largest rate, as the table writes them; a dash without rates.
+
+    Where they are the least or the largest that were tried, the range may reach farther.
+    """
     if not len(rates):
         return "–"
-    least, largest = format_rate(rates.min()), format_rate(rates.max())
+    least = f"{'≤' if rates.min() == tried.min() else ''}{format_rate(rates.min())}"
+    largest = f"{'≥' if rates.max() == tried.max() else ''}{format_rate(rates.max())}"
     return f"{least} to {largest}" if len(rates) > 1 else least
 
 
@@ -243,8 +247,8 @@ def optimizers_table(found: Results) -> Table:
             {
                 "Optimizer": name,
                 "Epochs": f"{runs['epochs'].max()}",
-                "Within 1 point": rate_range(near_best(means).index),
-                "Above 90 %": rate_range(means[means > USABLE].index),
+                "Within 1 point": rate_range(near_best(means).index, means.index),
+                "Above 90 %": rate_range(means[means > USABLE].index, means.index),
                 "Best $\\eta$": f"{best['learning_rate'].iloc[0]:g}",
                 **{
                     f"To {format_percent(threshold, 0)}": epoch_range(best[threshold])
@@ -258,7 +262,8 @@ def optimizers_table(found: Results) -> Table:
         pd.DataFrame(lines).replace(" to ", "–", regex=True),
         "Rates with a mean test accuracy within one point of the best, and above 90 %. At the best rate: the first "
         "epoch with at least that test accuracy or at most that train loss, least and largest of the seeds, and "
-        "test accuracy after the last, with 95 % t intervals. $\\rho_1 = 0$: of Adam; *momentum*: of SGD.",
+        "test accuracy after the last, with 95 % t intervals. $\\rho_1 = 0$: of Adam; *momentum*: of SGD; ≤, ≥: the "
+        "smallest or largest rate that was tried.",
         (13, 8, 14, 15, 8, 7, 8, 8, 9, 13),
     )
 

@@ -219,7 +219,8 @@ def units_stay_identical(found: Results) -> Evidence:
     return Evidence(
         f"Units that are equal get equal updates, so the hidden units stay identical, and {HIDDEN[0]} of them "
         f"compute what one could: in all {constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the "
-        "largest distance between two is 0 at every measurement. One unit can do little: after "
+        "largest distance between two is 0 at every measurement. One unit can do little, as all ten logits follow its "
+        "one number: after "
         f"{count_words(epochs['sgd'], 'epoch')} of SGD every constant start has at most "
         f"{format_at_most(stuck['sgd'], 0)} test accuracy, and every random one at least "
         f"{format_at_least(random['sgd'], 0)} (means over the seeds). From the constants {join_english(LARGE)} the "
@@ -375,7 +376,8 @@ def updates_tell_the_methods_apart(found: Results) -> Evidence:
     of_sgd = final_means(found.rows)["train_loss"]["sgd", "sigmoid"][[f"{each:g}" for each in ends.index]]
     return Evidence(
         f"Given as many updates as SGD, {updates['sgd']:,.0f} instead of {updates['gd']:,.0f}, GD of the one "
-        "effective sigmoid comes as far.",
+        "effective sigmoid comes as far, to a train loss of "
+        f"{join_english(f'{format_fixed(loss, 2)} from {constant:g}' for constant, loss in ends.items())}.",
         {
             "as many updates": bool(one["epoch"].max() == updates["sgd"]),
             "the losses are near those of SGD": bool((ends.to_numpy() - of_sgd.to_numpy()).max() < 0.1),

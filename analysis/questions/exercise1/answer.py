@@ -69,9 +69,9 @@ def exercise1_accuracy(found: Results) -> Evidence:
     losses = rows.loc[rows["metric"] == "train_loss", "value"]
     final = rows[rows["metric"] == "test_accuracy"].iloc[-1]
     return Evidence(
-        "The completed program learns: its train loss falls at every update, and after "
-        f"{format_count(int(final['epoch']), 'epoch')} with $\\eta = {LEARNING_RATE:g}$ it reads "
-        f"{format_percent(final['value'], 0)} of the test digits correctly.",
+        f"The completed program learns: its train loss falls at every update, from {losses.iloc[0]:.2f} to "
+        f"{losses.iloc[-1]:.2f}, and after {format_count(int(final['epoch']), 'epoch')} with $\\eta = "
+        f"{LEARNING_RATE:g}$ it reads {format_percent(final['value'], 0)} of the test digits correctly.",
         {
             "the training loss falls from every update to the next": bool((losses.diff().dropna() < 0).all()),
             "the test accuracy exceeds 90 %": bool(final["value"] > 0.9),

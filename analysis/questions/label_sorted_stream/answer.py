@@ -561,12 +561,10 @@ def rates_that_converge(found: Results) -> Evidence:
         f"A rate *converges* if its train loss ends below {DONE:g}, is *slow* if it ends above that but falls at "
         f"every measurement in the last {LATE_PASSES} of {passes} passes, and otherwise *fails* (@tbl-stream). In "
         f"{passes} passes SGD converges at all rates tried from {format_rate(of_sgd.min())} to "
-        f"{format_rate(of_sgd.max())}, the stream at {_rates(soon) if len(soon) else 'none'}. In {more} the stream "
-        f"converges at {_rates(converging)}; smaller rates are slow, and larger ones, from "
-        f"{format_rate(failing.min())} on, fail. At {format_rate(converging.max())} it takes "
-        f"{fastest:.0f} passes to a loss of {DONE:g}, at {format_rate(converging.min())} {slowest:.0f}; SGD takes at "
-        "most "
-        f"{of_descent.max():.0f} at these rates.",
+        f"{format_rate(of_sgd.max())}, the stream at {_rates(soon) if len(soon) else 'none'}; in {more} it does at "
+        f"{_rates(converging)}. At smaller rates its loss keeps falling as well, from {format_rate(failing.min())} "
+        f"on it does not. At {format_rate(converging.max())} it takes {fastest:.0f} passes to a loss of {DONE:g}, "
+        f"at {format_rate(converging.min())} {slowest:.0f}; SGD takes at most {of_descent.max():.0f} at these rates.",
         {
             "the stream's rates follow each other: slow, converging, failing": bool(
                 rates["label_sorted", "slow"].max() < converging.min()
@@ -612,8 +610,7 @@ def rates_in_between_come_later(found: Results) -> Evidence:
     accuracy, best = stream["accuracy"], best_streams(found.rows)["label_sorted"]
     small = accuracy[stream.index[follows_descent(stream)]].idxmax()
     longer = with_more_passes(found.rows)
-    late = final_values(longer, "test_accuracy", ["method", "learning_rate", "seed"])["label_sorted"]
-    late = late.groupby("learning_rate").mean()
+    late = final_values(longer, "train_loss", ["method", "learning_rate", "seed"])["label_sorted"]
     between = accuracy[(accuracy.index > small) & (accuracy.index < best)].idxmin()
     passes, more = (round(rows["epoch"].max()) for rows in (many_epochs(found.rows), longer))
     courses = train_courses(found.rows)["label_sorted"]
@@ -621,13 +618,15 @@ def rates_in_between_come_later(found: Results) -> Evidence:
     return Evidence(
         f"Between these and the best rate the stream takes longer: after {passes} passes it has "
         f"{format_percent(accuracy[between], 0)} test accuracy at {format_rate(between)}, but "
-        f"{format_percent(accuracy[small], 0)} at {format_rate(small)}. After {more} the larger rate is ahead, with "
-        f"{format_percent(late[between], 0)} against {format_percent(late[small], 0)}.",
+        f"{format_percent(accuracy[small], 0)} at {format_rate(small)}. After {more} the larger rate has the lower "
+        f"train loss, {late[between].mean():.2f} against {late[small].mean():.2f}.",
         {
             "the rate in between is behind a smaller one and the best": bool(
                 accuracy[between] < min(accuracy[small], accuracy[best]) - 0.05
             ),
-            "after more passes it is ahead of the smaller one": bool(late[between] > late[small] + 0.005),
+            "after more passes every start is ahead of all of the smaller one": bool(
+                late[between].max() < late[small].min()
+            ),
             "at the small rate the train loss stays near or below the first": bool(peaks[small] < 1.2),
             "at larger ones it rises far above": bool(peaks[best] > 2 and peaks[between] > 1.2),
         },

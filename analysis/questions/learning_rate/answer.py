@@ -500,8 +500,9 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
     return Evidence(
         f"Plotted against $\\eta$ times the number of epochs, the train losses of the rates from {steady[0]:g} to "
         f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). The larger rates lag at first, "
-        f"{largest:g} the longest; where $\\eta$ times epochs is {SETTLED}, those up to {steady[-1]:g} are within "
-        f"{format_percent(spread, 0)}, from every start.",
+        f"{largest:g} the longest. Where $\\eta$ times epochs is {SOONER}, those up to {steady[-1]:g} still differ "
+        f"by {format_percent(before, 0)}; where it is {SETTLED}, they are within {format_percent(spread, 0)}, from "
+        "every start.",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
             "before, the products of the larger rates are the larger ones": bool(
@@ -529,12 +530,15 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     ends = numbers["test_accuracy"].loc[unstable]
     scattered = [rate for rate in unstable if ends[rate].min() < LOST]
     return Evidence(
-        f"From $\\eta = {_join_rates(mixed)}$ on, the mean final test accuracy falls as the rate grows; at "
-        f"{_join_rates(scattered)} it differs between starts, from {_spread(ends.loc[scattered])}.",
+        f"At {join_english(f'{rate:g}' for rate in [*mixed, *unstable.difference(scattered)])} test accuracy ends "
+        f"the lower, the larger the rate; at {_join_rates(scattered)} it differs between starts, from "
+        f"{_spread(ends.loc[scattered])}.",
         {
             "starts differ at one rate, between the steady and the unstable": len(mixed) == 1
             and unanimous(numbers, "steady").max() < mixed[0] < unstable.min(),
-            "the mean ends fall from there on": means[mixed + unstable.to_list()].is_monotonic_decreasing,
+            "the mean ends fall from there on, up to where starts differ": means[
+                [*mixed, *unstable.difference(scattered)]
+            ].is_monotonic_decreasing,
             "from the largest of the unstable rates some start learns little": len(scattered) > 0
             and scattered == list(unstable[-len(scattered) :]),
             "a larger rate is stuck, and a still larger one blows up": len(stuck) == len(lost) == 1

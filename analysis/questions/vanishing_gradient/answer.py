@@ -460,12 +460,12 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     return Evidence(
         "No. A network suffers from vanishing gradients if so little of them reaches its first layer that this "
         f"layer hardly learns; here it learns, and what it learns matters. After {ratio.index[-1]:,.0f} updates of "
-        f"gradient descent at $\\eta = {slow:g}$ the network reads {format_range(100 * descents[slow], 0)} % of the "
-        "test digits; with its first layer frozen at the random start it reads "
-        f"{format_range(100 * frozen[slow], 0)} %. At $\\eta = {fast:g}$ it reads {format_range(100 * whole, 0)} %, "
-        f"more than the {format_percent(fitted['test_accuracy'].mean(), 0)} of a second layer that is fitted to the "
-        "end above a frozen first one. Gradients vanish when many layers each shrink them by a factor below 1; "
-        "here there is one such factor.",
+        f"gradient descent at $\\eta = {fast:g}$ the network reads {format_range(100 * whole, 0)} % of the test "
+        f"digits, more than the {format_percent(fitted['test_accuracy'].mean(), 0)} of a second layer that is "
+        f"fitted to the end above a frozen first one. At $\\eta = {slow:g}$ it reads "
+        f"{format_range(100 * descents[slow], 0)} % after as many, and {format_range(100 * frozen[slow], 0)} % with "
+        "its first layer frozen. Gradients vanish when many layers each shrink them by a factor below 1; here "
+        "there is one such factor.",
         {
             "after the first updates the ratio is above a fifth": bool(least > 0.2),
             "at the end the first layer moves faster than the second": bool((end > 1).all()),
@@ -479,7 +479,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
                 final_descents(found, "train_loss")[1][fast].max() < fitted["train_loss"].min() / 2
             ),
         },
-        f"Not with one hidden layer; at first each layer divides the gradient by {shrinks:.0f}.",
+        f"Not with one hidden layer; at first each sigmoid layer divides the gradient by {shrinks:.0f}.",
     )
 
 
@@ -494,9 +494,9 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
         f"At the start the first layer's is {1 / start['update']:.0f} times smaller than the second's. Its "
         f"$\\delta$ is {1 / start['error']:.1f} times smaller, by the one factor, and its weights "
         f"{start['weight']:.1f} times larger; the layers' inputs, and how far the examples' gradients cancel, take "
-        f"back a factor of {start['gradient'] / start['error']:.1f}. At $\\eta = {fast:g}$ it is the larger one "
-        f"from update {overtakes[fast]:.0f} on, at {slow:g} from update {overtakes[slow]:,.0f} on (@fig-vanishing, "
-        "right).",
+        f"back a factor of {start['gradient'] / start['error']:.1f}. At $\\eta = {fast:g}$ it overtakes the second "
+        f"early on, for a few updates, and for good by update {overtakes[fast]:.0f}; at {slow:g} it does so by "
+        f"update {overtakes[slow]:,.0f} (@fig-vanishing, right).",
         {
             "the ratio of the errors is as predicted": abs(start["error"] / PREDICTED["sigmoid"].value - 1)
             < 0.1,
@@ -505,6 +505,9 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
             )
             < 0.05,
             "both make most of the factor": bool(start["error"] / start["weight"] < 2 * start["update"]),
+            "at the larger rate it is the larger one within ten updates as well": bool(
+                (updates[fast].loc[:10] > 1).any()
+            ),
             "at the end it is the larger one": bool((end > 1).all()),
         },
     )
@@ -523,9 +526,11 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
     return Evidence(
         "In the second layer alone the loss is convex, and L-BFGS, a quasi-Newton method, fits it to "
         f"{format_range(100 * readout, 1)} % test accuracy. Gradient descent gets less far in as many updates "
-        f"(@tbl-descent). Trained whole at {slow:g}, the network is still learning, and below the fitted layer; at "
-        f"{fast:g} it is {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points above. There hidden "
-        f"units saturate (mean slope {format_fixed(slope, 3)}), but larger weights above let enough through.",
+        f"(@tbl-descent): at {slow:g} it is slow, and at {fast:g} its loss rises again and again, as a frozen layer "
+        f"leaves it no flatter place to go to (@sec-q6). Trained whole at {slow:g}, the network is still learning, "
+        f"and below the fitted layer; at {fast:g} it is "
+        f"{format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points above. There hidden units saturate "
+        f"(mean slope {format_fixed(slope, 3)}), but larger weights above let enough through.",
         {
             "the first layer's weights nearly triple": bool(
                 2.5 < norms[fast].iloc[-1] / norms[fast].iloc[0] < 3
@@ -624,12 +629,11 @@ def one_factor_costs_little(found: Results) -> Evidence:
     leads = {name: paired_t(by_seed[name], by_seed["sigmoid"]).difference for name in ("tanh", "relu")}
     rates = runs.LEARNING_RATES + runs.FURTHER_RATES
     return Evidence(
-        "In a short training the small gradients of sigmoids cost a little: after "
+        "Whether the one factor costs pace, our runs leave open. After "
         f"{count_words(int(few['epochs'].max()), 'epoch')} on {few['train_examples'].max():,.0f} examples, with one "
         f"hidden layer and each activation at the best of {count_words(len(rates))} rates, tanh is "
-        f"{format_interval(leads['tanh'], 1, '')} points of test accuracy ahead of them, and ReLUs are "
-        f"{format_interval(leads['relu'], 1, '')} (@tbl-vanishing). Activations differ in more than that factor, "
-        "though.",
+        f"{format_interval(leads['tanh'], 1, '')} points of test accuracy ahead of sigmoids, and ReLUs are "
+        f"{format_interval(leads['relu'], 1, '')} (@tbl-vanishing); but they differ in more than that factor.",
         {
             "both leads are larger than their intervals": all(
                 lead.mean > lead.half_width for lead in leads.values()
