@@ -48,7 +48,7 @@ def miscounted(rows: pd.DataFrame) -> pd.DataFrame:
 CONTRADICTIONS: dict[str, Alter] = {
     "width_has_an_optimum": swap("metric", "bias2", "variance"),
     "best_rates_are_inside": swap("learning_rate", 0.05, 0.1),
-    "rates_by_squared_error": times(0.1, "squared_error", hidden="4"),
+    "rates_by_squared_error": times(0.1, "variance", hidden="4"),
     "variance_turns": times(0.5, "variance", hidden="2048"),
     "bias_levels_off": times(0.1, "bias2", hidden="2048"),
     "best_width": times(0.001, "squared_error", hidden="4"),

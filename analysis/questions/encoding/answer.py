@@ -370,8 +370,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"One output puts digits on a line: above one layer {format_percent(best)}, ten outputs "
-        f"{format_percent(usual)}.",
+        f"One output puts digits on a line: {format_percent(best)} above one layer, ten {format_percent(usual)}.",
     )
 
 
