@@ -71,7 +71,7 @@ QUESTIONS: tuple[Question, ...] = (
         "smaller_network",
         "sec-smaller-network",
         "A smaller network",
-        "The choice of the network, and a smaller one",
+        "The network chosen and a smaller one",
         None,
     ),
     Question("published", "sec-published", "Published test errors", "Networks as published by others", None),

@@ -328,7 +328,7 @@ def overfitting_table(found: Results) -> Table:
                 "Test error, %": format_range(numbers["test_error"], 1).replace(" to ", "–"),
                 "Rise, points": _signed_range(numbers["error_rise"]),
                 "Over-fits": f"{int(numbers['rises'].sum())}/{len(numbers)}"
-                + (", u" if _unsteady(rows) else ""),
+                + (" u" if _unsteady(rows) else ""),
             }
         )
     epochs, longer, few = (int(overfitting(rows)["epochs"].max()) for _, rows in (frames[0], *frames[-2:]))
@@ -343,7 +343,7 @@ def overfitting_table(found: Results) -> Table:
         "running median before; below zero, it is still falling. *Over-fits*: how many starts do; u: unsteady, as the "
         f"train loss rises at more than {format_percent(UNSTEADY, 0)} of the measurements in the last half, from every "
         "start, so that the rise is not over-fitting alone.",
-        (66, 79, 79, 87, 77, 54, 54, 77, 52),
+        (68, 77, 77, 87, 79, 56, 56, 79, 46),
     )
 
 
