@@ -343,7 +343,7 @@ def overfitting_table(found: Results) -> Table:
         "running median before; below zero, it is still falling. *Over-fits*: how many starts do; u: unsteady, as the "
         f"train loss rises at more than {format_percent(UNSTEADY, 0)} of the measurements in the last half, from every "
         "start, so that the rise is not over-fitting alone.",
-        (68, 77, 77, 87, 79, 56, 56, 79, 46),
+        (67, 80, 80, 85, 79, 56, 56, 79, 43),
     )
 
 
