@@ -328,7 +328,7 @@ def overfitting_table(found: Results) -> Table:
                 "Test error, %": format_range(numbers["test_error"], 1).replace(" to ", "–"),
                 "Rise, points": _signed_range(numbers["error_rise"]),
                 "Over-fits": f"{int(numbers['rises'].sum())}/{len(numbers)}"
-                + (" u" if _unsteady(rows) else ""),
+                + ("†" if _unsteady(rows) else ""),
             }
         )
     epochs, longer, few = (int(overfitting(rows)["epochs"].max()) for _, rows in (frames[0], *frames[-2:]))
@@ -340,10 +340,10 @@ def overfitting_table(found: Results) -> Table:
         f"*few*, 784-300-10 on {frames[-1][1]['train_examples'].iloc[0]:,.0f} examples: of {few:,}). A range gives "
         f"the least and largest of {count_words(least)} starts, for 10-10 at $\\eta = {COMMON_RATE:g}$ of "
         f"{count_words(most)}. *Rise*: how far the median of the test loss or test error lies above its least "
-        "running median before; below zero, it is still falling. *Over-fits*: how many starts do; u: unsteady, as the "
+        "running median before; below zero, it is still falling. *Over-fits*: how many starts do; †: unsteady, as the "
         f"train loss rises at more than {format_percent(UNSTEADY, 0)} of the measurements in the last half, from every "
         "start, so that the rise is not over-fitting alone.",
-        (67, 80, 80, 85, 79, 56, 56, 79, 43),
+        (67, 80, 80, 86, 79, 56, 56, 79, 42),
     )
 
 
