@@ -449,11 +449,11 @@ def few_rates_were_long(found: Results, rates: Results, longer: Results) -> Evid
     ends = final_values(wide, "test_accuracy", ["learning_rate", "seed"])
     smaller = max(rate for rate in ends.index.unique(0) if rate < best[np.inf])
     return Evidence(
-        f"For batches of {join_english(map(format_size, between))} the best rate of the long runs has a worse one "
-        f"on either side. For {join_english(map(format_size, smallest))} it is the smallest tried, and a still "
-        "smaller one might be better, if hardly by much: GD on all examples, for as many epochs at $\\eta = "
-        f"{smaller:g}$, ends at {format_range(100 * ends[smaller], 1)} % (@sec-q2). For the large sizes, a rate not "
-        f"run for long may be faster; of GD, {larger:g} is slower than {fastest:g} from every start (@sec-q6).",
+        f"For all sizes but {join_english(map(format_size, smallest))} the best rate of the long runs has a worse "
+        f"one on either side. For {join_english(map(format_size, smallest))} it is the smallest tried; but GD on "
+        f"all examples, for as many epochs at $\\eta = {smaller:g}$, ends no higher, at "
+        f"{format_range(100 * ends[smaller], 1)} % (@sec-q2). For the large sizes, a rate not run for long may be "
+        f"faster; of GD, {larger:g} is slower than {fastest:g} from every start (@sec-q6).",
         {
             "every size's best rate is the smallest tried or has a worse one on either side": len(
                 between + smallest
