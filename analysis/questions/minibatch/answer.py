@@ -451,7 +451,7 @@ def few_rates_were_long(found: Results, rates: Results, longer: Results) -> Evid
     return Evidence(
         f"For all sizes but {join_english(map(format_size, smallest))} the best rate of the long runs has a worse "
         f"one on either side. For {join_english(map(format_size, smallest))} it is the smallest tried; but GD on "
-        f"all examples, for as many epochs at $\\eta = {smaller:g}$, ends no higher, at "
+        f"all examples, for as many epochs at $\\eta = {smaller:g}$, ends about as high, at "
         f"{format_range(100 * ends[smaller], 1)} % (@sec-q2). For the large sizes, a rate not run for long may be "
         f"faster; of GD, {larger:g} is slower than {fastest:g} from every start (@sec-q6).",
         {
