@@ -717,7 +717,7 @@ def width_has_an_optimum(found: Results) -> Evidence:
         f"{sums[many].last} with {many:,}, where two layers of {WIDE} do as well. (Of networks trained on several "
         "sets, bias² tells how far their mean is from the right answers, variance how far they scatter about it.) "
         f"Both are smaller at {WIDE} units than at {NARROW}. Of the variance we had expected the opposite, but "
-        f"narrow networks vary much with their random start. From {WIDE} to {int(WIDEST):,} units the variance "
+        f"very narrow networks vary much with their random start. From {WIDE} to {int(WIDEST):,} units the variance "
         "rises, and bias² falls no further. Further layers raise the start's part of the variance, and at their "
         f"best rates do not lower the sum. On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: "
         f"the mean test error falls up to {int(WIDEST):,} units, but hardly beyond {int(level):,}.",

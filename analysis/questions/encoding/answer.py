@@ -354,8 +354,8 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
         f"the best of {count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test accuracy; "
         f"with the best of {count_words(numberings)} ways of numbering the digits, one reaches "
         f"{format_percent(renumbered)}. Ten one-hot outputs reach at least {least} with every numbering. With SGD "
-        "the gap is larger still (@tbl-encodings). A second hidden layer, but not a wider one, takes a single "
-        f"output to {format_percent(deep)}.",
+        "the gap is larger still (@tbl-encodings). A second hidden layer takes a single output to "
+        f"{format_percent(deep)}; a wider first one does not help.",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]
@@ -370,7 +370,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"One output puts digits on a line: {format_percent(best)} above one layer, ten {format_percent(usual)}.",
+        f"One output is a line: above one layer it reads {format_percent(best)}, ten {format_percent(usual)}.",
     )
 
 

@@ -390,11 +390,11 @@ def twenty_twenty_over_fits(found: Results) -> Evidence:
         f"At the source's rate, $\\eta = {SOURCE_RATE:g}$, no network over-fits in {every['epochs'].max():,.0f} "
         f"epochs: every test loss still falls. At $\\eta = {FAR_RATE:g}$, 784-300-10 over-fits from every start: "
         f"its test loss rises again, by {format_range(100 * far['rise'], 0)} %, while its train loss keeps falling. "
-        f"This is what we call over-fitting. At $\\eta = {COMMON_RATE:g}$, 20-20 over-fits from every start, and "
-        f"784-300-10 from none; 10-10, which is unsteady, does from {count_words(int(ten['rises'].sum()))} of "
-        f"{count_words(len(ten))}. The test error rises little: by up to {_ceil(of_most.max())} points in 20-20 at "
-        f"$\\eta = {FAR_RATE:g}$, and by at most {_ceil(every['error_rise'].drop(of_most.index).max())} in every "
-        "other run on all training examples.",
+        "This is what we call over-fitting. (The small networks' test losses rise there, too, but unsteadily.) At "
+        f"$\\eta = {COMMON_RATE:g}$, 20-20 over-fits from every start, and 784-300-10 from none; 10-10, which is "
+        f"unsteady, does from {count_words(int(ten['rises'].sum()))} of {count_words(len(ten))}. The test error "
+        f"rises little: by up to {_ceil(of_most.max())} points in 20-20 at $\\eta = {FAR_RATE:g}$, and by at most "
+        f"{_ceil(every['error_rise'].drop(of_most.index).max())} in every other run on all training examples.",
         {
             "the error rises most in 20-20 at the largest rate": most in of_most.index,
             "its rise is small all the same": bool(every["error_rise"].max() < 1.5),
