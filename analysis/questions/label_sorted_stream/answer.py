@@ -611,19 +611,21 @@ def rates_in_between_come_later(found: Results) -> Evidence:
     small = accuracy[stream.index[follows_descent(stream)]].idxmax()
     longer = with_more_passes(found.rows)
     late = final_values(longer, "train_loss", ["method", "learning_rate", "seed"])["label_sorted"]
-    between = accuracy[(accuracy.index > small) & (accuracy.index < best)].idxmin()
+    larger = accuracy[(accuracy.index > small) & (accuracy.index < best)]
+    later, between = larger.index[larger < accuracy[small]], larger.idxmin()
     passes, more = (round(rows["epoch"].max()) for rows in (many_epochs(found.rows), longer))
     courses = train_courses(found.rows)["label_sorted"]
     peaks = courses.max() / courses.iloc[0]
     return Evidence(
-        f"Between these and the best rate the stream takes longer: after {passes} passes it has "
+        f"At larger rates, up to {format_rate(later.max())}, the stream takes longer: after {passes} passes it has "
         f"{format_percent(accuracy[between], 0)} test accuracy at {format_rate(between)}, but "
-        f"{format_percent(accuracy[small], 0)} at {format_rate(small)}. After {more} the larger rate has the lower "
-        f"train loss, {late[between].mean():.2f} against {late[small].mean():.2f}.",
+        f"{format_percent(accuracy[small], 0)} at {format_rate(small)}. After {more} the larger of these rates has "
+        f"the lower train loss, {late[between].mean():.2f} against {late[small].mean():.2f}.",
         {
             "the rate in between is behind a smaller one and the best": bool(
                 accuracy[between] < min(accuracy[small], accuracy[best]) - 0.05
             ),
+            "these rates follow each other": list(later) == list(larger.index[: len(later)]),
             "after more passes every start is ahead of all of the smaller one": bool(
                 late[between].max() < late[small].min()
             ),
@@ -734,9 +736,9 @@ def shuffling_afterwards_gains_nothing(found: Results) -> Evidence:
     courses = table.pivot(index="seed", columns="pass", values="value")
     gain = paired_t(courses.iloc[:, -1], courses[0]).difference
     return Evidence(
-        f"Nor does the order hold it back then: {count_words(courses.columns[-1])} passes of SGD from there change the "
-        f"test accuracy by {format_interval(gain, 1, '')} points. Where all examples are fitted, nothing is left to "
-        "learn from; the stream has led to weights that generalise a little worse.",
+        f"Shuffling from then on does not help: {count_words(courses.columns[-1])} passes of SGD change the test "
+        f"accuracy by {format_interval(gain, 1, '')} points, as where all examples are fitted, nothing is left to "
+        "learn from. The stream has led to weights that generalise a little worse.",
         {
             "the change is less than two tenths of a point from every start": bool(
                 (courses.iloc[:, -1] - courses[0]).abs().max() < 0.002

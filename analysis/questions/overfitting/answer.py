@@ -475,9 +475,9 @@ def width_turns_further_on(found: Results) -> Evidence:
     share = num_parameters_of("20-20") / num_parameters_of("300")
     return Evidence(
         f"At $\\eta = {COMMON_RATE:g}$, 20-20 over-fits most of the three (@tbl-overfitting), with "
-        f"{format_percent(share, 0)} of the weights of 784-300-10, whose test loss still falls at train "
-        "losses far below that at which the one of 20-20 turns (@fig-turn, middle). Our runs cannot say whether "
-        "this is because it has one hidden layer instead of two.",
+        f"{format_percent(share, 0)} of the weights of 784-300-10. The test loss of 784-300-10 still falls at train "
+        "losses far below that at which the test loss of 20-20 turns (@fig-turn, middle). Our runs cannot say "
+        "whether this is because it has one hidden layer instead of two.",
         {
             "20-20 rises most": bool(
                 small["rise"].min() > pd.concat([wide, networks["10-10"]])["rise"].max()
@@ -505,10 +505,10 @@ def rate_matters_too(found: Results) -> Evidence:
     return Evidence(
         f"Compared with $\\eta = {COMMON_RATE:g}$, 784-300-10 at {FAR_RATE:g} over-fits by its errors, too: from "
         f"each of {count_words(len(end))} starts it misreads fewer training examples, but "
-        f"{format_interval(gap, 1, '')} points more of the test examples (@tbl-overfitting). That is not only "
-        "because it is trained further: where both have the same train loss, its test loss is already the higher "
-        f"one (@fig-turn, middle). The small networks are unsteady at {FAR_RATE:g} (@fig-curves), so their rises "
-        "are not over-fitting alone.",
+        f"{format_interval(gap, 1, '')} points more of the test examples, an interval that hangs on each start "
+        "(@tbl-overfitting). That is not only because it is trained further: where both have the same train loss, "
+        "its test loss is already the higher one (@fig-turn, middle). The small networks are unsteady at "
+        f"{FAR_RATE:g} (@fig-curves), so their rises are not over-fitting alone.",
         {
             "at the larger rate every start misreads fewer training examples": bool(
                 rising["train_error"].max() < end["train_error"].min()

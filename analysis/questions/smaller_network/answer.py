@@ -201,7 +201,7 @@ def most_comparisons_agree(found: Results) -> Evidence:
     return Evidence(
         f"We repeated the main comparisons with 784-{SMALLER}-10, which an earlier rule took (@sec-q3). As with "
         f"784-{USED}-10, smaller batches take fewer epochs, hidden units that start alike stay alike, and the "
-        "sorted stream ends behind SGD (@tbl-smaller-network). Two differences in final accuracy are not the same: "
+        "sorted stream ends behind SGD (@tbl-smaller-network). Differences in final accuracy are not all the same: "
         "the stream is farther behind, and SGD ends ahead of Adam.",
         {
             **_fewer_epochs(found),
