@@ -99,7 +99,7 @@ def overfitting(rows: pd.DataFrame) -> pd.DataFrame:
     train, test = _curves(rows, "train_loss"), _curves(rows, "test_loss")
     train_error, test_error = (100 * (1 - _curves(rows, f"{part}_accuracy")) for part in TRAIN_TEST)
     last = test.index > (1 - END) * test.index[-1]
-    losses, errors = smooth(test), smooth(test_error)
+    trained, losses, errors = smooth(train), smooth(test), smooth(test_error)
     turns = least_at(losses)
     numbers = pd.DataFrame(
         {
@@ -109,7 +109,7 @@ def overfitting(rows: pd.DataFrame) -> pd.DataFrame:
             "train_error": train_error[last].median(),
             "test_error": test_error[last].median(),
             "best_epoch": turns,
-            "best_train_loss": [smooth(train).loc[epoch, run] for run, epoch in turns.items()],
+            "best_train_loss": [trained.loc[epoch, run] for run, epoch in turns.items()],
             "rise": test[last].median() / losses[~last].min() - 1,
             "error_rise": test_error[last].median() - errors[~last].min(),
         }

@@ -61,12 +61,14 @@ PREDICTED = {
 STUCK = 0.15  # test accuracy of a network that has learnt nothing, at most
 
 
+@remembered
 def _on_few_examples(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of SGD with few examples."""
     stochastic = rows[rows["batch_size"].notna()]
     return stochastic[stochastic["train_examples"] == stochastic["train_examples"].min()]
 
 
+@remembered
 def _stochastic(rows: pd.DataFrame) -> pd.DataFrame:
     """Return of these the rows that compare depths, activations and skip connections, which have the same seeds."""
     few = _on_few_examples(rows)
@@ -135,6 +137,7 @@ def descent_means(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+@remembered
 def first_over_second(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the first layer's norms over the second's under gradient descent: error, weight, gradient and update.
 
@@ -162,6 +165,7 @@ def final_descents(found: Results, metric: str) -> tuple[pd.Series[float], pd.Se
     return last, final_values(found.rows[found.rows["batch_size"].isna()], metric, by)
 
 
+@remembered
 def first_layer_updates(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the first layer's relative update per unit of η at the start, mean over seeds.
 
@@ -187,6 +191,7 @@ def layer_factors(rows: pd.DataFrame) -> dict[str, Interval]:
     return {name: t_interval(factors[name]) for name in activations(rows)}
 
 
+@remembered
 def final_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
     """Return test accuracies, mean over seeds; index and columns as of `first_layer_updates`."""
     return _accuracies_of_seeds(rows).groupby(["activation", "skip", "depth"]).mean().unstack()
