@@ -1,4 +1,5 @@
--- What the layout makes of a book: its parts, where the appendices begin, set-up boxes, figures in place or in columns, links to files.
+-- What the layout makes of a book: parts, appendices, set-up boxes,
+-- figures in place or in columns, links to files.
 
 local in_part = false
 

@@ -14,7 +14,7 @@ CONTRADICTIONS = {
     "width_turns_further_on": lambda rows: rows.assign(value=1.0),
     "rate_matters_too": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "slow_runs_turn_late": lambda rows: rows.assign(value=rows["epoch"]),
-    "errors_are_coarse": lambda rows: rows.assign(value=0.9 - rows["epoch"] / 1e6),
+    "wide_network_may_yet_turn": lambda rows: rows.assign(value=0.9 - rows["epoch"] / 1e6),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "misread_digits_make_the_rise": lambda rows: rows.assign(value=0.5),
 }

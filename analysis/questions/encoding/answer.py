@@ -457,8 +457,7 @@ def linear_output_is_no_better(found: Results) -> Evidence:
     return Evidence(
         "With SGD it is the worst of all (@tbl-encodings): it has no bound, and 300 hidden units near 1/2 all feed "
         "it, so that it learns nothing but at small rates. With Adam, in the longer runs, it fits as many training "
-        "examples "
-        "as the single sigmoid, but reads fewer test examples.",
+        "examples as the single sigmoid, but reads fewer test examples.",
         {
             "with SGD all other encodings are more accurate": accuracies(sgd)[LINEAR][0].max()
             < min(values[0].min() for name, values in accuracies(sgd).items() if name != LINEAR),
@@ -551,9 +550,10 @@ def second_layer_narrows_the_gap(found: Results) -> Evidence:
     )
     return Evidence(
         f"Above two hidden layers of {USUAL} units the single sigmoid is {format_interval(left, 1, '')} points behind "
-        f"ten outputs with the same loss; above one layer of {USUAL} units it is {format_interval(before, 1, '')} "
-        f"points behind, and above one of {WIDER}, which has more weights than the two, {wider_by.mean * 100:.1f} "
-        "(@tbl-encodings). With one layer, too, the line can be fitted on the training examples; what a second layer "
+        f"ten outputs with the same loss. Above one layer of {USUAL} units it is {format_interval(before, 1, '')} "
+        f"points behind. One layer of {WIDER}, which has more weights than the two, leaves it "
+        f"{wider_by.mean * 100:.1f} points behind (@tbl-encodings). With one layer, too, the line can be fitted on the "
+        "training examples; what a second layer "
         "improves is how it generalises.",
         {
             "the single sigmoid reads more from every start": bool(

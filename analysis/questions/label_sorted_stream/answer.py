@@ -563,8 +563,9 @@ def rates_that_converge(found: Results) -> Evidence:
         f"{passes} passes SGD converges at all rates tried from {format_rate(of_sgd.min())} to "
         f"{format_rate(of_sgd.max())}, the stream at {_rates(soon) if len(soon) else 'none'}; in {more} it does at "
         f"{_rates(converging)}. At smaller rates its loss keeps falling as well, from {format_rate(failing.min())} "
-        f"on it does not. At {format_rate(converging.max())} it takes {fastest:.0f} passes to a loss of {DONE:g}, "
-        f"at {format_rate(converging.min())} {slowest:.0f}; SGD takes at most {of_descent.max():.0f} at these rates.",
+        f"on it does not. At {format_rate(converging.max())} it takes {fastest:.0f} passes to a loss of {DONE:g}. "
+        f"At {format_rate(converging.min())} it takes {slowest:.0f}. SGD takes at most {of_descent.max():.0f} at these "
+        "rates.",
         {
             "the stream's rates follow each other: slow, converging, failing": bool(
                 rates["label_sorted", "slow"].max() < converging.min()

@@ -568,8 +568,7 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
         f"At {_join_rates(stuck)}, all hidden units are off after {count_words(FIRST_UPDATES, 'update')}: on every "
         "image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
         f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). Next to no gradient reaches the "
-        "first "
-        "layer any more, and only the output biases are trained, which is unstable above a rate of "
+        "first layer any more, and only the output biases are trained, which is unstable above a rate of "
         f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, the loss ends near that "
         f"of guessing, $\\ln 10 = {math.log(CLASSES):.2f}$, and at {diverges:g} far above it.",
         {

@@ -562,7 +562,7 @@ def _train_loss(rows: pd.DataFrame, epoch: float) -> pd.Series[float]:
 
 
 @finding("overfitting")
-def errors_are_coarse(found: Results) -> Evidence:
+def wide_network_may_yet_turn(found: Results) -> Evidence:
     runs = {
         (rate, name): overfitting(rows)
         for rate, networks in by_rate(found.rows).items()
@@ -571,8 +571,7 @@ def errors_are_coarse(found: Results) -> Evidence:
     del runs[FAR_RATE, "20-20"]
     others = pd.concat(runs.values())
     most = others["error_rise"].max()
-    networks = by_rate(found.rows)
-    end, far = overfitting(networks[COMMON_RATE]["300"]), overfitting(networks[FAR_RATE]["300"])
+    end, far = runs[COMMON_RATE, "300"], runs[FAR_RATE, "300"]
     return Evidence(
         f"At {COMMON_RATE:g}, 784-300-10 may yet turn: its training ends where $\\eta$ times epochs is "
         f"{COMMON_RATE * end['epochs'].max():,.0f}, and at {FAR_RATE:g} its test loss turns at "

@@ -338,8 +338,7 @@ def factors_table(found: Results) -> Table:
     return Table(
         pd.DataFrame(lines),
         "Factor by which a hidden layer multiplies the size of $\\delta$ on its way down at the start: geometric mean "
-        "over the "
-        "layers of the deepest network without skip connections, with 95 % t interval over the seeds.",
+        "over the layers of the deepest network without skip connections, with 95 % t interval over the seeds.",
     )
 
 
@@ -629,7 +628,7 @@ def more_training_leaves_the_deepest_at_chance(found: Results) -> Evidence:
 
 
 @finding("vanishing_gradient")
-def one_factor_costs_little(found: Results) -> Evidence:
+def pace_stays_open(found: Results) -> Evidence:
     by_seed, few = of_one_layer(found.rows), _on_few_examples(found.rows)
     leads = {name: paired_t(by_seed[name], by_seed["sigmoid"]).difference for name in ("tanh", "relu")}
     rates = runs.LEARNING_RATES + runs.FURTHER_RATES
