@@ -33,6 +33,16 @@ MORE_SGD_RATES = (0.01, 0.03, 0.1)  # and SGD about its own best
 # What the stream ends in at its best rate after all these passes, trained on by SGD: does the order hold it back?
 THEN_SHUFFLED: dict[Preset, int] = {"full": 20, "quick": 1}  # passes
 THEN_SHUFFLED_RATE = 0.1  # of both
+NORM_PASSES: dict[Preset, int] = {
+    "full": 300,
+    "quick": 2,
+}  # along which the weights' norm is measured, at that rate
+# The cosine of the next example's gradient is measured so often on the stream that each change of label shows.
+COSINE_RATE = 0.01
+COSINES: dict[Preset, tuple[int, int]] = {
+    "full": (TRAIN_EXAMPLES, 600),
+    "quick": (500, 50),
+}  # examples, measurements
 # The stream at a rate that decreases, as the adapted proof asks: from its best rate, and from one at which a constant
 # rate leaves a large loss.
 DECREASING = ((0.1, 0.01), (0.1, 0.1), (0.001, 0.1))
@@ -105,9 +115,63 @@ def then_shuffled(data: Data, device: torch.device, preset: Preset) -> pd.DataFr
     return pd.DataFrame(rows, columns=["seed", "pass", "metric", "value"])
 
 
+def weight_norms(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
+    """Measure the norm of all weights along the sorted stream and SGD: does it stay bounded, as the proof supposes?
+
+    Returns:
+        One row per order and measurement: order, epoch, value.
+    """
+    from analysis.engine.training import train
+
+    slow = SLOW[preset]
+    runs = [
+        Run(
+            order=order,
+            learning_rate=THEN_SHUFFLED_RATE,
+            batch_size=1,
+            train_examples=slow.train_examples,
+            validation_examples=VALIDATION_EXAMPLES,
+            epochs=NORM_PASSES[preset],
+            measures=(Measure(metrics=("weight_norm",), every=slow.updates(1)),),
+        )
+        for order in ORDERS
+    ]
+    tables = [
+        trained.rows.assign(value=trained.rows["value"] ** 2)
+        .groupby("epoch", as_index=False)["value"]
+        .sum()
+        .assign(order=run.order)
+        for run, trained in zip(runs, train(runs, data, device), strict=True)
+    ]
+    norms = pd.concat(tables, ignore_index=True)
+    return norms.assign(value=norms["value"] ** 0.5)[["order", "epoch", "value"]]
+
+
+def cosines(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
+    """Measure the cosine of the next example's gradient with the full one, often, in two passes over the stream.
+
+    Returns:
+        One row per measurement: epoch, value.
+    """
+    from analysis.engine.training import train
+
+    examples, measurements = COSINES[preset]
+    run = Run(
+        order="label_sorted",
+        learning_rate=COSINE_RATE,
+        batch_size=1,
+        train_examples=examples,
+        epochs=WITHIN_PASS[preset].epochs,
+        measures=(Measure(metrics=("gradient_cosine",), every=examples // measurements),),
+    )
+    (trained,) = train([run], data, device)
+    return trained.rows[["epoch", "value"]].reset_index(drop=True)
+
+
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return both orders at every rate, measured ten times an epoch; the sorted one for many epochs, beside gradient
-    descent and SGD; both orders within a few epochs over all examples; SGD after the stream; the labels."""
+    descent and SGD; both orders within a few epochs over all examples; SGD after the stream; norms and cosines; the
+    labels."""
     budget, slow, within = BUDGETS[preset], SLOW[preset], WITHIN_PASS[preset]
     window_measures = (
         Measure(metrics=("validation_accuracy", "test_accuracy"), every=budget.updates(1) // 10),
@@ -199,6 +263,10 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         Program(
             name="label_sorted_stream.then_shuffled", function=then_shuffled, arguments=(("preset", preset),)
         ),
+        Program(
+            name="label_sorted_stream.weight_norms", function=weight_norms, arguments=(("preset", preset),)
+        ),
+        Program(name="label_sorted_stream.cosines", function=cosines, arguments=(("preset", preset),)),
         Program(name="label_sorted_stream.labels", function=labels),
     )
 

@@ -42,6 +42,8 @@ LONG: dict[int | None, tuple[tuple[float, ...], int]] = {
     None: ((1.0, 2.0), 20_000),
 }
 LONG_MEASUREMENTS = 20
+# A decreasing rate for as long: from the best constant one and the next larger one.
+LONG_DECAYING: dict[int | None, tuple[float, ...]] = {1: (0.1, 0.3), 16: (0.3, 1.0)}
 # Further seeds of these, up to the largest size that takes minutes on two cores: of three, the intervals are wide.
 FURTHER_SEEDS: dict[Preset, tuple[int, ...]] = {"full": (3, 4), "quick": (1,)}
 FURTHER_SIZE = 1_024
@@ -96,7 +98,7 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
 
 
 def long_jobs(preset: Preset) -> tuple[Run, ...]:
-    """Return the longer runs of every batch size."""
+    """Return the longer runs of every batch size, of the noisiest at decreasing rates as well."""
     budget = BUDGETS[preset]
     runs = []
     for batch_size, (rates, epochs) in LONG.items():
@@ -107,9 +109,19 @@ def long_jobs(preset: Preset) -> tuple[Run, ...]:
         measure = Measure(
             metrics=("train_loss", "validation_accuracy", "test_loss", "test_accuracy"), every=every
         )
+        settings = [
+            *((rate, 0.0, seed) for rate in rates for seed in seeds),
+            *(
+                (rate, decay, seed)
+                for rate in LONG_DECAYING.get(batch_size, ())
+                for decay in DECAYS
+                for seed in budget.seeds
+            ),
+        ]
         runs += [
             Run(
                 learning_rate=rate,
+                decay=decay,
                 batch_size=batch_size,
                 train_examples=budget.train_examples,
                 validation_examples=VALIDATION_EXAMPLES,
@@ -117,7 +129,6 @@ def long_jobs(preset: Preset) -> tuple[Run, ...]:
                 measures=(measure,),
                 seed=seed,
             )
-            for rate in rates
-            for seed in seeds
+            for rate, decay, seed in settings
         ]
     return tuple(runs)
