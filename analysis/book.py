@@ -316,32 +316,34 @@ def show_findings() -> None:
         {
             "Section": [section for section, *_ in lines],
             "What must hold": [_what_must_hold(each) for _, each, _ in lines],
-            "Seeds": [_support(left) for *_, left in lines],
+            "Without a seed": [_support(left) for *_, left in lines],
         }
     )
     above = (
-        "The table lists it, in the order of the pages; what does not hold is marked. *Seeds*: with how many of the "
-        "experiment's seeds left out, one at a time, all of it still holds (–: some of its settings have a single "
-        "seed, or its results none)."
+        "The table lists it, in the order of the pages; what does not hold is marked. Last column: whether all of it "
+        "holds with any one of the experiment's seeds left out, or which must not be (–: some of its settings have a "
+        "single seed, or its results none)."
     )
     _print_for("html", f"{above}\n\n{markdown_table(frame, (14, 76, 10))}")
     fragile = [
-        f"- {section} ({_support(left)}): “{_first_sentence(each.sentence)}” What then fails: {'; '.join(failing)}."
+        f"- {section}, {_support(left)}: “{_first_sentence(each.sentence)}” What then fails: {'; '.join(failing)}."
         for section, each, left in lines
-        for failing in [dict.fromkeys(name for one in left for name in one.failed or ())]
+        for failing in [dict.fromkeys(name for one in left.values() for name in one.failed or ())]
         if failing
     ]
     told = (
         f"The site lists what must hold for each of the {len(lines)} findings. {len(fragile)} of them no longer hold "
-        "without some seed. They are named by their first sentence; in brackets, for how many of the seeds, left out "
-        "one at a time, they do hold:"
+        "if some single seed is left out. They are named by their first sentence, after the seeds that they need:"
     )
     _print_for("typst", "\n".join([told, "", *fragile]))
 
 
-def _support(left: Sequence[Verdict]) -> str:
-    """Say with how many seeds left out, one at a time, a finding holds; a dash if none can be."""
-    return f"{sum(each.supported for each in left)} of {len(left)}" if left else "–"
+def _support(left: Mapping[int, Verdict]) -> str:
+    """Say without which seed a finding does not hold; a dash if none can be left out."""
+    needed = [str(seed) for seed, each in left.items() if not each.supported]
+    if not needed:
+        return "holds" if left else "–"
+    return f"needs seed{'s' if len(needed) > 1 else ''} {', '.join(needed)}"
 
 
 def _first_sentence(text: str) -> str:

@@ -326,7 +326,7 @@ def half_widths(claim: Finding | Statement, results: Load, stated: list[Number])
 
 def _jackknife(claim: Finding | Statement, results: Load, count: int) -> list[float]:
     """Return half widths of the numbers in a claim's sentence, from the sentences with each seed left out."""
-    verdicts = without_each_seed(claim, results)
+    verdicts = without_each_seed(claim, results).values()
     values = [[number.value for number in numbers(verdict.sentence)] for verdict in verdicts]
     n = len(values)
     if not n or any(len(each) != count for each in values):  # a sentence of other words

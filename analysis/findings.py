@@ -135,20 +135,22 @@ def verdict(claim: Finding | Statement) -> Verdict:
     return evaluate(claim)
 
 
-def without_each_seed(claim: Finding | Statement, load: Load = cached) -> list[Verdict]:
+def without_each_seed(claim: Finding | Statement, load: Load = cached) -> dict[int, Verdict]:
     """Evaluate a finding or statement again with each seed left out; nothing for results of one seed or of none."""
     found = [load(name) for name in claim.results]
     seeds = sorted({seed for each in found for seed in each.seeds})
     if len(seeds) < 2:
-        return []
+        return {}
     try:
-        kept = [{each.name: _without_each_seed(each).get(seed, each) for each in found} for seed in seeds]
+        kept = {
+            seed: {each.name: _without_each_seed(each).get(seed, each) for each in found} for seed in seeds
+        }
     except SingleSeedError:
-        return []
+        return {}
     with suppress(Exception):  # it reads what depends on seeds
         unread = {each.name: _without_runs(each) for each in found}
-        return [evaluate(claim, unread.__getitem__)] * len(seeds)
-    return [evaluate(claim, results.__getitem__) for results in kept]
+        return dict.fromkeys(seeds, evaluate(claim, unread.__getitem__))
+    return {seed: evaluate(claim, results.__getitem__) for seed, results in kept.items()}
 
 
 @remembered

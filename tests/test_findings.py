@@ -65,7 +65,7 @@ def test_what_fails_is_named_where_the_finding_would_stand() -> None:
 
 def support(claim: Finding, found: Results) -> list[bool]:
     """Return whether a finding holds without each seed."""
-    return [each.supported for each in without_each_seed(claim, lambda _: found)]
+    return [each.supported for each in without_each_seed(claim, lambda _: found).values()]
 
 
 def test_a_finding_is_evaluated_with_each_seed_left_out() -> None:
@@ -125,8 +125,8 @@ def test_the_site_lists_what_must_hold_and_the_pdf_what_one_seed_decides(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     holds, fails = Verdict("It is so.", (), ""), Verdict("It is so.", ("the first condition",), "")
-    left = {"exercise1_accuracy": [], "gradient_descent_is_full": [fails, holds, fails]}
-    monkeypatch.setattr(book, "without_each_seed", lambda claim: left.get(claim.name, [holds, holds, holds]))
+    left = {"exercise1_accuracy": {}, "gradient_descent_is_full": {0: fails, 1: holds, 2: fails}}
+    monkeypatch.setattr(book, "without_each_seed", lambda claim: left.get(claim.name, {0: holds, 1: holds}))
     book.show_findings()
     site, pdf = capsys.readouterr().out.split('when-format="typst"')
     claims = [claim for question in QUESTIONS for claim in of_kind(question, Finding).values()]
@@ -136,7 +136,7 @@ def test_the_site_lists_what_must_hold_and_the_pdf_what_one_seed_decides(
         in site
     )
     assert pdf.count("\n- ") == 1
-    assert "- @sec-q1 (1 of 3): “Measured, the program's first ten steps are" in pdf
+    assert "- @sec-q1, needs seeds 0, 2: “Measured, the program's first ten steps are" in pdf
     assert "” What then fails: the first condition.\n" in pdf
 
 

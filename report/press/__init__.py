@@ -77,7 +77,7 @@ def render(project: Path, site: Path, work: Path) -> None:
 async def _execute_all(book: Book, chapters: Sequence[Chapter], work: Path) -> list[str]:
     """The executed chapters; kernels take their time to start, so a few run at once.
 
-    The last ones begin: appendices gather what the whole book has and take longest, and should not end alone.
+    Appendices begin: they gather what the whole book has and take longest, and should not end alone.
     """
     few = asyncio.Semaphore(KERNELS)
 
@@ -86,8 +86,11 @@ async def _execute_all(book: Book, chapters: Sequence[Chapter], work: Path) -> l
             with timed(chapter.file):
                 return await execute(book, chapter, work)
 
-    done = await asyncio.gather(*(one(chapter) for chapter in reversed(chapters)), return_exceptions=True)
-    done.reverse()
+    begun = {
+        chapter.file: asyncio.create_task(one(chapter))
+        for chapter in sorted(chapters, key=lambda chapter: not chapter.appendix)
+    }
+    done = await asyncio.gather(*(begun[chapter.file] for chapter in chapters), return_exceptions=True)
     problems = [problem for error in done if isinstance(error, BookError) for problem in error.problems]
     if problems:
         raise BookError(*problems)

@@ -9,9 +9,9 @@ from analysis.questions.overfitting.answer import MEDIAN_OF, error_gap, misread_
 from tests.helpers.altered import assert_follows_results, assert_refuted, changed, curves, measured
 
 CONTRADICTIONS = {
-    "twenty_twenty_over_fits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
+    "over_fits_where_training_goes_far": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "threshold_hardly_matters": lambda rows: rows.assign(value=1.0),
-    "width_turns_further_on": lambda rows: rows.assign(value=1.0),
+    "small_network_over_fits_more": lambda rows: rows.assign(value=1.0),
     "rate_matters_too": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "slow_runs_turn_late": lambda rows: rows.assign(value=rows["epoch"]),
     "wide_network_may_yet_turn": lambda rows: rows.assign(value=0.9 - rows["epoch"] / 1e6),

@@ -225,7 +225,7 @@ def units_stay_identical(found: Results) -> Evidence:
         f"{format_at_most(stuck['sgd'], 0)} test accuracy, and every random one at least "
         f"{format_at_least(random['sgd'], 0)} (means over the seeds). From 0, tanh and ReLUs learn nothing but the "
         "label "
-        f"frequencies; from {join_english(LARGE)} the units saturate or die, and next to nothing is learnt.",
+        f"frequencies; from {join_english(LARGE)} the units saturate or die, and hardly anything is learnt.",
         {
             "the distance between two hidden units is 0 at every measurement": bool((distance == 0).all()),
             f"no constant start reaches {format_percent(POOR, 0)} test accuracy": bool(
@@ -265,7 +265,7 @@ def one_unit_learns_the_same(found: Results) -> Evidence:
     moved = losses[1].groupby(["activation", "constant"]).agg(np.ptp)
     return Evidence(
         f"Run in double precision for {count_words(runs['epoch'].max(), 'epoch')}, from {count_words(len(moved))} "
-        "starts and with all three activations, the two networks agree up to rounding.",
+        "starts and with all three activations, the losses of the two networks agree to nine decimals.",
         {
             "the losses agree to nine decimals": bool(off < 1e-9),
             "with each activation": set(runs["activation"]) == set(found.rows["activation"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -344,18 +345,18 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     ]
     best = max(adam[name][0].mean() for name in SINGLES)
     renumbered = adam[SINGLE].mean().max()
-    numberings, ten = len(adam[SINGLE].columns), [mean for name in TENS for mean in adam[name].mean()]
+    ten = [mean for name in TENS for mean in adam[name].mean()]
     least, epochs = format_at_least(min(ten)), with_adam(found.rows)["epoch"].max()
     usual = max(adam[name][0].mean() for name in TENS)
     deep = accuracies(deeper(found.rows))[SINGLE][0].mean()
     return Evidence(
-        "Because one output has to put the digits on a line, which one hidden layer can fit, but in a way that "
-        f"does not generalise; ten outputs keep the digits apart. After {epochs:.0f} epochs of Adam (@sec-adam), "
-        f"the best of {count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test accuracy; "
-        f"with the best of {count_words(numberings)} ways of numbering the digits, one reaches "
-        f"{format_percent(renumbered)}. Ten one-hot outputs reach at least {least} with every numbering. With SGD "
-        "the gap is larger still (@tbl-encodings). A second hidden layer takes a single output to "
-        f"{format_percent(deep)}; a wider first one does not help.",
+        "Because a single output must put all ten classes in order along one weighted sum of the hidden units, and "
+        "because its loss calls digits near or far that are only numbered so. Each of ten outputs need only tell one "
+        f"class from the others. After {epochs:.0f} epochs of Adam (@sec-adam), the best of "
+        f"{count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test accuracy, ten one-hot "
+        f"outputs at least {least}; with SGD the gap is larger still (@tbl-encodings). The saturation of the sigmoid "
+        "slows SGD, but is not what is missing with Adam. A second hidden layer takes a single output to "
+        f"{format_percent(deep)}.",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]
@@ -370,7 +371,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"One output is a line: above one layer it reads {format_percent(best)}, ten {format_percent(usual)}.",
+        f"One output must order ten classes on a line: {format_percent(best)}, against {format_percent(usual)}.",
     )
 
 
@@ -402,7 +403,7 @@ def renumbering_moves_the_single_output(found: Results) -> Evidence:
     ahead = 100 * (single[best] - single[0]).min()
     return Evidence(
         f"With Adam, the single sigmoid's mean test accuracy lies between {format_percent(single.mean().min())} and "
-        f"{format_percent(single.mean().max())}, depending on the numbering.",
+        f"{format_percent(single.mean().max())}, depending on the numbering; that of ten outputs hardly changes.",
         {
             "with every seed some numbering is ahead of the usual one": bool(ahead > 1),
             "with ten outputs the means lie within a quarter of a point": bool(
@@ -423,7 +424,7 @@ def saturation_slows_and_the_metric_stays(found: Results) -> Evidence:
     missing = statistics.paired_t(adam[REFERENCE][0], adam[UNSATURATED][0]).difference
     return Evidence(
         f"With SGD this gains {format_interval(gained, 1, '')} points (@tbl-encodings). With Adam, which enlarges "
-        "small gradients, we detect no gain.",
+        f"small gradients, it gains nothing, and in the longer runs it loses {format_interval(-last, 1, '')}.",
         {
             "with SGD cross entropy gains more than the interval": gained.mean > gained.half_width,
             "with Adam it does not gain": later.mean < later.half_width,
@@ -503,8 +504,8 @@ def tolerance_is_a_small_part(found: Results) -> Evidence:
     loosely, single = (accuracies(longer)[name][0].mean() for name in (ONE_HOT, SINGLE))
     train = final_train_accuracies(longer)[SINGLE]
     return Evidence(
-        "Read as strictly, with a digit counted only if all ten outputs lie within 1/18 of their targets, ten "
-        f"outputs still read {format_percent(strictly['test'])} of the test examples in the longer runs. (Their "
+        "If ten outputs are read as strictly, and a digit counts only if all of them lie within 1/18 of their targets, "
+        f"they still read {format_percent(strictly['test'])} of the test examples in the longer runs. (But their "
         "targets lie at the ends of the sigmoid, where this is easier.)",
         {
             "read so strictly they lose less than half of what the single output is behind": bool(
@@ -523,9 +524,8 @@ def thresholds_gain_little(found: Results) -> Evidence:
     reading = table.pivot(index="seed", columns=["hidden", "reading"], values="value")[USUAL]
     gain = statistics.paired_t(reading["thresholds"], reading["nearest"]).difference
     return Evidence(
-        "Nor would other thresholds between the digits help: those that suit the training examples best raise the "
-        f"test accuracy of the single sigmoid by {format_interval(gain, 1, '')} points, to "
-        f"{format_percent(reading['thresholds'].mean())}.",
+        "Other thresholds between the digits, those that suit the training examples best, raise the single sigmoid's "
+        f"test accuracy by {format_interval(gain, 1, '')} points.",
         {
             "every start gains": bool((reading["thresholds"] > reading["nearest"]).all()),
             "by less than a tenth of what it is behind ten outputs": bool(
@@ -550,11 +550,9 @@ def second_layer_narrows_the_gap(found: Results) -> Evidence:
     )
     return Evidence(
         f"Above two hidden layers of {USUAL} units the single sigmoid is {format_interval(left, 1, '')} points behind "
-        f"ten outputs with the same loss. Above one layer of {USUAL} units it is {format_interval(before, 1, '')} "
-        f"points behind. One layer of {WIDER}, which has more weights than the two, leaves it "
-        f"{wider_by.mean * 100:.1f} points behind (@tbl-encodings). With one layer, too, the line can be fitted on the "
-        "training examples; what a second layer "
-        "improves is how it generalises.",
+        f"ten outputs with the same loss; above one layer of {USUAL}, or of {WIDER}, which has more weights than the "
+        f"two, it is more than {math.floor(100 * min(before.mean, wider_by.mean))} (@tbl-encodings). Above one layer, "
+        "too, the order can be fitted on the training examples: a second layer finds one that generalises better.",
         {
             "the single sigmoid reads more from every start": bool(
                 two[SINGLE][0].min() > max(one[SINGLE][0].max(), wide[SINGLE][0].max())

@@ -20,6 +20,7 @@ from analysis.exhibits import Picture, Table, exhibit, sketch
 from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
+    format_at_most,
     format_count,
     format_fixed,
     format_interval,
@@ -174,6 +175,12 @@ def relative_sharpness(rows: pd.DataFrame) -> pd.DataFrame:
     return curves * curves.columns.get_level_values("learning_rate") / 2
 
 
+def later_sharpness(rows: pd.DataFrame) -> pd.Series[float]:
+    """Return the median of `relative_sharpness` from EDGE_EPOCH on; index: learning_rate, seed."""
+    curves = relative_sharpness(rows)
+    return curves[curves.index >= EDGE_EPOCH].median()
+
+
 def rate_label(rate: float) -> str:
     """Return the label of a learning rate's figure in the appendix."""
     return f"fig-rate-{rate:g}".replace(".", "-")
@@ -187,14 +194,14 @@ def rates_table(found: Results) -> Table:
     """Tabulate means of `run_numbers` over the starts, with each rate's figure."""
     numbers = run_numbers(found.rows)
     by_rate = numbers.groupby("learning_rate")
-    means = by_rate[["train_loss", "test_loss", "test_accuracy"]].mean()
+    later = later_sharpness(found.rows).reindex(numbers.index)
     frame = pd.DataFrame(
         {
-            "$\\eta$": [f"{rate:g}" for rate in means.index],
-            "Figure": [f"[-@{rate_label(rate)}]" for rate in means.index],
+            "$\\eta$": [f"{rate:g}" for rate, _ in by_rate],
+            "Figure": [f"[-@{rate_label(rate)}]" for rate, _ in by_rate],
             "Starts": by_rate.size().to_list(),
-            "Train loss": [format_fixed(value, 3) for value in means["train_loss"]],
-            "Test loss": [format_fixed(value, 3) for value in means["test_loss"]],
+            "Train loss": [_mean_or_range(runs, "train_loss") for _, runs in by_rate],
+            "Test loss": [_mean_or_range(runs, "test_loss") for _, runs in by_rate],
             "Test acc., %": [_interval_or_range(runs["test_accuracy"]) for _, runs in by_rate],
             **{
                 heading.format(format_percent(level, 0)): [
@@ -211,20 +218,25 @@ def rates_table(found: Results) -> Table:
                 format_fixed(value, 2 if value < 10 else 1)
                 for value in first_steps(found.rows)[1].groupby("learning_rate").mean()
             ],
+            "$\\lambda_{\\max}$": [
+                format_range(later[rate], 2).replace(" to ", "–") if later[rate].notna().all() else "–"
+                for rate, _ in by_rate
+            ],
             "Verdict": verdicts(numbers).to_list(),
         }
     )
     return Table(
         frame,
-        f"The {count_words(len(means), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over "
+        f"The {count_words(len(by_rate), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over "
         f"the starts: losses, test accuracy with 95 % t intervals (where starts differ by more than {SCATTERED:g} "
         "points: least and largest), the first epoch with the given test accuracy, also times $\\eta$, where every "
-        "start reaches it, and the largest train loss over the first (*peak*). A run *blows up* if its train loss ends "
-        "at more than twice the first, is *stuck* "
+        "start reaches it, and the largest train loss over the first (*peak*). $\\lambda_{\\max}$: median of the "
+        f"sharpness from epoch {EDGE_EPOCH} on, relative to $2/\\eta$, least and largest of the starts. A run *blows "
+        "up* if its train loss ends at more than twice the first, is *stuck* "
         f"if it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises "
         f"in more than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does "
         f"not reach {format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (7, 8, 7, 8, 7, 12, 7, 8, 7, 7, 22),
+        (7, 7, 6, 11, 11, 12, 7, 7, 7, 7, 12, 20),
     )
 
 
@@ -233,6 +245,13 @@ def _interval_or_range(shares: pd.Series[float]) -> str:
     if 100 * np.ptp(shares) <= SCATTERED:
         return format_interval(t_interval(shares), 1, "")
     return f"{format_fixed(100 * shares.min(), 1)}–{format_fixed(100 * shares.max(), 1)}"
+
+
+def _mean_or_range(runs: pd.DataFrame, metric: str) -> str:
+    """Write a mean over starts, a range where `_interval_or_range` does."""
+    if 100 * np.ptp(runs["test_accuracy"]) <= SCATTERED:
+        return format_fixed(runs[metric].mean(), 3)
+    return format_range(runs[metric], 2).replace(" to ", "–")
 
 
 def _format_epoch(epoch: float) -> str:
@@ -444,15 +463,15 @@ def learning_rate_window(found: Results) -> Evidence:
     epochs = by_rate["slow_epoch"].mean()[steady]
     return Evidence(
         f"Towards small rates training slows down, towards large ones it breaks. From $\\eta = {steady[0]:g}$ to "
-        f"{largest:g} it ends steadily (as @tbl-learning-rates defines it); at {steady[0]:g} it takes "
-        f"{epochs.iloc[0] / epochs.min():.0f} times as many epochs to reach {format_percent(SLOW, 0)} test accuracy "
-        f"as at {epochs.idxmin():g}. At {join_english(f'{rate:g}' for rate in mixed)} some starts become unstable, "
-        f"at {unstable[0]:g} to {unstable[-1]:g} all, and at {_join_rates(nothing)} nothing is learnt. Of the rates "
-        f"tried, over {count_words(round(math.log10(ends.index.max() / ends.index.min())))} powers of ten, only "
-        f"those from {near.min():g} to {near.max():g} are within one point of the best mean test accuracy after "
-        f"{numbers['epochs'].max():,.0f} epochs; from {good.min():g} to {good.max():g} all starts are above "
-        f"{format_percent(SLOW, 0)}.",
+        f"{largest:g} it ends steadily (as @tbl-learning-rates defines it), and the larger the rate, the sooner: at "
+        f"{largest:g} it takes {epochs.iloc[0] / epochs.min():.0f} times fewer epochs to reach "
+        f"{format_percent(SLOW, 0)} test accuracy than at {steady[0]:g}. At "
+        f"{join_english(f'{rate:g}' for rate in mixed)} some starts become unstable, at {unstable[0]:g} to "
+        f"{unstable[-1]:g} all, and at {_join_rates(nothing)} nothing is learnt. Rates from {good.min():g} to "
+        f"{good.max():g} end above {format_percent(SLOW, 0)}, but only those from {near.min():g} to {near.max():g} "
+        f"within one point of the best mean test accuracy after {numbers['epochs'].max():,.0f} epochs.",
         {
+            "the larger a steady rate, the sooner": bool(epochs.is_monotonic_decreasing),
             "those above the lower accuracy follow each other": bool(
                 (least[good.min() : good.max()] > SLOW).all()
             ),
@@ -499,10 +518,10 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
     largest = unanimous(numbers, "steady")[-1]
     return Evidence(
         f"Plotted against $\\eta$ times the number of epochs, the train losses of the rates from {steady[0]:g} to "
-        f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). The larger rates lag at first, "
-        f"{largest:g} the longest. Where $\\eta$ times epochs is {SOONER}, those up to {steady[-1]:g} still differ "
-        f"by {format_percent(before, 0)}; where it is {SETTLED}, they are within {format_percent(spread, 0)}, from "
-        "every start.",
+        f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). They do so late: where that product "
+        f"is {SOONER}, they still differ by {format_percent(before, 0)}, where it is {SETTLED}, by at most "
+        f"{format_at_most(spread, 0)}. The larger a rate is, the longer it lags at first, {largest:g} the longest (*η "
+        "· to 90 %* in @tbl-learning-rates).",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
             "before, the products of the larger rates are the larger ones": bool(
@@ -622,8 +641,7 @@ def sharpness_gives_way(found: Results) -> Evidence:
     early, end = relative[relative.index <= EDGE_EPOCH].iloc[-1], relative.tail(5).median()
     return Evidence(
         f"At the rates from {beyond[0][0]:g} to {beyond[-1][0]:g} the sharpness is at most $2/\\eta$ by epoch "
-        f"{early.name:.0f}, and ends at {format_percent(end[beyond].min(), 0)} to "
-        f"{format_percent(end[beyond].max(), 0)} of it.",
+        f"{early.name:.0f}, and falls further from then on ($\\lambda_{{\\max}}$ in @tbl-learning-rates).",
         {
             "they are steady": bool((verdict[beyond] == "steady").all()),
             "they are at the edge or below it early on": bool((early[beyond] < 1.05).all()),
@@ -635,17 +653,17 @@ def sharpness_gives_way(found: Results) -> Evidence:
 
 @finding("learning_rate")
 def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
-    relative, steady = relative_sharpness(found.rows), unanimous(run_numbers(found.rows), "steady")
-    rates = sorted({rate for rate, _ in relative if rate > steady.max() and rate in SCATTERED_RATES})
+    steady = unanimous(run_numbers(found.rows), "steady")
+    medians = later_sharpness(found.rows)
+    rates = sorted({rate for rate, _ in medians.index if rate > steady.max() and rate in SCATTERED_RATES})
     if not rates:
         return Evidence(*_TOO_FEW)
-    medians = relative[relative.index >= EDGE_EPOCH][rates].median()
+    medians = medians[rates]
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in rates)} it stays near the edge, even in the steady runs at "
-        f"{rates[0]:g}. In all of these runs that end above {format_percent(SLOW, 0)} test accuracy, its median "
-        f"from epoch {EDGE_EPOCH} on is {format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times "
-        "$2/\\eta$.",
+        f"At the rates from {rates[0]:g} to {rates[-1]:g} it stays near the edge, even in the steady runs at "
+        f"{rates[0]:g}: in all runs that end above {format_percent(SLOW, 0)} test accuracy, its median is "
+        f"{format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times $2/\\eta$.",
         {
             "every run that learns stays about the edge": bool(learnt.between(*EDGE).all()),
             "most runs learn": len(learnt) > 0.8 * len(medians),
