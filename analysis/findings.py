@@ -16,15 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 from analysis.question import Question
 from analysis.results import Results, SingleSeedError, cached, remembered
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Load: TypeAlias = Callable[[str], Results]
 
@@ -148,19 +145,9 @@ def without_each_seed(claim: Finding | Statement, load: Load = cached) -> dict[i
     except SingleSeedError:
         return {}
     with suppress(Exception):  # it reads what depends on seeds
-        unread = {each.name: _without_runs(each) for each in found}
-        return dict.fromkeys(seeds, evaluate(claim, unread.__getitem__))
+        seedless = {each.name: each.seedless for each in found}
+        return dict.fromkeys(seeds, evaluate(claim, seedless.__getitem__))
     return {seed: evaluate(claim, results.__getitem__) for seed, results in kept.items()}
-
-
-@remembered
-def _without_runs(found: Results) -> Results:
-    """Return what of the results no seed changes, the tables of programs without seeds; there is nothing to read else.
-
-    A claim that can be evaluated on this is the same whichever seed is left out.
-    """
-    programs = {name: table for name, table in found.programs.items() if "seed" not in table}
-    return replace(found, rows=cast("pd.DataFrame", None), programs=programs)
 
 
 @remembered

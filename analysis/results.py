@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pandas as pd
 from pandas.api.types import is_string_dtype
@@ -65,6 +65,12 @@ def remembered(function: Callable[[Source], Made]) -> Callable[[Source], Made]:
         return made[id(table)][1]
 
     return make
+
+
+def of_seedless(function: Callable[[Results], Made]) -> Callable[[Results], Made]:
+    """Let a function that reads `Results.seedless` alone remember what it made, whichever seeds are left out."""
+    make = remembered(function)
+    return functools.wraps(function)(lambda found: make(found.seedless))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +128,14 @@ class Results:
         """The first row of each run."""
         return self.rows.drop_duplicates("key")
 
+    @functools.cached_property
+    def seedless(self) -> Results:
+        """What no seed changes: the tables of programs without seeds. There are no rows: to read them raises."""
+        if self.rows is None:
+            return self
+        programs = {name: table for name, table in self.programs.items() if "seed" not in table}
+        return dataclasses.replace(self, rows=cast("pd.DataFrame", None), programs=programs)
+
     def without_seed(self, seed: int) -> Results:
         """Return the results without the runs and program rows of that seed; the provenance stays as it is.
 
@@ -133,7 +147,7 @@ class Results:
             for name, table in self.programs.items()
         }
         if self.rows.empty:
-            return dataclasses.replace(self, programs=programs)
+            return self._with_same_seedless(self.rows, programs)
         rows = self.rows[self.rows["seed"] != seed]
         setting = [name for name in self.rows.columns[: self.rows.columns.get_loc("epoch")] if name != "seed"]
         runs = self._runs
@@ -142,7 +156,13 @@ class Results:
             raise SingleSeedError(
                 f"{self.name}: {before - after} of {before} settings have no seed other than {seed}"
             )
-        return dataclasses.replace(self, rows=rows, programs=programs)
+        return self._with_same_seedless(rows, programs)
+
+    def _with_same_seedless(self, rows: pd.DataFrame, programs: dict[str, pd.DataFrame]) -> Results:
+        """Return the results with fewer seeds; what is made of the part that no seed changes is made once."""
+        fewer = dataclasses.replace(self, rows=rows, programs=programs)
+        vars(fewer)["seedless"] = self.seedless
+        return fewer
 
 
 def load(

@@ -38,6 +38,21 @@ local function keep_units(inlines)
   return inlines
 end
 
+-- Browsers break a line between a formula and the comma after it.
+local function keep_punctuation(inlines)
+  for i = #inlines - 1, 1, -1 do
+    local formula, after = inlines[i], inlines[i + 1]
+    local marks = formula.t == "Math" and formula.mathtype == "InlineMath" and after.t == "Str"
+      and after.text:match("^[.,;:!?)%]]+")
+    if marks then
+      inlines[i] = pandoc.Span({ formula, pandoc.Str(marks) }, { class = "math" })
+      after.text = after.text:sub(#marks + 1)
+      if after.text == "" then inlines:remove(i + 1) end
+    end
+  end
+  return inlines
+end
+
 -- The size in pixels that an SVG file gives itself.
 local function svg_size(src)
   local folder = pandoc.path.directory(quarto.doc.input_file)
@@ -92,5 +107,6 @@ end
 
 return {
   { Inlines = keep_units },
+  html and { Inlines = keep_punctuation } or {},
   html and { Image = reserve_place, Table = name_headings } or { Blocks = keep_question },
 }

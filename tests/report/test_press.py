@@ -963,7 +963,7 @@ def test_the_books_filter_keeps_units_sizes_images_and_names_headings(write_book
     text = """
         # One {#sec-one}
 
-        It is 3.2 ± 0.2 %, after 5 s or $10$ epochs (not 7 Samurai).
+        It is 3.2 ± 0.2 %, after 5 s or $10$ epochs (not 7 Samurai), at $x$, say.
 
         ![A dot.](dot.svg){#fig-dot fig-alt="A dot"}
 
@@ -983,6 +983,8 @@ def test_the_books_filter_keeps_units_sizes_images_and_names_headings(write_book
     assert "5\u00a0s or" in words
     assert "\u00a0epochs" in words
     assert "7 Samurai" in words
+    assert [kept.get_text()[-1] for kept in page.select("main p .math")] == [","]
+    assert "say." in words
     image = page.select_one("main img")
     assert (image["width"], image["height"], image["loading"]) == ("96", "48", "lazy")
     assert [heading["scope"] for heading in page.select("th")] == ["col", "col"]

@@ -24,7 +24,7 @@ CHECKS = {
     "step": "steps of the program against $-\\eta \\nabla R(w)$",
     "weighted_batches": "size-weighted mean of the batches' gradients against $\\nabla R(w)$",
     "shuffled": "gradient of the shuffled examples against $\\nabla R(w)$",
-    "one_batch": "for comparison: gradient of a single random batch against $\\nabla R(w)$",
+    "one_batch": "for comparison: gradient of each batch by itself against $\\nabla R(w)$",
 }
 EXACT = 1e-12  # relative deviations below it are rounding errors of double precision
 

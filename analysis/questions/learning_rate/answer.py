@@ -236,7 +236,7 @@ def rates_table(found: Results) -> Table:
         f"if it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises "
         f"in more than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does "
         f"not reach {format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (7, 7, 6, 11, 11, 12, 7, 7, 7, 7, 12, 20),
+        (6, 8, 7, 11, 11, 12, 8, 7, 8, 7, 12, 19),
     )
 
 

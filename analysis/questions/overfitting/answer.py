@@ -177,7 +177,7 @@ def curves(found: Results) -> Picture:
     The last row has what was trained on few examples, and for longer.
     """
     figure, grid = plt.subplots(
-        len(LEARNING_RATES) + 1, 2 * len(NETWORKS), figsize=(WIDTH, 5.1), squeeze=False
+        len(LEARNING_RATES) + 1, 2 * len(NETWORKS), figsize=(WIDTH, 4.9), squeeze=False
     )
     rows_of = {
         **{f"η = {rate:g}": networks for rate, networks in by_rate(found.rows).items()},
