@@ -54,6 +54,7 @@ from analysis.statistics import (
     at_best_rates,
     final_values,
     gain_of_last_quarter,
+    paired_t,
     paired_tests_holm,
     repeated_measures_p,
     t_interval,
