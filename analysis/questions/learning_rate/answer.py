@@ -199,7 +199,6 @@ def rates_table(found: Results) -> Table:
         {
             "$\\eta$": [f"{rate:g}" for rate, _ in by_rate],
             "Figure": [f"[-@{rate_label(rate)}]" for rate, _ in by_rate],
-            "Starts": by_rate.size().to_list(),
             "Train loss": [_mean_or_range(runs, "train_loss") for _, runs in by_rate],
             "Test loss": [_mean_or_range(runs, "test_loss") for _, runs in by_rate],
             "Test acc., %": [_interval_or_range(runs["test_accuracy"]) for _, runs in by_rate],
@@ -228,16 +227,24 @@ def rates_table(found: Results) -> Table:
     return Table(
         frame,
         f"The {count_words(len(by_rate), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over "
-        f"the starts: losses, test accuracy with 95 % t intervals (where starts differ by more than {SCATTERED:g} "
-        "points: least and largest), the first epoch with the given test accuracy, also times $\\eta$, where every "
-        "start reaches it, and the largest train loss over the first (*peak*). $\\lambda_{\\max}$: median of the "
-        f"sharpness from epoch {EDGE_EPOCH} on, relative to $2/\\eta$, least and largest of the starts. A run *blows "
-        "up* if its train loss ends at more than twice the first, is *stuck* "
-        f"if it ends with less than {format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises "
-        f"in more than {format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does "
-        f"not reach {format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (6, 8, 7, 11, 11, 12, 8, 7, 8, 7, 12, 19),
+        f"{_starts(by_rate.size())}: losses, test accuracy with 95 % t intervals (where starts differ by more than "
+        f"{SCATTERED:g} points: least and largest), the first epoch with the given test accuracy, also times $\\eta$, "
+        "where every start reaches it, and the largest train loss over the first (*peak*). $\\lambda_{\\max}$: "
+        f"median of the sharpness from epoch {EDGE_EPOCH} on, relative to $2/\\eta$, least and largest of the starts. "
+        "A run *blows up* if its train loss ends at more than twice the first, is *stuck* if it ends with less than "
+        f"{format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more than "
+        f"{format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
+        f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
+        (6, 8, 11, 11, 12, 8, 8, 8, 7, 13, 19),
     )
+
+
+def _starts(numbers: pd.Series[int]) -> str:
+    """Return how many starts the rates have, given by rate."""
+    least, most = numbers.min(), numbers.max()
+    several = numbers.index[numbers == most]
+    further = "" if least == most else f" ({count_words(most)} from {several.min():g} to {several.max():g})"
+    return f"{count_words(least, 'start')}{further}"
 
 
 def _interval_or_range(shares: pd.Series[float]) -> str:
