@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import pytest
 
-from analysis.questions.adam_vs_sgd.answer import decades, near_best, rate_range
+from analysis.questions.adam_vs_sgd.answer import near_best, rate_range, span, span_at_most
 from tests.helpers.altered import assert_follows_results, assert_refuted, constant, swap, times
 
 CONTRADICTIONS = {
@@ -36,7 +38,10 @@ def test_the_verdict_on_a_statement_by_others_follows_the_results(name: str) -> 
 def test_the_window_of_usable_rates_lies_within_a_point_of_the_best() -> None:
     accuracy = pd.Series({0.01: 0.90, 0.1: 0.975, 1.0: 0.98, 10.0: 0.5})
     assert near_best(accuracy).index.tolist() == [0.1, 1.0]
-    assert decades(pd.Index([0.01, 1.0])) == pytest.approx(2)
+    assert span(pd.Index([0.01, 1.0])) == pytest.approx(100)
+    tried = pd.DataFrame({"optimizer": "sgd", "learning_rate": [0.001, 0.01, 1.0, 3.0]})
+    assert span_at_most(pd.Index([0.01, 1.0]), tried) == pytest.approx(3_000)
+    assert span_at_most(pd.Index([0.001, 1.0]), tried) == math.inf
 
 
 @pytest.mark.parametrize(

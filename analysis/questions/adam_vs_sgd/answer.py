@@ -117,16 +117,24 @@ def near_best(means: pd.Series[float]) -> pd.Series[float]:
     return means[means >= means.max() - MARGIN]
 
 
-def decades(rates: pd.Index[float]) -> float:
-    """Return how far the largest rate lies from the least, in powers of ten; 0 without rates."""
-    return math.log10(rates.max() / rates.min()) if len(rates) else 0.0
+def span(rates: pd.Index[float]) -> float:
+    """Return how many times the least rate the largest is; 1 without rates."""
+    return float(rates.max() / rates.min()) if len(rates) else 1.0
 
 
-def decades_at_most(rates: pd.Index[float], runs: pd.DataFrame) -> float:
-    """Return how far apart the next rates of SGD on either side lie, in powers of ten; infinite if none was tried."""
+def span_at_most(rates: pd.Index[float], runs: pd.DataFrame) -> float:
+    """Return the span of the next rates of SGD on either side; infinite where none was tried."""
     tried = runs.loc[runs["optimizer"] == "sgd", "learning_rate"]
     below, above = tried[tried < rates.min()], tried[tried > rates.max()]
-    return math.log10(above.min() / below.max()) if len(below) and len(above) else math.inf
+    return float(above.min() / below.max()) if len(below) and len(above) else math.inf
+
+
+def _two_digits(factor: float, up: bool) -> str:
+    """Write a factor with two digits, rounded down or up, as "at least" and "less than" need it."""
+    if not math.isfinite(factor):
+        return "any factor"
+    unit = 10.0 ** (math.floor(math.log10(factor)) - 1)
+    return f"{(math.ceil if up else math.floor)(round(factor / unit, 6)) * unit:,.0f}"
 
 
 def rate_range(rates: pd.Index[float], tried: pd.Index[float]) -> str:
@@ -297,23 +305,26 @@ def adam_is_ahead(found: Results) -> Evidence:
     late = by_budget(found.rows)[1]
     near = {name: near_best(means).index for name, means in mean_accuracies(late).items()}
     usable, speed = _usable_rates(late), _speeds(found.rows, THRESHOLDS[-1])
-    most = {name: decades_at_most(rates["sgd"], late) for name, rates in (("near", near), ("usable", usable))}
+    most = [span_at_most(rates["sgd"], late) for rates in (near, usable)]
+    least = [span(rates["adam"]) for rates in (near, usable)]
+    near_most, usable_most = (_two_digits(factor, up=True) for factor in most)
+    near_least, usable_least = (_two_digits(factor, up=False) for factor in least)
     return Evidence(
         f"Adam is less sensitive to the learning rate. After {long} epochs, by which both are on a plateau at their "
-        f"best rates, Adam is within one point of its best accuracy over at least {decades(near['adam']):.1f} decades "
-        f"(factors of ten) of rates, SGD over fewer than {most['near']:.1f}; above {format_percent(USABLE, 0)} it is "
-        f"at least {decades(usable['adam']):.1f} against fewer than {most['usable']:.1f}. Adam is also faster: each "
-        f"at its best rate, it takes {speed['adam']} epochs to reach {format_percent(THRESHOLDS[-1], 0)}, SGD takes "
-        f"{speed['sgd']}. It does not end higher for that: after {short} epochs it leads by "
-        f"{format_interval(test.difference, 2, '')} points of test accuracy, after {long} we detect no lead.",
+        f"best rates, Adam is within one point of its best accuracy over rates that span a factor of {near_least}, "
+        f"SGD over less than {near_most}. Above {format_percent(USABLE, 0)} Adam's span a factor of {usable_least}, "
+        f"those of SGD less than {usable_most}. Adam is also faster: each at its best rate, it takes {speed['adam']} "
+        f"epochs to reach {format_percent(THRESHOLDS[-1], 0)}, SGD takes {speed['sgd']}. In the end we detect no "
+        f"difference: after {short} epochs Adam leads by {format_interval(test.difference, 2, '')} points of test "
+        f"accuracy, after {long} by {format_interval(plateau_lead, 2, '')}.",
         {
             "Adam is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,
             "on the plateau less than half of that is left": plateau_lead.mean < test.difference.mean / 2,
             "both are on a plateau": bool(late_gains(found.rows).abs().max() < PLATEAU),
             "there its interval reaches 0": not plateau_lead.mean > plateau_lead.half_width,
-            "whatever lies between the rates tried, Adam's spans are the longer ones": bool(
-                decades(near["adam"]) > most["near"] and decades(usable["adam"]) > most["usable"]
+            "whatever lies between the rates tried, Adam's spans are the longer ones": all(
+                shorter < longer for longer, shorter in zip(least, most, strict=True)
             ),
             **_sensitivity_conditions(found.rows),
             **_speed_conditions(found.rows),
@@ -330,12 +341,12 @@ def _sensitivity_conditions(rows: pd.DataFrame) -> dict[str, bool]:
     conditions: dict[str, bool] = {}
     for runs in by_budget(rows):
         means = mean_accuracies(runs)
-        width = {optimizer: decades(rates) for optimizer, rates in _usable_rates(runs).items()}
+        width = {optimizer: span(rates) for optimizer, rates in _usable_rates(runs).items()}
         after = f"after {count_words(runs['epochs'].max(), 'epoch')}"
         conditions |= {
             f"{after}, more rates of Adam lie within one point of its best": len(near_best(means["adam"]))
             > len(near_best(means["sgd"])),
-            f"{after}, Adam's usable rates span more decades": width["adam"] > width["sgd"],
+            f"{after}, Adam's usable rates span more": width["adam"] > width["sgd"],
         }
     return conditions
 
@@ -434,8 +445,8 @@ def plateau(found: Results) -> Evidence:
     best = best_rates(long, ["optimizer"])
     tried = long.groupby("optimizer")["learning_rate"]
     return Evidence(
-        f"After {format_count(long['epochs'].max(), 'epoch')} both are on a plateau, as @sec-minibatch defines it. "
-        f"There Adam leads by {format_interval(difference, 2, '')} points.",
+        f"After {format_count(long['epochs'].max(), 'epoch')} both are on a plateau, as @sec-minibatch defines it, and "
+        "little is left of it.",
         {
             "neither changes by a tenth of a point in the last quarter": bool(gains.abs().max() < PLATEAU),
             "the lead is smaller than after the common budget": difference.mean

@@ -717,11 +717,11 @@ def width_has_an_optimum(found: Results) -> Evidence:
     return Evidence(
         "On few examples one layer of a few hundred units is best: the sum of bias² and variance is least at "
         f"{sums[few].first} to {sums[few].last} units with {few:,} examples, and at {sums[many].first} to "
-        f"{sums[many].last} with {many:,}. (Of networks trained on several sets, bias² tells how far their mean is "
-        "from the right answers, variance how far they scatter about it.) Narrower layers have more bias²; the "
-        "narrowest have more variance as well, against our expectation, because they depend on their random start. "
-        f"From {WIDE} to {int(WIDEST):,} units the variance rises, and bias² falls no further. Further layers raise "
-        "the variance, too, by the start's part; where they lower bias², they do not lower the sum. On "
+        f"{sums[many].last} with {many:,}. (Of networks trained on several sets, bias² tells how far their mean "
+        "output is from the right answers, variance how far they scatter about it.) Narrow layers have more bias², "
+        "and very narrow ones more variance as well, which we had not expected: what they learn depends on their "
+        f"random start. From {WIDE} to {int(WIDEST):,} units the variance rises, and bias² falls no further. Further "
+        "layers raise the variance, too, again by the start; where they lower bias², they do not lower the sum. On "
         f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the mean test error falls up to "
         f"{int(WIDEST):,} units, but hardly beyond {int(level):,} (@fig-capacity).",
         {
@@ -786,11 +786,19 @@ def variance_turns(found: Results) -> Evidence:
     few, *_ = sizes(found)
     before, beyond = (step.changes_at_one_rate(found, "variance") for step in (TO_WIDE, TO_WIDEST))
     falling, rising = agreeing(FALLS, before), agreeing(RISES, beyond)
+    lowest = least(found, few, "variance").width
+    of_few = rates(found)[few]
+    widths = sorted(int(name) for name in of_few.index if name.isdigit())
+    beside = [widths[widths.index(lowest) + step] for step in (-1, 1)]
     return Evidence(
         f"The variance is smaller at {WIDE} units than at {NARROW}, and larger again at {int(WIDEST):,} "
-        "(@fig-capacity). With all widths at one rate the same is found at most rates (last columns of "
-        f"@tbl-expectations), but not at the two smallest with {few:,} examples.",
+        f"(@fig-capacity). It does not fall steadily: with {few:,} examples it is least at {lowest} units, which have "
+        "a far smaller rate than their neighbours (@tbl-capacity). With all widths at one rate it falls and rises at "
+        f"most rates (last columns of @tbl-expectations), but not at the two smallest with {few:,} examples.",
         {
+            "the least variance comes with a rate less than a quarter of its neighbours'": all(
+                of_few[str(lowest)] < of_few[str(each)] / 4 for each in beside
+            ),
             "at its own rates it falls, and rises again": TO_WIDE.verdict(found, "variance") == "refuted"
             and TO_WIDEST.verdict(found, "variance") == "confirmed",
             "at one rate it falls in all cases but the first two, of the smallest rates": falling
@@ -811,10 +819,10 @@ def bias_levels_off(found: Results) -> Evidence:
         default=int(WIDEST),
     )
     return Evidence(
-        f"Beyond {WIDE} units bias² falls no further at the best rates, though a wider layer could compute the "
-        f"same; with {few:,} examples it rises a little. From {enough} units on all layers fit at least "
-        f"{format_at_least(fitted.loc[:, enough:].min(axis=None))} of the small training sets: the bias² that is "
-        "left is not for want of capacity.",
+        f"Beyond {WIDE} units bias² falls no further at the best rates, though a wider layer could compute the same; "
+        f"with {few:,} examples it rises a little. From {enough} units on all layers fit at least "
+        f"{format_at_least(fitted.loc[:, enough:].min(axis=None))} of the small training sets, so the bias² that is "
+        "left there is not for want of fitting them.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "with few examples it rises by less than a tenth": direction(
@@ -852,8 +860,8 @@ def depth_raises_the_variance(found: Results) -> Evidence:
         f"Further layers raise the variance with either number of examples, at {WIDE} units as at {MIDDLE}. Bias² "
         f"falls by at most {format_percent(max(falls), 0)}, and with {few:,} examples hardly (@tbl-expectations). The "
         f"sum of three layers of {WIDE} units lies {format_interval(sums[few], 0)} above that of one with {few:,} "
-        f"examples, and {format_interval(sums[many], 0)} with {many:,}; that of two layers cannot be told from it "
-        f"there. Deep networks are trained as far: those of {WIDE} units fit every example of their sets.",
+        f"examples, and {format_interval(sums[many], 0)} with {many:,}. Deep networks are trained as far: those of "
+        f"{WIDE} units fit every example of their sets.",
         {
             "the variance rises in every case": _deeper_vary_more(found),
             "bias² falls by less than a fifth": max(falls) < 0.2,
@@ -944,7 +952,7 @@ def deeper_networks_vary_by_their_start(found: Results) -> Evidence:
         f"{1 + start.mean:.1f} times as large with three layers as with one, while the training set's part does not "
         f"grow ({format_interval(of_sets, 0)}). With all at one rate, the start's part grows more and the set's falls, "
         "with either number of examples (@tbl-parts). So the cause is not that more weights fit a set more closely: "
-        "deep networks end at different functions when they start, and see the examples, differently.",
+        "what depth adds is dependence on the start and on the order of the examples.",
         {
             "the start's part rises": direction(start) == RISES,
             "the set's part does not": direction(of_sets) != RISES,

@@ -144,10 +144,10 @@ def train_losses(found: Results) -> Picture:
     seeds = count_words(rows["seed"].nunique(), "seed")
     return Picture(
         figure,
-        f"Train loss at η = {LEARNING_RATE:g} from constant starts and a random one: above gradient descent, below "
-        f"SGD (batches of {BATCH_SIZE}). Means; bands: the range over {seeds} (constants under gradient descent "
-        f"need one). Losses above {CEILING} are cut off. Where fewer than "
-        f"{count_words(len(STYLES), 'line')} are seen, some coincide (@tbl-constant-start).",
+        f"Train loss at $\\eta = {LEARNING_RATE:g}$ from constant starts and a random one: above gradient descent, "
+        f"below SGD (batches of {BATCH_SIZE}). Means; bands: the range over {seeds} (constants under gradient descent "
+        f"need one). Losses above {CEILING} are cut off. Where fewer than {count_words(len(STYLES), 'line')} are "
+        "seen, some coincide (@tbl-constant-start).",
         "Six panels. In each the random start falls towards zero and the constants stay far above: that of 0 at 2.3, "
         "but for sigmoids under SGD, that of 0.01 at 2.3 or falling to no less than 1.5, larger ones mostly above 2.3.",
     )

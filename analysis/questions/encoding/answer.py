@@ -350,13 +350,14 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     usual = max(adam[name][0].mean() for name in TENS)
     deep = accuracies(deeper(found.rows))[SINGLE][0].mean()
     return Evidence(
-        "Because a single output must put all ten classes in order along one weighted sum of the hidden units, and "
-        "because its loss calls digits near or far that are only numbered so. Each of ten outputs need only tell one "
-        f"class from the others. After {epochs:.0f} epochs of Adam (@sec-adam), the best of "
-        f"{count_words(len(SINGLES), 'single output')} reaches {format_percent(best)} test accuracy, ten one-hot "
-        f"outputs at least {least}; with SGD the gap is larger still (@tbl-encodings). The saturation of the sigmoid "
-        "slows SGD, but is not what is missing with Adam. A second hidden layer takes a single output to "
-        f"{format_percent(deep)}.",
+        "Because above one hidden layer a single output finds no order of the ten classes that generalises. It has "
+        "to put all ten one after the other along one weighted sum of the hidden units, and its loss takes digits "
+        "with neighbouring numbers for nearly the same; each of ten outputs need only tell one class from the "
+        f"others. After {epochs:.0f} epochs of Adam (@sec-adam), the best of "
+        f"{count_words(len(SINGLES), 'single output')} (sigmoid with either loss, or linear) reaches "
+        f"{format_percent(best)} test accuracy, ten one-hot outputs {least} or more; with SGD the gap is larger still "
+        f"(@tbl-encodings). Above two hidden layers a single output reaches {format_percent(deep)}. The saturation of "
+        "the sigmoid slows SGD down, but without it nothing is gained with Adam.",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]

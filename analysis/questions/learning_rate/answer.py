@@ -204,11 +204,11 @@ def rates_table(found: Results) -> Table:
             "Test acc., %": [_interval_or_range(runs["test_accuracy"]) for _, runs in by_rate],
             **{
                 heading.format(format_percent(level, 0)): [
-                    _format_epoch(runs[column].mean() * (rate if "η" in heading else 1))
+                    _format_epoch(runs[column].mean() * (rate if "eta" in heading else 1))
                     for rate, runs in by_rate
                 ]
                 for level, column, headings in (
-                    (SLOW, "slow_epoch", ("To {}", "η · to {}")),
+                    (SLOW, "slow_epoch", ("To {}", "$\\eta$ · to {}")),
                     (FAST, "fast_epoch", ("To {}",)),
                 )
                 for heading in headings
@@ -463,6 +463,7 @@ def learning_rate_window(found: Results) -> Evidence:
     ends = by_rate["test_accuracy"].mean()
     near = ends.index[ends > ends.max() - NEAR]
     learnt = by_rate["test_accuracy"].max() > CHANCE
+    best = ends.index[ends.round(3) == ends.max().round(3)]
     least = by_rate["test_accuracy"].min()
     good = least.index[least > SLOW]
     nothing = [rate for rate in ends.index if not learnt[rate:].any()]
@@ -474,9 +475,10 @@ def learning_rate_window(found: Results) -> Evidence:
         f"{largest:g} it takes {epochs.iloc[0] / epochs.min():.0f} times fewer epochs to reach "
         f"{format_percent(SLOW, 0)} test accuracy than at {steady[0]:g}. At "
         f"{join_english(f'{rate:g}' for rate in mixed)} some starts become unstable, at {unstable[0]:g} to "
-        f"{unstable[-1]:g} all, and at {_join_rates(nothing)} nothing is learnt. Rates from {good.min():g} to "
-        f"{good.max():g} end above {format_percent(SLOW, 0)}, but only those from {near.min():g} to {near.max():g} "
-        f"within one point of the best mean test accuracy after {numbers['epochs'].max():,.0f} epochs.",
+        f"{unstable[-1]:g} all, and at {_join_rates(nothing)} nothing is learnt. After {numbers['epochs'].max():,.0f} "
+        f"epochs the best mean test accuracy, {format_percent(ends.max())}, is that at {_join_rates(best)}; rates "
+        f"from {near.min():g} to {near.max():g} come within one point of it, those from {good.min():g} to "
+        f"{good.max():g} exceed {format_percent(SLOW, 0)}.",
         {
             "the larger a steady rate, the sooner": bool(epochs.is_monotonic_decreasing),
             "those above the lower accuracy follow each other": bool(
@@ -527,8 +529,8 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
         f"Plotted against $\\eta$ times the number of epochs, the train losses of the rates from {steady[0]:g} to "
         f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). They do so late: where that product "
         f"is {SOONER}, they still differ by {format_percent(before, 0)}, where it is {SETTLED}, by at most "
-        f"{format_at_most(spread, 0)}. The larger a rate is, the longer it lags at first, {largest:g} the longest (*η "
-        "· to 90 %* in @tbl-learning-rates).",
+        f"{format_at_most(spread, 0)}. The larger a rate is, the longer it lags at first, {largest:g} the longest "
+        "(*$\\eta$ · to 90 %* in @tbl-learning-rates).",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
             "before, the products of the larger rates are the larger ones": bool(
@@ -556,8 +558,8 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     ends = numbers["test_accuracy"].loc[unstable]
     scattered = [rate for rate in unstable if ends[rate].min() < LOST]
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in [*mixed, *unstable.difference(scattered)])} test accuracy ends "
-        f"the lower, the larger the rate; at {_join_rates(scattered)} it differs between starts, from "
+        f"At {join_english(f'{rate:g}' for rate in [*mixed, *unstable.difference(scattered)])} mean test "
+        f"accuracy ends the lower, the larger the rate; at {_join_rates(scattered)} it differs between starts, from "
         f"{_spread(ends.loc[scattered])}.",
         {
             "starts differ at one rate, between the steady and the unstable": len(mixed) == 1

@@ -352,8 +352,8 @@ def losses_table(found: Results, encodings: Results) -> Table:
         f"seeds; measured every {LONG_EVERY[found.preset]}th epoch of {many:.0f}, with Adam not at all). *Behind*: "
         "points of test accuracy behind cross entropy with the same outputs. *Passed back*: share of the outputs' "
         "deviation ($\\lVert p - t \\rVert$ or $\\lVert q - t \\rVert$, root mean squares over the training "
-        "examples) that a quadratic loss still passes back at the end. Two rows of Adam are runs of @sec-q5. ±: 95 % "
-        "t intervals, of *Behind* paired by seed.",
+        "examples) that a quadratic loss still passes back at the end. Rates are chosen by the end, not by the "
+        "speed. Two rows of Adam are runs of @sec-q5. ±: 95 % t intervals, of *Behind* paired by seed.",
         (26, 19, 8, 7, 7, 7, 13, 13, 8),
     )
 
@@ -515,12 +515,13 @@ def wrong_start_can_help(found: Results) -> Evidence:
     slopes = [output * (1 - output) for output in (1 / (1 + math.exp(logit)) for logit in (shift, fall))]
     kept = fed * (1 - 1 / CLASSES) * slopes[0]  # of class 0, whose output is wrong for nine images of ten
     return Evidence(
-        "With sigmoids, the first step of cross entropy from the wrong start is as large as the mistake, and "
-        f"overshoots: at rates of {join_english(f'{rate:g}' for rate in behind)} it is behind with every seed. Their "
-        f"quadratic loss even gains from the wrong start at every rate from {gains.index[0]:g} on. By the reckoning "
-        f"above, its first step there moves no logit by more than about {kept:.1f} $\\eta$, so that the outputs keep "
-        f"a slope near $\\sigma'({shift:g}) = {slopes[0]:.4f}$; from the usual start the step at $\\eta = "
-        f"{FIRST_RATE:g}$ leaves one of about $\\sigma'(-{fall:.1f}) = {slopes[1]:.4f}$.",
+        "With sigmoids, the first step of cross entropy from the wrong start overshoots: by the reckoning above it "
+        f"moves nine of the logits from $-{shift:g}$ by {lift:.1f} $\\eta$, and at rates of "
+        f"{join_english(f'{rate:g}' for rate in behind)} cross entropy is behind with every seed. Their quadratic "
+        f"loss even gains from the wrong start at every rate from {gains.index[0]:g} on. Its first step there moves "
+        f"no logit by more than about {kept:.1f} $\\eta$, so that the outputs keep a slope near $\\sigma'({shift:g}) "
+        f"= {slopes[0]:.4f}$; from the usual start the step at $\\eta = {FIRST_RATE:g}$ leaves one of about "
+        f"$\\sigma'(-{fall:.1f}) = {slopes[1]:.4f}$.",
         {
             "the first step takes the nine logits about as far to the other side where it is behind": bool(
                 behind
@@ -563,7 +564,8 @@ def first_update_saturates_sigmoids(found: Results) -> Evidence:
     return Evidence(
         "Measured, the first update takes the share of the deviation that sigmoids pass back from "
         f"{format_percent(sigmoids.loc[0].mean(), 0)} to {format_percent(sigmoids.loc[1].mean())} (means over the "
-        f"seeds); with softmax it stays at {format_at_least(softmax.min(axis=None), 0)} or more (@fig-losses).",
+        "seeds; images differ, and those that move least pass back most); with softmax it stays at "
+        f"{format_at_least(softmax.min(axis=None), 0)} or more (@fig-losses).",
         {
             "after the first update sigmoids pass back less than a hundredth": bool(
                 sigmoids.loc[1].max() < 0.01

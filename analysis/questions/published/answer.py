@@ -57,7 +57,7 @@ def published_table(found: Results) -> Table:
                 "Ours, median": format_fixed(100 * ours.median(), 2),
                 "Least to most": f"{100 * ours.min():.2f} to {100 * ours.max():.2f}",
                 "Seeds": len(ours),
-                "Printed lies": _place(printed.error, ours),
+                "Printed error lies": _place(printed.error, ours),
             }
         )
     return Table(
