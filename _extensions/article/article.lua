@@ -45,11 +45,16 @@ local filter = {
     if el.classes:includes("in-place") then return within("#in-place[", el.content) end
     if el.classes:includes("small-multiples") then return within("#small-multiples[", el.content) end
   end,
-  -- A question, all in italics below its heading, stays with the answer.
-  Para = function(el)
-    if #el.content == 1 and el.content[1].t == "Emph" then
-      return within("#question[", { el })
+  -- A question, all in italics below its heading, stays with the answer, which nothing cuts.
+  Blocks = function(blocks)
+    local kept = pandoc.Blocks {}
+    local asked = false
+    for _, block in ipairs(blocks) do
+      local answers = asked and block.t == "Para"
+      asked = block.t == "Para" and #block.content == 1 and block.content[1].t == "Emph"
+      kept:extend((asked or answers) and within(asked and "#question[" or "#answer[", { block }) or { block })
     end
+    return kept
   end,
   -- A PDF travels alone: a link to a file beside the site would lead nowhere.
   Link = function(el)

@@ -90,23 +90,7 @@ local function name_headings(table)
   return table
 end
 
-local function is_question(block)
-  return block.t == "Para" and #block.content == 1 and block.content[1].t == "Emph"
-end
-
--- In print, a chapter's question is not left alone with its heading at the foot of a page.
-local function keep_question(blocks)
-  for i = #blocks, 2, -1 do
-    if blocks[i - 1].t == "Header" and blocks[i - 1].level == 1 and is_question(blocks[i]) then
-      blocks:insert(i + 1, pandoc.RawBlock("typst", "]"))
-      blocks:insert(i, pandoc.RawBlock("typst", "#block(sticky: true)["))
-    end
-  end
-  return blocks
-end
-
 return {
   { Inlines = keep_units },
-  html and { Inlines = keep_punctuation } or {},
-  html and { Image = reserve_place, Table = name_headings } or { Blocks = keep_question },
+  html and { Inlines = keep_punctuation, Image = reserve_place, Table = name_headings } or {},
 }

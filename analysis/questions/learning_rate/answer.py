@@ -235,7 +235,7 @@ def rates_table(found: Results) -> Table:
         f"{format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more than "
         f"{format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
         f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (6, 8, 11, 11, 12, 8, 8, 8, 7, 13, 19),
+        (6, 8, 12, 12, 12, 8, 8, 7, 7, 12, 21),
     )
 
 
