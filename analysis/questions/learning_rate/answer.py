@@ -235,7 +235,7 @@ def rates_table(found: Results) -> Table:
         f"{format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more than "
         f"{format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
         f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
-        (6, 8, 12, 12, 12, 8, 8, 7, 7, 12, 21),
+        (6, 8, 10, 10, 12, 8, 8, 8, 7, 13, 19),
     )
 
 
@@ -258,7 +258,7 @@ def _mean_or_range(runs: pd.DataFrame, metric: str) -> str:
     """Write a mean over starts, a range where `_interval_or_range` does."""
     if 100 * np.ptp(runs["test_accuracy"]) <= SCATTERED:
         return format_fixed(runs[metric].mean(), 3)
-    return format_range(runs[metric], 2).replace(" to ", "–")
+    return format_range(runs[metric], 1).replace(" to ", "–")
 
 
 def _format_epoch(epoch: float) -> str:
