@@ -41,7 +41,7 @@ def test_printed_errors_are_placed_relative_to_ours() -> None:
     )
     found = Results("published", "full", rows, {}, ())
     table = published_table.contents(lambda name: found)["tbl-published"].frame
-    assert table["Printed lies"].tolist()[2:] == ["2.80 above", "0.10 below"]  # 4.7 % and 1.6 %
+    assert table["Printed error lies"].tolist()[2:] == ["2.80 above", "0.10 below"]  # 4.7 % and 1.6 %
 
 
 def test_a_digit_is_unlearnt_if_most_of_its_examples_are_missed() -> None:
