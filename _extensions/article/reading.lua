@@ -90,7 +90,12 @@ local function name_headings(table)
   return table
 end
 
+local function keep_together(inlines)
+  keep_units(inlines)
+  return html and keep_punctuation(inlines) or inlines
+end
+
 return {
-  { Inlines = keep_units },
-  html and { Inlines = keep_punctuation, Image = reserve_place, Table = name_headings } or {},
+  { Inlines = keep_together },
+  html and { Image = reserve_place, Table = name_headings } or {},
 }

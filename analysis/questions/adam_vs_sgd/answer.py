@@ -312,11 +312,12 @@ def adam_is_ahead(found: Results) -> Evidence:
     return Evidence(
         f"Adam is less sensitive to the learning rate. After {long} epochs, by which both are on a plateau at their "
         f"best rates, Adam is within one point of its best accuracy over rates that span a factor of {near_least}, "
-        f"SGD over less than {near_most}. Above {format_percent(USABLE, 0)} Adam's span a factor of {usable_least}, "
-        f"those of SGD less than {usable_most}. Adam is also faster: each at its best rate, it takes {speed['adam']} "
-        f"epochs to reach {format_percent(THRESHOLDS[-1], 0)}, SGD takes {speed['sgd']}. In the end we detect no "
-        f"difference: after {short} epochs Adam leads by {format_interval(test.difference, 2, '')} points of test "
-        f"accuracy, after {long} by {format_interval(plateau_lead, 2, '')}.",
+        f"SGD, between the nearest rates that fall short, over less than {near_most}. The rates above "
+        f"{format_percent(USABLE, 0)} span a factor of {usable_least} with Adam, of less than {usable_most} with SGD. "
+        f"Adam is also faster: each at its best rate, it takes {speed['adam']} epochs to reach "
+        f"{format_percent(THRESHOLDS[-1], 0)}, SGD takes {speed['sgd']}. After {short} epochs it leads by "
+        f"{format_interval(test.difference, 2, '')} points of test accuracy; after {long} we detect no difference "
+        f"({format_interval(plateau_lead, 2, '')}).",
         {
             "Adam is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,
@@ -445,8 +446,8 @@ def plateau(found: Results) -> Evidence:
     best = best_rates(long, ["optimizer"])
     tried = long.groupby("optimizer")["learning_rate"]
     return Evidence(
-        f"After {format_count(long['epochs'].max(), 'epoch')} both are on a plateau, as @sec-minibatch defines it, and "
-        "little is left of it.",
+        f"After {format_count(long['epochs'].max(), 'epoch')} both are on a plateau, as @sec-minibatch defines it, "
+        "and little is left of the lead.",
         {
             "neither changes by a tenth of a point in the last quarter": bool(gains.abs().max() < PLATEAU),
             "the lead is smaller than after the common budget": difference.mean

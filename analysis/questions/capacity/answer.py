@@ -465,11 +465,11 @@ def expectations_table(found: Results) -> Table:
             ],
         ),
         "What was expected and what was found, each network at its own best rate: changes in percent, with 95 % "
-        "jackknife intervals over the training sets, which both networks share. Verdicts hold with both numbers of "
-        f"examples (*in part*: with one of them; on depth, the {sets} fresh sets stand for the first of {few:,}), at p "
-        f"< {1 - LEVEL:.2f}, adjusted by Holm's method for the {count_words(len(adjusted_p(found)))} tests; *open*: "
-        f"neither way. Last columns: with both networks at one rate, in how many of the {len(at_one_rate)} cases of "
-        "a rate and a number of examples the component falls or rises by more than its interval.",
+        "jackknife intervals over the training sets, which both networks share. Verdicts hold at p < "
+        f"{1 - LEVEL:.2f}, after Holm's correction for all {count_words(len(adjusted_p(found)))} tests, with both "
+        f"numbers of examples (*in part*: with one of them). On depth the {sets} fresh sets replace the first sets of "
+        f"{few:,}. Last columns: both networks at the same rate; in how many of the {len(at_one_rate)} pairs of a "
+        "rate and a number of examples the component falls, or rises, by more than its interval.",
         (21, 10, 10, 10, 10, 10, 20, 7, 8),
     )
 
@@ -721,8 +721,8 @@ def width_has_an_optimum(found: Results) -> Evidence:
         "output is from the right answers, variance how far they scatter about it.) Narrow layers have more bias², "
         "and very narrow ones more variance as well, which we had not expected: what they learn depends on their "
         f"random start. From {WIDE} to {int(WIDEST):,} units the variance rises, and bias² falls no further. Further "
-        "layers raise the variance, too, again by the start; where they lower bias², they do not lower the sum. On "
-        f"{BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the mean test error falls up to "
+        "layers raise the variance, too; at their best rates they do not lower the sum, even where they lower bias². "
+        f"On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the mean test error falls up to "
         f"{int(WIDEST):,} units, but hardly beyond {int(level):,} (@fig-capacity).",
         {
             **_parts_part(found),
@@ -860,8 +860,8 @@ def depth_raises_the_variance(found: Results) -> Evidence:
         f"Further layers raise the variance with either number of examples, at {WIDE} units as at {MIDDLE}. Bias² "
         f"falls by at most {format_percent(max(falls), 0)}, and with {few:,} examples hardly (@tbl-expectations). The "
         f"sum of three layers of {WIDE} units lies {format_interval(sums[few], 0)} above that of one with {few:,} "
-        f"examples, and {format_interval(sums[many], 0)} with {many:,}. Deep networks are trained as far: those of "
-        f"{WIDE} units fit every example of their sets.",
+        f"examples, and {format_interval(sums[many], 0)} with {many:,}. Deep networks are trained as far as shallow "
+        f"ones: those of {WIDE} units fit every example of their sets.",
         {
             "the variance rises in every case": _deeper_vary_more(found),
             "bias² falls by less than a fifth": max(falls) < 0.2,
@@ -948,11 +948,11 @@ def deeper_networks_vary_by_their_start(found: Results) -> Evidence:
     )
     start, of_sets = at_best
     return Evidence(
-        f"Deeper networks vary more because of their random start: with {sizes(found)[0]:,} examples its part is "
-        f"{1 + start.mean:.1f} times as large with three layers as with one, while the training set's part does not "
-        f"grow ({format_interval(of_sets, 0)}). With all at one rate, the start's part grows more and the set's falls, "
-        "with either number of examples (@tbl-parts). So the cause is not that more weights fit a set more closely: "
-        "what depth adds is dependence on the start and on the order of the examples.",
+        "Deeper networks vary more because of their random start and the order of the examples, which comes with it: "
+        f"with {sizes(found)[0]:,} examples the start's part is {1 + start.mean:.1f} times as large with three layers "
+        f"as with one, while the training set's part does not grow ({format_interval(of_sets, 0)}). With all at one "
+        "rate, the start's part grows more and the set's falls, with either number of examples (@tbl-parts). So the "
+        "cause is not that more weights fit a set more closely: what depth adds is dependence on the start.",
         {
             "the start's part rises": direction(start) == RISES,
             "the set's part does not": direction(of_sets) != RISES,
@@ -968,8 +968,8 @@ def deeper_networks_vary_by_their_start(found: Results) -> Evidence:
 def depth_differs_from_width(found: Results) -> Evidence:
     more = [change(found, size, "variance", SAME_SIZE, DEEP) for size in sizes(found)]
     return Evidence(
-        f"Nor does the number of parameters explain it: 784-{SAME_SIZE}-10 has nearly as many as 784-{DEEP}-10, and a "
-        "lower sum with either number of examples (@tbl-capacity).",
+        f"Nor does the number of parameters explain the higher sum: 784-{SAME_SIZE}-10 has nearly as many as "
+        f"784-{DEEP}-10, and a lower sum with either number of examples (@tbl-capacity).",
         {
             "it has fewer parameters, by less than a twentieth": 0
             < num_parameters_of(DEEP) / num_parameters_of(SAME_SIZE) - 1

@@ -264,8 +264,9 @@ def one_unit_learns_the_same(found: Results) -> Evidence:
     off = (losses[HIDDEN[0]] - losses[1]).abs().max()
     moved = losses[1].groupby(["activation", "constant"]).agg(np.ptp)
     return Evidence(
-        f"Run in double precision for {count_words(runs['epoch'].max(), 'epoch')}, from {count_words(len(moved))} "
-        "starts and with all three activations, the losses of the two networks agree to nine decimals.",
+        "In double precision the losses of the two networks agree to nine decimals for "
+        f"{count_words(runs['epoch'].max(), 'epoch')}, from {count_words(len(moved))} starts and with all three "
+        "activations.",
         {
             "the losses agree to nine decimals": bool(off < 1e-9),
             "with each activation": set(runs["activation"]) == set(found.rows["activation"]),

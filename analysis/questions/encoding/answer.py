@@ -350,14 +350,14 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     usual = max(adam[name][0].mean() for name in TENS)
     deep = accuracies(deeper(found.rows))[SINGLE][0].mean()
     return Evidence(
-        "Because above one hidden layer a single output finds no order of the ten classes that generalises. It has "
-        "to put all ten one after the other along one weighted sum of the hidden units, and its loss takes digits "
-        "with neighbouring numbers for nearly the same; each of ten outputs need only tell one class from the "
-        f"others. After {epochs:.0f} epochs of Adam (@sec-adam), the best of "
-        f"{count_words(len(SINGLES), 'single output')} (sigmoid with either loss, or linear) reaches "
-        f"{format_percent(best)} test accuracy, ten one-hot outputs {least} or more; with SGD the gap is larger still "
-        f"(@tbl-encodings). Above two hidden layers a single output reaches {format_percent(deep)}. The saturation of "
-        "the sigmoid slows SGD down, but without it nothing is gained with Adam.",
+        "Because a single output fed by one hidden layer finds no order of the ten classes that generalises. It has "
+        "to put all ten one after the other along one weighted sum of the hidden units, and its loss treats digits "
+        "with neighbouring numbers as nearly the same; each of ten outputs need only tell one class from the others. "
+        f"After {epochs:.0f} epochs of Adam (@sec-adam), the best of {count_words(len(SINGLES), 'single output')} "
+        f"(sigmoid with either loss, or linear) reaches {format_percent(best)} test accuracy, ten one-hot outputs "
+        f"{least} or more; with SGD the gap is larger still (@tbl-encodings). Fed by two hidden layers, a single "
+        f"output reaches {format_percent(deep)}. The saturation of the sigmoid slows SGD down, but avoiding it gains "
+        "nothing with Adam.",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]
@@ -550,10 +550,11 @@ def second_layer_narrows_the_gap(found: Results) -> Evidence:
         for rows in (wider(found.rows), deeper(found.rows))
     )
     return Evidence(
-        f"Above two hidden layers of {USUAL} units the single sigmoid is {format_interval(left, 1, '')} points behind "
-        f"ten outputs with the same loss; above one layer of {USUAL}, or of {WIDER}, which has more weights than the "
-        f"two, it is more than {math.floor(100 * min(before.mean, wider_by.mean))} (@tbl-encodings). Above one layer, "
-        "too, the order can be fitted on the training examples: a second layer finds one that generalises better.",
+        f"With two hidden layers of {USUAL} units the single sigmoid is {format_interval(left, 1, '')} points behind "
+        f"ten outputs with the same loss; with one layer of {USUAL}, or of {WIDER}, which has more weights than the "
+        f"two, it is more than {math.floor(100 * min(before.mean, wider_by.mean))} (@tbl-encodings). With one layer, "
+        "too, an order can be fitted to the training examples, but a second layer finds an order that generalises "
+        "better.",
         {
             "the single sigmoid reads more from every start": bool(
                 two[SINGLE][0].min() > max(one[SINGLE][0].max(), wide[SINGLE][0].max())

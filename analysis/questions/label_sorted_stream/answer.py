@@ -511,8 +511,8 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
         f"{round(with_more_passes(found.rows)['epochs'].max())} passes it converges at rates from "
         f"{format_rate(converging.min())} to {format_rate(converging.max())} (i); at the best of them, $\\eta = "
         f"{format_rate(best)}$, it reaches {format_percent(FAST, 0)} test accuracy after about "
-        f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream). Smaller rates take longer; at larger ones the loss does "
-        "not fall.",
+        f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream). At smaller rates it takes longer; at larger ones the "
+        "loss does not fall.",
         {
             **_after_few_passes(found.rows)[2],
             "within many it has more than the last of the tabulated accuracies": bool(accuracy > FAST),
@@ -631,7 +631,7 @@ def rates_in_between_come_later(found: Results) -> Evidence:
     courses = train_courses(found.rows)["label_sorted"]
     peaks = courses.max() / courses.iloc[0]
     return Evidence(
-        f"At larger rates, up to {format_rate(later.max())}, the stream takes longer: after {passes} passes it has "
+        f"At larger rates, up to {format_rate(later.max())}, it learns more slowly: after {passes} passes it has "
         f"{format_percent(accuracy[between], 0)} test accuracy at {format_rate(between)}, but "
         f"{format_percent(accuracy[small], 0)} at {format_rate(small)}. After {more} the larger of these rates has "
         f"the lower train loss, {late[between].mean():.2f} against {late[small].mean():.2f}.",
@@ -751,8 +751,8 @@ def shuffling_afterwards_gains_nothing(found: Results) -> Evidence:
     gain = paired_t(courses.iloc[:, -1], courses[0]).difference
     return Evidence(
         f"Shuffling from then on does not help: {count_words(courses.columns[-1])} passes of SGD change the test "
-        f"accuracy by {format_interval(gain, 1, '')} points, as where all examples are fitted, nothing is left to "
-        "learn from. The stream has led to weights that generalise a little worse.",
+        f"accuracy by {format_interval(gain, 1, '')} points, because nothing is left to learn from once all examples "
+        "are fitted. The stream has led to weights that generalise a little worse.",
         {
             "the change is less than two tenths of a point from every start": bool(
                 (courses.iloc[:, -1] - courses[0]).abs().max() < 0.002
@@ -789,8 +789,8 @@ def running_gradient_is_biased(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {rows['learning_rate'].max():g}$ the cosine of the next example's gradient with $\\nabla R$ "
         f"averages {format_fixed(mean, 2)} on the sorted stream, and {format_fixed(shuffled, 2)} for shuffled "
-        f"examples. It is positive only right after a change of label: within {above:.0f} updates of one, where it was "
-        f"measured so soon, and not from {below:.0f} on (@fig-pass).",
+        f"examples. It is positive only right after a change of label: wherever it was measured within {above:.0f} "
+        f"updates of the change, and nowhere from {below:.0f} updates on (@fig-pass).",
         {
             "on the sorted stream the mean cosine is clearly negative": bool(mean < -0.5),
             "with shuffled examples it is positive": bool(shuffled > 0),
@@ -837,9 +837,9 @@ def decreasing_rates(found: Results) -> Evidence:
     )
     between = means.index[0][0]
     return Evidence(
-        f"Measured over {passes} passes, at rates far above those of the proof and falling within passes too, a "
-        f"decreasing rate helps where a constant one does badly, at {format_rate(between)}, but not at the best "
-        f"rate, {format_rate(best)} (last rows of @tbl-stream).",
+        f"In runs of {passes} passes, with rates far above those of the proof and falling within passes too, a decay "
+        f"helps at {format_rate(between)}, where a constant rate does badly, but not at the best rate, "
+        f"{format_rate(best)} (last rows of @tbl-stream).",
         {
             "from the smaller rate the loss ends far lower than at any constant rate up to it": bool(
                 losses[between].max() < constant[:between].min()

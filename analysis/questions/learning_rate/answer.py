@@ -229,7 +229,7 @@ def rates_table(found: Results) -> Table:
         f"The {count_words(len(by_rate), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over "
         f"{_starts(by_rate.size())}: losses, test accuracy with 95 % t intervals (where starts differ by more than "
         f"{SCATTERED:g} points: least and largest), the first epoch with the given test accuracy, also times $\\eta$, "
-        "where every start reaches it, and the largest train loss over the first (*peak*). $\\lambda_{\\max}$: "
+        "where every start reaches it, and the largest train loss divided by the first (*peak*). $\\lambda_{\\max}$: "
         f"median of the sharpness from epoch {EDGE_EPOCH} on, relative to $2/\\eta$, least and largest of the starts. "
         "A run *blows up* if its train loss ends at more than twice the first, is *stuck* if it ends with less than "
         f"{format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more than "
@@ -323,9 +323,9 @@ def speed_and_end(found: Results) -> Picture:
         figure,
         f"Left: test accuracy over epochs at {count_words(len(shown))} of the learning rates, from the first start. "
         "Middle: the same start's train loss over $\\eta$ times epochs at the rates at which every start is slow or "
-        f"steady (@tbl-learning-rates); each ends where the product is {numbers['epochs'].max():,.0f} $\\eta$, thin: "
-        "those without a line in the left panel. Right: test error after "
-        f"{numbers['epochs'].max():,.0f} epochs, a ring per run.",
+        f"steady (@tbl-learning-rates); each line ends where the product is {numbers['epochs'].max():,.0f} $\\eta$, "
+        f"thin: those without a line in the left panel. Right: test error after {numbers['epochs'].max():,.0f} "
+        "epochs, a ring per run.",
         "Left: curves that rise the earlier, the larger the rate, and at the largest go up and down. Middle: lines "
         "that end on one curve, which that of the largest rate meets last. Right: rings that fall with the rate, then "
         "rise and scatter.",
@@ -477,8 +477,7 @@ def learning_rate_window(found: Results) -> Evidence:
         f"{join_english(f'{rate:g}' for rate in mixed)} some starts become unstable, at {unstable[0]:g} to "
         f"{unstable[-1]:g} all, and at {_join_rates(nothing)} nothing is learnt. After {numbers['epochs'].max():,.0f} "
         f"epochs the best mean test accuracy, {format_percent(ends.max())}, is that at {_join_rates(best)}; rates "
-        f"from {near.min():g} to {near.max():g} come within one point of it, those from {good.min():g} to "
-        f"{good.max():g} exceed {format_percent(SLOW, 0)}.",
+        f"from {near.min():g} to {near.max():g} come within one point of it.",
         {
             "the larger a steady rate, the sooner": bool(epochs.is_monotonic_decreasing),
             "those above the lower accuracy follow each other": bool(
@@ -527,10 +526,10 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
     largest = unanimous(numbers, "steady")[-1]
     return Evidence(
         f"Plotted against $\\eta$ times the number of epochs, the train losses of the rates from {steady[0]:g} to "
-        f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). They do so late: where that product "
-        f"is {SOONER}, they still differ by {format_percent(before, 0)}, where it is {SETTLED}, by at most "
-        f"{format_at_most(spread, 0)}. The larger a rate is, the longer it lags at first, {largest:g} the longest "
-        "(*$\\eta$ · to 90 %* in @tbl-learning-rates).",
+        f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). They do so late: at a product of "
+        f"{SOONER} they still differ by {format_percent(before, 0)}, at {SETTLED} by at most "
+        f"{format_at_most(spread, 0)}. The larger a rate, the longer it lags at first; of the steady rates, "
+        f"{largest:g} lags longest (*$\\eta$ · to 90 %* in @tbl-learning-rates).",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
             "before, the products of the larger rates are the larger ones": bool(
@@ -558,8 +557,8 @@ def larger_rates_do_not_train(found: Results) -> Evidence:
     ends = numbers["test_accuracy"].loc[unstable]
     scattered = [rate for rate in unstable if ends[rate].min() < LOST]
     return Evidence(
-        f"At {join_english(f'{rate:g}' for rate in [*mixed, *unstable.difference(scattered)])} mean test "
-        f"accuracy ends the lower, the larger the rate; at {_join_rates(scattered)} it differs between starts, from "
+        f"At {join_english(f'{rate:g}' for rate in [*mixed, *unstable.difference(scattered)])} mean test accuracy "
+        f"ends the lower, the larger the rate; at {_join_rates(scattered)} it differs widely between starts, from "
         f"{_spread(ends.loc[scattered])}.",
         {
             "starts differ at one rate, between the steady and the unstable": len(mixed) == 1
@@ -596,9 +595,9 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
         f"At {_join_rates(stuck)}, all hidden units are off after {count_words(FIRST_UPDATES, 'update')}: on every "
         "image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
         f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). Next to no gradient reaches the "
-        "first layer any more, and only the output biases are trained, which is unstable above a rate of "
-        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just beyond, the loss ends near that "
-        f"of guessing, $\\ln 10 = {math.log(CLASSES):.2f}$, and at {diverges:g} far above it.",
+        "first layer any more, and only the output biases are trained, and their training is unstable at rates above "
+        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just above this, the loss ends near "
+        f"that of guessing, $\\ln 10 = {math.log(CLASSES):.2f}$, and at {diverges:g} far above it.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),
@@ -630,9 +629,9 @@ def start_beyond_the_edge(found: Results) -> Evidence:
     at_start = start.index.get_level_values("learning_rate").to_numpy()
     sharpness = 2 * start / at_start
     return Evidence(
-        f"At our starts the sharpness is {format_range(sharpness, 1)}, more than $2/\\eta$ for every rate tried "
-        f"from {beyond.index[beyond].min():g} upwards. These are exactly the rates at which the train loss first "
-        "rises above its value before training (*Peak* in @tbl-learning-rates).",
+        f"At our starts the sharpness is {format_range(sharpness, 1)}, more than $2/\\eta$ for every rate tried from "
+        f"{beyond.index[beyond].min():g} upwards. These are exactly the rates at which the train loss at first rises "
+        "above its value before training (*Peak* in @tbl-learning-rates).",
         {
             "some rates start beyond the edge of stability": bool(beyond.any()),
             "exactly these raise the train loss": bool(((start > 1) == (peak > 1.001)).all()),
@@ -671,7 +670,7 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
         f"At the rates from {rates[0]:g} to {rates[-1]:g} it stays near the edge, even in the steady runs at "
-        f"{rates[0]:g}: in all runs that end above {format_percent(SLOW, 0)} test accuracy, its median is "
+        f"{rates[0]:g}: in all of these runs that end above {format_percent(SLOW, 0)} test accuracy, its median is "
         f"{format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times $2/\\eta$.",
         {
             "every run that learns stays about the edge": bool(learnt.between(*EDGE).all()),

@@ -413,14 +413,14 @@ def cross_entropy_trains_better(found: Results) -> Evidence:
     )
     least = min(test.difference.mean for test in behind.values())
     return Evidence(
-        "Because what it passes back to each logit is the whole deviation of its output from the target, $p_k - "
-        "t_k$. The quadratic loss passes back less, and almost nothing once outputs are *saturated*, stuck near 0 "
-        "or 1, even if they are wrong. With SGD, each loss at its best rate, cross entropy is more than "
+        "Because cross entropy passes back to each logit the whole deviation of the output from its target, $p_k - "
+        "t_k$. The quadratic loss passes back less, and almost nothing once outputs are *saturated*, stuck near 0 or "
+        "1, even if they are wrong. With SGD, each loss at its best rate, cross entropy is more than "
         f"{count_words(math.floor(100 * least), 'point')} of test accuracy ahead after "
         f"{trained(found.rows)['epoch'].max():.0f} epochs. It is mainly a lead in speed: after "
-        f"{trained_longer(found.rows)['epoch'].max():.0f} epochs "
-        f"{format_interval(later[SOFTMAX].difference, 2, '')} points remain with softmax, and "
-        f"{format_interval(later[SIGMOID].difference, 2, '')} with sigmoids, whose quadratic loss is still learning.",
+        f"{trained_longer(found.rows)['epoch'].max():.0f} epochs {format_interval(later[SOFTMAX].difference, 2, '')} "
+        f"points remain with softmax, and {format_interval(later[SIGMOID].difference, 2, '')} with sigmoids, whose "
+        "quadratic loss is still learning.",
         {
             "in longer runs less than a tenth of it is left": all(
                 later[name].difference.mean < test.difference.mean / 10 for name, test in behind.items()
@@ -482,11 +482,11 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
     )
     ahead, behind = _ahead(first, REFERENCE[SIGMOID], SIGMOID), _ahead(first, SIGMOID, REFERENCE[SIGMOID])
     return Evidence(
-        "With softmax this confirms the argument: at the rates at which a loss learns from the usual start (more than "
-        f"{format_percent(LEARNT, 0)} test accuracy after one epoch), the wrong start costs cross entropy at most "
-        f"{format_fixed(reference_costs.max(), 1)} points in that epoch, and the quadratic loss at least "
-        f"{format_fixed(quadratic_costs.min(), 1)} (@fig-first-epoch). With sigmoids it does so at small rates only: "
-        f"cross entropy stays ahead up to $\\eta = {max(ahead, default=0):g}$.",
+        "With softmax this confirms the argument: at the rates at which a loss learns from the usual start (more "
+        f"than {format_percent(LEARNT, 0)} test accuracy after one epoch), the wrong start costs cross entropy at "
+        f"most {format_fixed(reference_costs.max(), 1)} points in that epoch, and the quadratic loss at least "
+        f"{format_fixed(quadratic_costs.min(), 1)} (@fig-first-epoch). With sigmoids the argument holds at small "
+        f"rates only: cross entropy stays ahead up to $\\eta = {max(ahead, default=0):g}$.",
         {
             "with sigmoids, all seeds of cross entropy are ahead at smaller rates, and behind at larger ones": (
                 bool(ahead and behind) and max(ahead) < min(behind)
@@ -515,13 +515,13 @@ def wrong_start_can_help(found: Results) -> Evidence:
     slopes = [output * (1 - output) for output in (1 / (1 + math.exp(logit)) for logit in (shift, fall))]
     kept = fed * (1 - 1 / CLASSES) * slopes[0]  # of class 0, whose output is wrong for nine images of ten
     return Evidence(
-        "With sigmoids, the first step of cross entropy from the wrong start overshoots: by the reckoning above it "
-        f"moves nine of the logits from $-{shift:g}$ by {lift:.1f} $\\eta$, and at rates of "
-        f"{join_english(f'{rate:g}' for rate in behind)} cross entropy is behind with every seed. Their quadratic "
-        f"loss even gains from the wrong start at every rate from {gains.index[0]:g} on. Its first step there moves "
-        f"no logit by more than about {kept:.1f} $\\eta$, so that the outputs keep a slope near $\\sigma'({shift:g}) "
-        f"= {slopes[0]:.4f}$; from the usual start the step at $\\eta = {FIRST_RATE:g}$ leaves one of about "
-        f"$\\sigma'(-{fall:.1f}) = {slopes[1]:.4f}$.",
+        "Here the first step of cross entropy from the wrong start overshoots: by the reckoning above it moves nine "
+        f"of the logits from $-{shift:g}$ by {lift:.1f} $\\eta$, and at rates of "
+        f"{join_english(f'{rate:g}' for rate in behind)} cross entropy is behind with every seed. The quadratic loss "
+        f"of sigmoids even gains from the wrong start at every rate from {gains.index[0]:g} on. Its first step from "
+        f"that start moves no logit by more than about {kept:.1f} $\\eta$, so that the outputs keep a slope near "
+        f"$\\sigma'({shift:g}) = {slopes[0]:.4f}$; from the usual start the first step at $\\eta = {FIRST_RATE:g}$ "
+        f"leaves a slope of about $\\sigma'(-{fall:.1f}) = {slopes[1]:.4f}$.",
         {
             "the first step takes the nine logits about as far to the other side where it is behind": bool(
                 behind

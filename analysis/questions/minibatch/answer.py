@@ -333,14 +333,13 @@ def minibatch_table(found: Results) -> Table:
     ]
     return Table(
         pd.DataFrame(lines),
-        "Speed and end of every batch size, means over "
-        f"{count_words(courses(found.rows)['seed'].nunique(), 'seed')}, of the end over "
-        f"{count_words(len(final_accuracies(found.rows)))} up to batches of {FURTHER_SIZE:,}. *Fastest*: the rate "
-        f"at which validation accuracy first reaches {early}, and the epochs, updates and seconds (plain PyTorch, "
-        f"two cores) after which test accuracy reaches it there. *Best*: the best of {_long_rates(found.rows)} "
-        "rates after the epochs beside it; *last quarter*: by how many points validation accuracy changes in the "
-        "last quarter of these. The lead over GD is in points, paired by the seeds that both have; 95 % t "
-        "intervals, not adjusted.",
+        f"Speed (means over {count_words(courses(found.rows)['seed'].nunique(), 'seed')}) and final accuracy (over "
+        f"{count_words(len(final_accuracies(found.rows)))} up to batches of {FURTHER_SIZE:,}) of every batch size. "
+        f"*Fastest*: the rate at which validation accuracy reaches {early} soonest, and the epochs, updates and "
+        "seconds (plain PyTorch, two cores) until test accuracy reaches it at that rate. *Best*: the best of "
+        f"{_long_rates(found.rows)} rates after the epochs beside it; *last quarter*: by how many points validation "
+        "accuracy changes in the last quarter of these. The lead over GD is in points, paired by the seeds that both "
+        "have; 95 % t intervals, not adjusted.",
         (6, 8, 8, 9, 7, 7, 6, 8, 8, 13, 13),
     )
 
@@ -483,7 +482,7 @@ def interpolation_is_close(found: Results, rates: Results) -> Evidence:
     )
     off = (thinned / whole - 1).abs().max()
     return Evidence(
-        f"For the largest, the epoch of {format_percent(EARLY_ACCURACY, 0)} is interpolated, which is off by at "
+        f"For the largest sizes the epoch of {format_percent(EARLY_ACCURACY, 0)} is interpolated, with an error of at "
         f"most {format_percent(off, 0)} where it can be checked (@sec-q6).",
         {"every run's interpolated epoch is within a tenth": bool(off < 0.1)},
     )
@@ -520,7 +519,7 @@ def small_batches_end_higher(found: Results) -> Evidence:
     return Evidence(
         f"All sizes end on one. The sizes up to {format_size(ends.columns[-1])}, with "
         f"{count_words(len(ends), 'seed')} each, differ (F test with repeated measures, "
-        f"{_bound(_sizes_differ_p(ends))}), the smaller ones ending higher, but by at most "
+        f"{_bound(_sizes_differ_p(ends))}), the smallest ones ending highest, but by at most "
         f"{math.ceil(1_000 * (means.max() - means.min())) / 10:.1f} points in the mean.",
         {
             "all sizes are on a plateau": bool(size_numbers(found.rows)["settled"].all()),
@@ -616,9 +615,10 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
     most = [each.mean for each in behind[large]]
     return Evidence(
         "A decreasing rate, which the proof of SGD asks for (@sec-sorted), gains nothing here: with batches of "
-        f"{join_english(map(str, DECAYING))}, after {few} epochs as after {many}, it ends level with the constant one "
-        f"at best, and with the decay $d = {large:g}$ {100 * min(most):.1f} to {100 * max(most):.1f} points lower. A "
-        "network that fits all its training examples has small gradients at each of them, and so little noise.",
+        f"{join_english(map(str, DECAYING))}, after {few} epochs as after {many}, at best it ends level with the "
+        f"constant one, and {100 * min(most):.1f} to {100 * max(most):.1f} points lower with the decay $d = "
+        f"{large:g}$. A network that fits all its training examples has small gradients at each of them, and so "
+        "little noise.",
         {
             "the train loss of single examples is least with the constant rate": all(
                 loss.idxmin() == 0 for loss in losses

@@ -276,11 +276,11 @@ def errors_and_updates(found: Results) -> Picture:
     _draw_descent(panels["ratio"], panels["slope"], found.rows)
     return Picture(
         figure,
-        f"Left and middle: networks with hidden layers of {runs.WIDTH} units, at the start. Left: root mean square "
-        f"of $\\lVert\\delta_l\\rVert$ over the training examples, with {count_words(deepest, 'hidden layer')}, and "
-        "what (-@eq-factors) predicts from the last hidden layer down (pale). Middle: relative update of the first "
-        "layer, divided by $\\eta$. Right: gradient descent of 784-300-10 on all examples; above, the first "
-        "layer's relative update over the second's; below, the mean slope $\\sigma'(z_1)$ over units and examples. "
+        f"Left and middle: networks with hidden layers of {runs.WIDTH} units, at the start. Left: root mean square of "
+        f"$\\lVert\\delta_l\\rVert$ over the training examples, with {count_words(deepest, 'hidden layer')}, and what "
+        "(-@eq-factors) predicts from the last hidden layer down (pale). Middle: relative update of the first layer, "
+        "divided by $\\eta$. Right: gradient descent of 784-300-10 on all examples; above, the first layer's "
+        "relative update divided by the second's; below, the mean slope $\\sigma'(z_1)$ over units and examples. "
         "Means over the seeds.",
         "Left: with sigmoids the error falls by orders of magnitude from the last layer to the first, with tanh and "
         "ReLU less; with skip connections it does not. Middle: the first layer's update falls with depth, but not with "
@@ -422,13 +422,12 @@ def accuracies_table(found: Results) -> Table:
     examples, epochs = (compared[column].max() for column in ("train_examples", "epochs"))
     return Table(
         pd.DataFrame(lines),
-        f"Test accuracy in % by number of hidden layers (of {runs.WIDTH} units), each network at the best of "
-        f"{count_words(len(runs.LEARNING_RATES))} learning rates on validation data, with one hidden layer of "
-        f"{count_words(compared['learning_rate'].nunique())}: mean, least and largest of "
-        f"{count_words(seeds, 'seed')}, with one hidden layer of {count_words(len(of_one_layer(found.rows)))}, after "
-        f"{epochs:.0f} epochs on {examples:,.0f} examples; longer: of "
-        f"{count_words(len(budget.seeds), 'seed')}, after {budget.epochs} epochs on {budget.train_examples:,}, at "
-        f"the better of {_longer_rates()} (–: not run).",
+        f"Test accuracy in % by number of hidden layers (of {runs.WIDTH} units), each network at its best learning "
+        f"rate on validation data, of {count_words(len(runs.LEARNING_RATES))} (one hidden layer: of "
+        f"{count_words(compared['learning_rate'].nunique())}): mean, least and largest of "
+        f"{count_words(seeds, 'seed')} (one hidden layer: of {count_words(len(of_one_layer(found.rows)))}), after "
+        f"{epochs:.0f} epochs on {examples:,.0f} examples; longer: of {count_words(len(budget.seeds), 'seed')}, after "
+        f"{budget.epochs} epochs on {budget.train_examples:,}, at the better of {_longer_rates()} (–: not run).",
         (28, *(12 for _ in runs.DEPTHS)),
     )
 
@@ -468,7 +467,7 @@ def shallow_gradient_does_not_vanish(found: Results) -> Evidence:
     shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     return Evidence(
         "No. A network suffers from vanishing gradients if so little of them reaches its first layer that this layer "
-        "hardly learns. Here the first layer starts more slowly than the second, but soon keeps pace, and what it "
+        "hardly learns. Here the first layer starts more slowly than the second, but comes to keep pace, and what it "
         f"learns matters. After {ratio.index[-1]:,.0f} updates of gradient descent at $\\eta = {fast:g}$ the network "
         f"reads {format_range(100 * whole, 0)} % of the test digits; with the first layer frozen at its random start, "
         f"the best second layer reads {format_percent(fitted['test_accuracy'].mean(), 0)}. (At {slow:g} the network "
@@ -496,12 +495,12 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
     # from the first measurement on after which it stays larger
     overtakes = (updates[::-1] > 1).cummin()[::-1].idxmax()
     return Evidence(
-        f"At the start the first layer's is {1 / start['update']:.0f} times smaller than the second's. Its "
-        f"$\\delta$ is {1 / start['error']:.1f} times smaller, by the one factor, and its weights "
-        f"{start['weight']:.1f} times larger; the layers' inputs, and how far the examples' gradients cancel, take "
-        f"back a factor of {start['gradient'] / start['error']:.1f}. At $\\eta = {fast:g}$ it overtakes the second "
-        f"early on, for a few updates, and for good by update {overtakes[fast]:.0f}; at {slow:g} it does so by "
-        f"update {overtakes[slow]:,.0f} (@fig-vanishing, right).",
+        f"At the start its update is {1 / start['update']:.0f} times smaller than the second's. Its $\\delta$ is "
+        f"{1 / start['error']:.1f} times smaller, by the one factor, and its weights {start['weight']:.1f} times "
+        "larger; the layers' inputs, and how far the examples' gradients cancel, take back a factor of "
+        f"{start['gradient'] / start['error']:.1f}. At $\\eta = {fast:g}$ it overtakes the second early on, for a few "
+        f"updates, and for good by update {overtakes[fast]:.0f}; at {slow:g} it does so by update "
+        f"{overtakes[slow]:,.0f} (@fig-vanishing, right).",
         {
             "the ratio of the errors is as predicted": abs(start["error"] / PREDICTED["sigmoid"].value - 1)
             < 0.1,
@@ -528,11 +527,11 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
     slope = descent_means(found.rows)["mean_slope", 1].unstack("learning_rate")[fast].iloc[-1]
     return Evidence(
         "In the second layer alone the loss is convex, and L-BFGS, a quasi-Newton method, fits it to "
-        f"{format_range(100 * readout, 1)} % test accuracy. Trained whole at $\\eta = {fast:g}$, the network is "
-        f"{format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points above (@tbl-descent), although hidden "
-        f"units saturate there (mean slope {format_fixed(slope, 3)}): larger weights above let enough through. At "
-        f"{slow:g} it is still learning: ahead of gradient descent above a frozen first layer, but not yet of the "
-        "fitted one.",
+        f"{format_range(100 * readout, 1)} % test accuracy. Trained as a whole at $\\eta = {fast:g}$, the network "
+        f"ends {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points higher (@tbl-descent), although "
+        f"its hidden units saturate (mean slope {format_fixed(slope, 3)}): the larger weights of the second layer "
+        f"pass enough gradient back. At {slow:g} it is still learning: it is ahead of gradient descent on the second "
+        "layer alone, but not yet of the fitted second layer.",
         {
             "the first layer's weights nearly triple": bool(
                 2.5 < norms[fast].iloc[-1] / norms[fast].iloc[0] < 3
@@ -633,8 +632,8 @@ def other_activations_lead_a_little(found: Results) -> Evidence:
         "Tanh and ReLUs, with larger factors, are ahead early on, but not by much: after "
         f"{count_words(int(few['epochs'].max()), 'epoch')} on {few['train_examples'].max():,.0f} examples, each at "
         f"the best of {count_words(len(rates))} rates, tanh leads sigmoids by {format_interval(leads['tanh'], 1, '')} "
-        f"points and ReLUs lead them by {format_interval(leads['relu'], 1, '')} (@tbl-vanishing). As they differ in "
-        "more than this factor, its own cost remains open.",
+        f"points and ReLUs lead them by {format_interval(leads['relu'], 1, '')} (@tbl-vanishing). As the activations "
+        "differ in more than this factor, what the factor alone costs remains open.",
         {
             "both leads are larger than their intervals": all(
                 lead.mean > lead.half_width for lead in leads.values()

@@ -6,13 +6,16 @@ local function address(file)
   return (path:gsub("[^%w%-._~/]", function(byte) return ("%%%02X"):format(byte:byte()) end))
 end
 
--- Where every name in the book is: identifier -> { page = …, head = is it the page's own heading }.
+-- Where every name in the book is: identifier -> { page = …, head = is it the page's own heading }; and page -> the
+-- names that links on it can mean themselves.
 local function places(doc)
-  local found = {}
+  local found, own = {}, {}
   for _, div in ipairs(doc.blocks) do
     local page = address(div.attributes.file)
+    own[page] = {}
     local function note(id, head)
       if id ~= "" and not found[id] then found[id] = { page = page, head = head } end
+      own[page][id] = true
     end
     div:walk {
       Header = function(h) note(h.identifier, h.level == 1) end,
@@ -21,18 +24,12 @@ local function places(doc)
       RawBlock = function(r) note(r.text:match('^<%w+ id="([^"]+)"') or r.text:match('^<div class="equation" id="([^"]+)"') or "") end,
     }
   end
-  return found
-end
-
-local function contains(div, id)
-  local yes = false
-  local function look(el) yes = yes or el.identifier == id end
-  div:walk { Header = look, Div = look, Span = look }
-  return yes
+  return found, own
 end
 
 function Writer(doc, options)
-  local where, pages = places(doc), {}
+  local where, own = places(doc)
+  local pages = {}
   for _, div in ipairs(doc.blocks) do
     local page = address(div.attributes.file)
     local up = page:match("/") and ("../"):rep(select(2, page:gsub("/", ""))) or ""
@@ -50,7 +47,7 @@ function Writer(doc, options)
     local linked = div:walk {
       Link = function(a)
         local id = a.target:match("^#(.+)$")
-        local place = id and not contains(div, id) and where[id]
+        local place = id and not own[page][id] and where[id]
         if not place or place.page == page then return nil end
         a.target = up .. place.page .. (place.head and "" or "#" .. id)
         return a
