@@ -720,10 +720,10 @@ def width_has_an_optimum(found: Results) -> Evidence:
         f"{sums[many].last} with {many:,}. (Of networks trained on several sets, bias² tells how far their mean "
         "output is from the right answers, variance how far they scatter about it.) Narrow layers have more bias², "
         "and very narrow ones more variance as well, which we had not expected: what they learn depends on their "
-        f"random start. From {WIDE} to {int(WIDEST):,} units the variance rises, and bias² falls no further. Further "
-        "layers raise the variance, too; at their best rates they do not lower the sum, even where they lower bias². "
-        f"On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the mean test error falls up to "
-        f"{int(WIDEST):,} units, but hardly beyond {int(level):,} (@fig-capacity).",
+        f"random start. From {WIDE} to {int(WIDEST):,} units, each at its best rate, the variance rises, and bias² "
+        "falls no further. Further layers raise the variance, too; at their best rates they do not lower the sum, "
+        f"even where they lower bias². On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the "
+        f"mean test error falls up to {int(WIDEST):,} units, but hardly beyond {int(level):,} (@fig-capacity).",
         {
             **_parts_part(found),
             "on all examples the test error falls at every step": on_all.is_monotonic_decreasing,
@@ -1003,12 +1003,13 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
     chosen, compared = chosen_width(found), comparison(found)
     behind = compared.behind[str(chosen)]
     return Evidence(
-        f"We choose 784-{chosen}-10, the narrowest layer that is among the best with both numbers of examples; on "
-        f"the {FRESH_SETS[found.preset][1]} fresh sets of {min(sizes(found)):,}, which had no part in the choice, "
-        "it is so again, and on all examples its validation accuracy cannot be told from the best (@tbl-capacity). The "
+        f"We choose 784-{chosen}-10, the narrowest layer that is among the best with both numbers of examples; on the "
+        f"{FRESH_SETS[found.preset][1]} fresh sets of {min(sizes(found)):,}, which had no part in the choice, it is "
+        "so again, and on all examples its validation accuracy cannot be told from the best (@tbl-capacity). The "
         "rule came late: assignment 2 had been computed with this network, while an earlier rule, the smallest layer "
         f"within {100 * EARLIER_MARGIN:g} points of the best validation accuracy, took 784-{compared.earlier}-10. "
-        "@sec-smaller-network shows what that changes in assignment 2: no speeds, but some final differences.",
+        "With it the comparisons of assignment 2 come out the same in speed, but not all in final accuracy "
+        "(@sec-smaller-network).",
         {
             "it is the network of assignment 1": chosen == int(USED),
             "it is near the least sum with every number of examples": all(

@@ -350,14 +350,14 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     usual = max(adam[name][0].mean() for name in TENS)
     deep = accuracies(deeper(found.rows))[SINGLE][0].mean()
     return Evidence(
-        "Because a single output fed by one hidden layer finds no order of the ten classes that generalises. It has "
-        "to put all ten one after the other along one weighted sum of the hidden units, and its loss treats digits "
-        "with neighbouring numbers as nearly the same; each of ten outputs need only tell one class from the others. "
-        f"After {epochs:.0f} epochs of Adam (@sec-adam), the best of {count_words(len(SINGLES), 'single output')} "
-        f"(sigmoid with either loss, or linear) reaches {format_percent(best)} test accuracy, ten one-hot outputs "
-        f"{least} or more; with SGD the gap is larger still (@tbl-encodings). Fed by two hidden layers, a single "
-        f"output reaches {format_percent(deep)}. The saturation of the sigmoid slows SGD down, but avoiding it gains "
-        "nothing with Adam.",
+        "Because a single output must put all ten classes in order along one weighted sum of the hidden units. Fed "
+        "by one hidden layer it can do so for the training examples, but not in a way that generalises; and its loss "
+        "treats digits with neighbouring numbers as nearly the same. Each of ten outputs need only tell one class "
+        f"from the others. After {epochs:.0f} epochs of Adam (@sec-adam), the best of "
+        f"{count_words(len(SINGLES), 'single output')} (sigmoid with either loss, or linear) reaches "
+        f"{format_percent(best)} test accuracy, ten one-hot outputs {least} or more; with SGD the gap is larger still "
+        f"(@tbl-encodings). Fed by two hidden layers, a single output reaches {format_percent(deep)}. The saturation "
+        "of the sigmoid slows SGD down, but avoiding it gains nothing with Adam.",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]

@@ -527,7 +527,7 @@ def wrong_start_can_help(found: Results) -> Evidence:
                 behind
             )
             and lift * min(behind) > 1.9 * shift,
-            "the quadratic loss gains at every rate from there on, at smaller ones it does not": bool(
+            "the quadratic loss gains at every rate from there on, at half that rate and below it does not": bool(
                 (gains > 0.05).all() and (gained[SIGMOID].loc[: FIRST_RATE / 2] < 0).all()
             ),
         },

@@ -246,17 +246,29 @@ def _draw_errors_and_losses(errors: Axes, losses: Axes, rows: pd.DataFrame) -> N
     ),
 )
 def turns(found: Results) -> Picture:
-    """Draw test against train loss, and what misread digits do where the test loss rises."""
-    figure, (losses, misread) = plt.subplots(1, 2, figsize=(WIDTH, 2.3), width_ratios=(1.6, 1))
-    frames = {**by_rate(found.rows)[COMMON_RATE], FEW: few_examples(found.rows)}
-    drawn = {name: frame for name, frame in frames.items() if name != "10-10"}
-    drawn[FAR] = by_rate(found.rows)[FAR_RATE]["300"]
+    """Draw the rise of the test loss, test against train loss, and what misread digits do where the test loss rises."""
+    figure, (rises, losses, misread) = plt.subplots(1, 3, figsize=(WIDTH, 2.5), width_ratios=(1.25, 1.25, 1))
+    networks = by_rate(found.rows)
+    drawn = {
+        "300": networks[COMMON_RATE]["300"],
+        "20-20": networks[COMMON_RATE]["20-20"],
+        FAR: networks[FAR_RATE]["300"],
+        SLOW: long_run(found.rows),
+        FEW: few_examples(found.rows),
+    }
     for name, frame in drawn.items():
         train, test = (smooth(_curves(frame, f"{part}_loss").drop(index=0)) for part in TRAIN_TEST)
         look: dict[str, Any] = {"color": COLOURS[name], "linestyle": DASHES.get(name, "-"), "linewidth": 0.9}
-        for key in test:
+        rises.plot(frame["learning_rate"].iloc[0] * test.index, _rise(test), **look)
+        for key in test if name != SLOW else ():
             losses.plot(train[key], test[key], **look)
-        losses.plot([], [], label=name, **look)
+        rises.plot([], [], label=name, **look)
+    rises.set_xscale("log")
+    rises.set_xlim(left=100)
+    rises.set_xticks([100, 1_000, 10_000], ["100", "1,000", "10,000"])
+    rises.axhline(100 * RISE, color=FAINT, linewidth=0.8, zorder=0)
+    rises.set_xlabel("η × epoch")
+    rises.set_ylabel("rise of test loss in %")
     losses.axline((0.1, 0.1), (1, 1), color=FAINT, linewidth=0.8, zorder=0)
     losses.set_xscale("log")
     losses.set_yscale("log")
@@ -265,16 +277,21 @@ def turns(found: Results) -> Picture:
     plain_ticks(losses.yaxis)
     losses.set_xlabel("train loss, falling →")
     losses.set_ylabel("test loss")
-    losses.legend(fontsize=7.5, loc="upper right", bbox_to_anchor=(1, 0.72))
-    _draw_misread(misread, _since_least_loss(frames["20-20"]))
+    _draw_misread(misread, _since_least_loss(drawn["20-20"]))
+    handles, labels = rises.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=len(labels), fontsize=7.5, columnspacing=1.4
+    )
     return Picture(
         figure,
-        f"Running medians, a line per run, at $\\eta = {COMMON_RATE:g}$ unless another rate is named. Left: test "
+        f"Running medians, a line per run, at $\\eta = {COMMON_RATE:g}$ unless another rate is named. Left: how far "
+        "the test loss lies above its least value so far; grey: what counts as over-fitting at the end. Middle: test "
         "against train loss during training; on the grey line both are equal. Right: three quantities of 20-20, "
         "relative to their values at the epoch of the least test loss: the mean loss of a misread test digit, the "
         "share of these digits, and what all other digits add to the test loss.",
-        "Left: every curve falls along the diagonal and leaves it; that of 300 at the common rate does not turn up. "
-        "Right: from one point, the mean loss climbs, the share hardly does, the others fall.",
+        "Left: lines at zero that climb late, those of few examples soonest and highest; that of 300 at the common "
+        "rate does not. Middle: every curve falls along the diagonal and leaves it. Right: from one point, the mean "
+        "loss climbs, the share hardly does, the others fall.",
     )
 
 
@@ -453,7 +470,7 @@ def small_network_over_fits_more(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {COMMON_RATE:g}$, 20-20 over-fits with {format_percent(share, 0)} of the weights of 784-300-10, "
         "which does not. The test loss of 784-300-10 still falls at train losses far below that at which the test "
-        "loss of 20-20 turns (@fig-turn, left). Our runs cannot say whether this is because it has one hidden layer "
+        "loss of 20-20 turns (@fig-turn, middle). Our runs cannot say whether this is because it has one hidden layer "
         f"instead of two. 10-10 would count as over-fitting from {count_words(int(ten['rises'].sum()))} of "
         f"{count_words(len(ten))} starts, but is unsteady.",
         {
@@ -480,7 +497,7 @@ def rate_matters_too(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %. "
         f"That it over-fits there and not at {COMMON_RATE:g} is not only because the larger rate trains it further: "
-        f"at equal train loss, its test loss at {FAR_RATE:g} is already the higher one (@fig-turn, left). The small "
+        f"at equal train loss, its test loss at {FAR_RATE:g} is already the higher one (@fig-turn, middle). The small "
         f"networks' test losses rise at {FAR_RATE:g}, too, but their training is unsteady there (@fig-curves), so "
         "that the rise is not over-fitting alone.",
         {
@@ -518,7 +535,7 @@ def slow_runs_turn_late(found: Results) -> Evidence:
         f"At $\\eta = {SOURCE_RATE:g}$ no network gets that far: {epochs:,.0f} epochs there do what {worth:,.0f} do "
         f"at {COMMON_RATE:g}. Trained for {longer['epochs'].max():,.0f} epochs, 20-20 over-fits at {SOURCE_RATE:g} as "
         f"well: its test loss rises by {format_range(100 * longer['rise'], 0)} %. It turns at about the same $\\eta$ "
-        f"times epochs as at {COMMON_RATE:g} (@tbl-overfitting).",
+        f"times epochs as at {COMMON_RATE:g} (@fig-turn, left).",
         {
             "the losses agree": bool(apart < 0.05),
             "no network gets that far": bool(worth < common["best_epoch"].min()),
