@@ -417,7 +417,8 @@ def over_fits_where_training_goes_far(found: Results) -> Evidence:
             "all have a gap": bool(error_gap(every).min() > 0),
             "all have equal epochs": every["epochs"].nunique() == 1,
         },
-        f"At $\\eta = {SOURCE_RATE:g}$ none does in {every['epochs'].max():,.0f} epochs; at larger rates two do.",
+        f"At $\\eta = {SOURCE_RATE:g}$ no network over-fits in {every['epochs'].max():,.0f} epochs; at larger rates "
+        "two do.",
     )
 
 
