@@ -382,8 +382,7 @@ def errors_fall_on_neighbours(found: Results) -> Evidence:
     single, one_hot = near[SINGLE], near[ONE_HOT]
     return Evidence(
         f"{format_percent(single[0], 0)} of the single sigmoid's errors fall on a digit numbered next to the true "
-        f"one; after renumbering, {format_percent(single.drop(0).min(), 0)} or more fall on the new neighbours. So "
-        "it is the numbering that decides where most errors fall.",
+        f"one; after renumbering, {format_percent(single.drop(0).min(), 0)} or more fall on the new neighbours.",
         {
             "under every numbering, more than twice as large a share as with one-hot targets falls on neighbours": bool(
                 single.min() > 2 * one_hot.max()

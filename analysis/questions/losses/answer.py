@@ -276,8 +276,8 @@ def gradients_and_accuracies(found: Results) -> Picture:
     return Picture(
         figure,
         "Two losses over two outputs; all vertical axes are logarithmic. Above, left: root mean square over the "
-        "training examples of the gradient at the logits before the first update, over the shift $s$. Above, "
-        "right: the share of the outputs' deviation from the targets that is passed back to the logits in the "
+        "training examples of the gradient at the logits before the first update, over the shift $s$ (see below). "
+        "Above, right: the share of the outputs' deviation from the targets that is passed back to the logits in the "
         f"first updates at $\\eta = {FIRST_RATE:g}$, means over the seeds. Below: test error, each loss at its own "
         "best rate for each start; a line per seed.",
         "Above: with cross entropy the gradient stays at about one or more, with both quadratic losses it falls by "

@@ -40,6 +40,7 @@ from analysis.plotting import (
 )
 from analysis.questions.overfitting.runs import (
     COMMON_RATE,
+    EVERY,
     FAR_RATE,
     FEW_EXAMPLES,
     FEW_EXAMPLES_LEARNING_RATE,
@@ -218,7 +219,8 @@ def curves(found: Results) -> Picture:
         "Train and test error, left, and loss, right, on all examples, the source's rate first; below, 784-300-10 on "
         f"{FEW_EXAMPLES:,} examples at $\\eta = {few['learning_rate'].iloc[0]:g}$ (*few*), and 20-20 trained for "
         f"{longer['epochs'].max():,.0f} epochs at {SOURCE_RATE:g} (*longer*). A line per start, running medians of "
-        f"{MEDIAN_OF} measurements. Vertical axes are logarithmic. Dots: the least test loss of each.",
+        f"{MEDIAN_OF} measurements, {EVERY[found.preset]} epochs apart. Vertical axes are logarithmic. Dots: the "
+        "least test loss of each.",
         "Panels of falling curves, a column per network. At the smallest rate train and test hardly part; at the "
         "larger ones they do, and test losses turn up, as they do below on few examples and in the longest run.",
     )
@@ -441,7 +443,7 @@ def threshold_hardly_matters(found: Results) -> Evidence:
     return Evidence(
         f"Any threshold up to {highest} % gives the same verdicts, except for 10-10 at $\\eta = {COMMON_RATE:g}$: its "
         f"first {count_words(len(SEEDS[found.preset]))} starts left the verdict open, and so did "
-        f"{count_words(len(added))} more (mean rise {format_interval(mean_rise, 1)}).",
+        f"{count_words(len(added))} more, with a mean rise of {format_interval(mean_rise, 1)}.",
         {
             "of all others, those that rise do so by more, and the rest fall": bool(
                 highest > 100 * RISE and others.loc[~others["rises"], "rise"].max() < 0
@@ -567,9 +569,9 @@ def wide_network_may_yet_turn(found: Results) -> Evidence:
     return Evidence(
         f"At {COMMON_RATE:g}, 784-300-10 may yet turn: its training ends where $\\eta$ times epochs is "
         f"{COMMON_RATE * end['epochs'].max():,.0f}, and at {FAR_RATE:g} its test loss turns at "
-        f"{format_range(FAR_RATE * far['best_epoch'], 0)}. On all training examples the test error rises by at most "
-        f"{TEST_EXAMPLES * float(_ceil(most)) / 100:.0f} of {TEST_EXAMPLES:,} digits, but for 20-20 at "
-        f"{FAR_RATE:g}; rises so small were not tested.",
+        f"{format_range(FAR_RATE * far['best_epoch'], 0)}. The rises of the test error on all training examples, but "
+        f"for 20-20 at {FAR_RATE:g} at most {TEST_EXAMPLES * float(_ceil(most)) / 100:.0f} of {TEST_EXAMPLES:,} "
+        "digits, were not tested.",
         {
             "no other rise is as large as half a point": bool(most < 0.5),
             "at the smaller rate training ends before the product at which it turns at the larger": bool(
