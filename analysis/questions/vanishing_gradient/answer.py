@@ -279,9 +279,9 @@ def errors_and_updates(found: Results) -> Picture:
         f"Left and middle: networks with hidden layers of {runs.WIDTH} units, at the start. Left: root mean square of "
         f"$\\lVert\\delta_l\\rVert$ over the training examples, with {count_words(deepest, 'hidden layer')}, and what "
         "(-@eq-factors) predicts from the last hidden layer down (pale). Middle: relative update of the first layer, "
-        "divided by $\\eta$. Right: gradient descent of 784-300-10 on all examples; above, the first layer's "
-        "relative update divided by the second's; below, the mean slope $\\sigma'(z_1)$ over units and examples. "
-        "Means over the seeds.",
+        "divided by $\\eta$. Right: gradient descent of 784-300-10 on all examples (0, then a logarithmic axis); "
+        "above, the first layer's relative update divided by the second's; below, the mean slope $\\sigma'(z_1)$ "
+        "over units and examples. Means over the seeds.",
         "Left: with sigmoids the error falls by orders of magnitude from the last layer to the first, with tanh and "
         "ReLU less; with skip connections it does not. Middle: the first layer's update falls with depth, but not with "
         "skip connections. Right: the ratio rises within two updates from below a tenth and ends above 1 at both "
