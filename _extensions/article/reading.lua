@@ -96,6 +96,5 @@ local function keep_together(inlines)
 end
 
 return {
-  { Inlines = keep_together },
-  html and { Image = reserve_place, Table = name_headings } or {},
+  html and { Inlines = keep_together, Image = reserve_place, Table = name_headings } or { Inlines = keep_together },
 }
