@@ -840,9 +840,9 @@ def best_width(found: Results) -> Evidence:
     few, *_, many = sizes(found)
     places = [least(found, size, "squared_error") for size in (few, many)]
     return Evidence(
-        f"With either number of examples, layers of up to {places[0].last} units cannot be distinguished from the one "
-        "with the least sum (@tbl-capacity), so whether the best width grows with the number of examples remains "
-        "open.",
+        "With either number of examples, layers wider than the one with the least sum cannot be distinguished from "
+        f"it up to {places[0].last} units (@tbl-capacity), so whether the best width grows with the number of "
+        "examples remains open.",
         {
             "up to the same width, no narrower one can be": places[0].last == places[1].last
             and all(place.first == place.width for place in places),

@@ -511,8 +511,8 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
         f"{round(with_more_passes(found.rows)['epochs'].max())} passes it converges at rates from "
         f"{format_rate(converging.min())} to {format_rate(converging.max())} (i); at the best of them, $\\eta = "
         f"{format_rate(best)}$, it reaches {format_percent(FAST, 0)} test accuracy after about "
-        f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream). At smaller rates it takes longer; at larger ones the "
-        "loss does not fall.",
+        f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream). At smaller rates the loss is still falling then; at "
+        "larger ones it does not fall.",
         {
             **_after_few_passes(found.rows)[2],
             "within many it has more than the last of the tabulated accuracies": bool(accuracy > FAST),

@@ -501,8 +501,8 @@ def rate_matters_too(found: Results) -> Evidence:
         f"At $\\eta = {FAR_RATE:g}$ the test loss of 784-300-10 rises by {format_range(100 * rising['rise'], 0)} %. "
         f"That it over-fits there and not at {COMMON_RATE:g} is not only because the larger rate trains it further: "
         f"at equal train loss, its test loss at {FAR_RATE:g} is already the higher one (@fig-turn, middle). The small "
-        f"networks' test losses rise at {FAR_RATE:g}, too, but their training is unsteady there (@fig-curves), so "
-        "that the rise is not over-fitting alone.",
+        f"networks' test losses rise at {FAR_RATE:g}, too, but their training is unsteady there (@tbl-overfitting), "
+        "so that the rise is not over-fitting alone.",
         {
             "all runs rise": bool(rising["rises"].all()),
             "none at the common rate does": bool((end["rise"] < 0).all()),

@@ -521,6 +521,8 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
 def frozen_first_layer_holds_back(found: Results) -> Evidence:
     accuracy, whole = final_descents(found, "test_accuracy")
     slow, fast = sorted(accuracy.index.unique("learning_rate"))
+    losses = found.programs["frozen_first_layer"].query("metric == 'train_loss'")
+    alone = losses.pivot(index="epoch", columns=["learning_rate", "seed"], values="value")
     fitted = found.programs["fitted_readout"]
     readout, gradient = fitted["test_accuracy"], fitted["gradient_norm"].max()
     norms = descent_means(found.rows)["weight_norm", 1].unstack("learning_rate")
@@ -531,10 +533,13 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
         f"ends {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points higher (@tbl-descent), although "
         f"its hidden units saturate (mean slope {format_fixed(slope, 3)}): the larger weights of the second layer "
         f"pass enough gradient back. At {slow:g} it is still learning: it is ahead of gradient descent on the second "
-        "layer alone, but not yet of the fitted second layer.",
+        f"layer alone (which is unstable at {fast:g}), but not yet of the fitted second layer.",
         {
             "the first layer's weights nearly triple": bool(
                 2.5 < norms[fast].iloc[-1] / norms[fast].iloc[0] < 3
+            ),
+            "on the second layer alone, the train loss rises again and again at the larger rate": bool(
+                ((alone[fast].diff().iloc[1:] > 0).mean() > 0.25).all()
             ),
             "at the smaller rate every start is points ahead of those with a frozen first layer": bool(
                 whole[slow].min() - accuracy[slow].max() > 0.1
