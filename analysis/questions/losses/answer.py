@@ -514,11 +514,11 @@ def wrong_start_can_help(found: Results) -> Evidence:
     slopes = [output * (1 - output) for output in (1 / (1 + math.exp(logit)) for logit in (shift, fall))]
     kept = fed * (1 - 1 / CLASSES) * slopes[0]  # of class 0, whose output is wrong for nine images of ten
     return Evidence(
-        f"At rates of {join_english(f'{rate:g}' for rate in behind)} it is behind with every seed. The quadratic loss "
-        f"of sigmoids even gains from the wrong start at every rate from {gains.index[0]:g} on. By the reckoning "
-        f"above, its first step from that start moves no logit by more than about {kept:.1f} $\\eta$, so that the "
-        f"outputs keep a slope near $\\sigma'({shift:g}) = {slopes[0]:.4f}$; from the usual start the first step at "
-        f"$\\eta = {FIRST_RATE:g}$ leaves a slope of about $\\sigma'(-{fall:.1f}) = {slopes[1]:.4f}$.",
+        f"At rates of {join_english(f'{rate:g}' for rate in behind)} cross entropy is behind with every seed. The "
+        f"quadratic loss of sigmoids even gains from the wrong start at every rate from {gains.index[0]:g} on. By the "
+        f"reckoning above, its first step from that start moves no logit by more than about {kept:.1f} $\\eta$, so "
+        f"that the outputs keep a slope near $\\sigma'({shift:g}) = {slopes[0]:.4f}$; from the usual start the first "
+        f"step at $\\eta = {FIRST_RATE:g}$ leaves a slope of about $\\sigma'(-{fall:.1f}) = {slopes[1]:.4f}$.",
         {
             "at some rates all seeds of cross entropy are behind": bool(behind),
             "the quadratic loss gains at every rate from there on, at half that rate and below it does not": bool(
