@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,9 @@ from analysis.questions.label_sorted_stream.answer import (
     follows_descent,
     last_epochs,
     progress,
+    updates_since_change,
 )
+from analysis.results import cached
 from tests.helpers.altered import assert_refuted, constant, measured, swap, times
 
 CONTRADICTIONS = {
@@ -130,3 +134,10 @@ def test_first_passes_of_sgd_are_those_of_its_runs_of_few() -> None:
         **{**COLUMNS, "epochs": 6},
     ).assign(update=0)
     assert first_passes(pd.concat([few, many]), 0.95).tolist() == [0.5]
+
+
+def test_updates_are_counted_from_the_last_change_of_label() -> None:
+    labels = pd.DataFrame({"label_sorted": [0, 0, 0, 1, 1, 2, 2, 2, 2, 2]})
+    cosines = pd.DataFrame({"epoch": [0.0, 0.2, 0.3, 0.5, 0.9, 1.0, 1.4]})
+    found = replace(cached("label_sorted_stream"), programs={"labels": labels, "cosines": cosines})
+    assert updates_since_change(found).tolist() == [0, 2, 0, 0, 4, 0, 1]
