@@ -132,7 +132,7 @@ def span_at_most(rates: pd.Index[float], runs: pd.DataFrame) -> float:
 def _two_digits(factor: float, up: bool) -> str:
     """Write a factor with two digits, rounded down or up, as "at least" and "less than" need it."""
     if not math.isfinite(factor):
-        return "any factor"
+        return "∞"
     unit = 10.0 ** (math.floor(math.log10(factor)) - 1)
     return f"{(math.ceil if up else math.floor)(round(factor / unit, 6)) * unit:,.0f}"
 

@@ -859,9 +859,9 @@ def depth_raises_the_variance(found: Results) -> Evidence:
     return Evidence(
         f"Further layers raise the variance with either number of examples, at {WIDE} units as at {MIDDLE}. Bias² "
         f"falls by at most {format_percent(max(falls), 0)}, and with {few:,} examples hardly (@tbl-expectations). The "
-        f"sum of three layers of {WIDE} units lies {format_interval(sums[few], 0)} above that of one with {few:,} "
-        f"examples, and {format_interval(sums[many], 0)} with {many:,}. Deep networks are trained as far as shallow "
-        f"ones: those of {WIDE} units fit every example of their sets.",
+        f"sum of three layers of {WIDE} units lies {format_percent(sums[few].mean, 0)} above that of one with {few:,} "
+        f"examples, and {format_percent(sums[many].mean, 0)} with {many:,}. Deep networks are trained as far as "
+        f"shallow ones: those of {WIDE} units fit every example of their sets.",
         {
             "the variance rises in every case": _deeper_vary_more(found),
             "bias² falls by less than a fifth": max(falls) < 0.2,
@@ -1008,8 +1008,8 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
         "so again, and on all examples its validation accuracy cannot be told from the best (@tbl-capacity). The "
         "rule came late: assignment 2 had been computed with this network, while an earlier rule, the smallest layer "
         f"within {100 * EARLIER_MARGIN:g} points of the best validation accuracy, took 784-{compared.earlier}-10. "
-        "With it the comparisons of assignment 2 come out the same in speed, but not all in final accuracy "
-        "(@sec-smaller-network).",
+        "With the smaller one the comparisons of assignment 2 come out the same in speed, but not all in final "
+        "accuracy (@sec-smaller-network).",
         {
             "it is the network of assignment 1": chosen == int(USED),
             "it is near the least sum with every number of examples": all(

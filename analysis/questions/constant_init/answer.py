@@ -224,8 +224,7 @@ def units_stay_identical(found: Results) -> Evidence:
         f"{count_words(epochs['sgd'], 'epoch')} of SGD every constant start has at most "
         f"{format_at_most(stuck['sgd'], 0)} test accuracy, and every random one at least "
         f"{format_at_least(random['sgd'], 0)} (means over the seeds). From 0, tanh and ReLUs learn nothing but the "
-        "label "
-        f"frequencies; from {join_english(LARGE)} the units saturate or die, and hardly anything is learnt.",
+        f"label frequencies; from {join_english(LARGE)} the units saturate or die, and hardly anything is learnt.",
         {
             "the distance between two hidden units is 0 at every measurement": bool((distance == 0).all()),
             f"no constant start reaches {format_percent(POOR, 0)} test accuracy": bool(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -33,16 +34,8 @@ MORE_SGD_RATES = (0.01, 0.03, 0.1)  # and SGD about its own best
 # What the stream ends in at its best rate after all these passes, trained on by SGD: does the order hold it back?
 THEN_SHUFFLED: dict[Preset, int] = {"full": 20, "quick": 1}  # passes
 THEN_SHUFFLED_RATE = 0.1  # of both
-NORM_PASSES: dict[Preset, int] = {
-    "full": 300,
-    "quick": 2,
-}  # along which the weights' norm is measured, at that rate
-# The cosine of the next example's gradient is measured so often on the stream that each change of label shows.
-COSINE_RATE = 0.01
-COSINES: dict[Preset, tuple[int, int]] = {
-    "full": (TRAIN_EXAMPLES, 600),
-    "quick": (500, 50),
-}  # examples, measurements
+# The cosine of the next example's gradient is measured so often in WITHIN_PASS that changes of label show.
+COSINES: dict[Preset, int] = {"full": 600, "quick": 50}  # measurements in a pass
 # The stream at a rate that decreases, as the adapted proof asks: from its best rate, and from one at which a constant
 # rate leaves a large loss.
 DECREASING = ((0.1, 0.01), (0.1, 0.1), (0.001, 0.1))
@@ -80,12 +73,7 @@ def then_shuffled(data: Data, device: torch.device, preset: Preset) -> pd.DataFr
     from analysis.engine.network import logits_of, training_indices
     from analysis.engine.training import train
 
-    stream = [
-        run
-        for run in more_passes(preset)
-        if (run.order, run.learning_rate, run.epochs)
-        == ("label_sorted", THEN_SHUFFLED_RATE, MORE_PASSES[preset])
-    ]
+    stream = longest_streams(preset)
     indices = training_indices(stream[0], len(data.train_labels))
     images, labels = data.train_images[indices].cpu(), data.train_labels[indices].cpu()
     ones = torch.ones(len(images), 1)
@@ -124,18 +112,9 @@ def weight_norms(data: Data, device: torch.device, preset: Preset) -> pd.DataFra
     from analysis.engine.training import train
 
     slow = SLOW[preset]
-    runs = [
-        Run(
-            order=order,
-            learning_rate=THEN_SHUFFLED_RATE,
-            batch_size=1,
-            train_examples=slow.train_examples,
-            validation_examples=VALIDATION_EXAMPLES,
-            epochs=NORM_PASSES[preset],
-            measures=(Measure(metrics=("weight_norm",), every=slow.updates(1)),),
-        )
-        for order in ORDERS
-    ]
+    measure = Measure(metrics=("weight_norm",), every=slow.updates(1))
+    stream, *_ = longest_streams(preset)
+    runs = [replace(stream, order=order, epochs=slow.epochs, measures=(measure,)) for order in ORDERS]
     tables = [
         trained.rows.assign(value=trained.rows["value"] ** 2)
         .groupby("epoch", as_index=False)["value"]
@@ -155,14 +134,14 @@ def cosines(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
     """
     from analysis.engine.training import train
 
-    examples, measurements = COSINES[preset]
+    within = WITHIN_PASS[preset]
     run = Run(
         order="label_sorted",
-        learning_rate=COSINE_RATE,
+        learning_rate=max(WITHIN_PASS_RATES),
         batch_size=1,
-        train_examples=examples,
-        epochs=WITHIN_PASS[preset].epochs,
-        measures=(Measure(metrics=("gradient_cosine",), every=examples // measurements),),
+        train_examples=within.train_examples,
+        epochs=within.epochs,
+        measures=(Measure(metrics=("gradient_cosine",), every=within.train_examples // COSINES[preset]),),
     )
     (trained,) = train([run], data, device)
     return trained.rows[["epoch", "value"]].reset_index(drop=True)
@@ -269,6 +248,12 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
         Program(name="label_sorted_stream.cosines", function=cosines, arguments=(("preset", preset),)),
         Program(name="label_sorted_stream.labels", function=labels),
     )
+
+
+def longest_streams(preset: Preset) -> list[Run]:
+    """Return the runs of `more_passes` over the sorted stream at the rate THEN_SHUFFLED_RATE."""
+    longest = ("label_sorted", THEN_SHUFFLED_RATE, MORE_PASSES[preset])
+    return [run for run in more_passes(preset) if (run.order, run.learning_rate, run.epochs) == longest]
 
 
 def more_passes(preset: Preset) -> tuple[Run, ...]:

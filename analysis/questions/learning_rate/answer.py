@@ -529,7 +529,7 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
         f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). They do so late: at a product of "
         f"{SOONER} they still differ by {format_percent(before, 0)}, at {SETTLED} by at most "
         f"{format_at_most(spread, 0)}. The larger a rate, the longer it lags at first; of the steady rates, "
-        f"{largest:g} lags longest (*$\\eta$ · to 90 %* in @tbl-learning-rates).",
+        f"{largest:g} lags longest (*$\\eta$ · to {format_percent(SLOW, 0)}* in @tbl-learning-rates).",
         {
             "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
             "before, the products of the larger rates are the larger ones": bool(

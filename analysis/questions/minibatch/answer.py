@@ -602,7 +602,6 @@ def fast_rates_end_lower(found: Results) -> Evidence:
 def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
     ends = {size: schedules(found.rows, size) for size in DECAYING}
     losses = [of_epochs["train_loss"].mean() for of_epochs in ends[1].values()]
-    few, many = ends[1]
     behind = {
         decay: [
             paired_t(accuracy[0], accuracy[decay]).difference
@@ -615,7 +614,7 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
     most = [each.mean for each in behind[large]]
     return Evidence(
         "A decreasing rate, which the proof of SGD asks for (@sec-sorted), gains nothing here: with batches of "
-        f"{join_english(map(str, DECAYING))}, after {few} epochs as after {many}, at best it ends level with the "
+        f"{join_english(map(str, DECAYING))}, in the shorter runs as in the longer, at best it ends level with the "
         f"constant one, and {100 * min(most):.1f} to {100 * max(most):.1f} points lower with the decay $d = "
         f"{large:g}$. A network that fits all its training examples has small gradients at each of them, and so "
         "little noise.",

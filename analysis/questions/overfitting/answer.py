@@ -185,7 +185,9 @@ def curves(found: Results) -> Picture:
         "other": {"300": few_examples(found.rows), "20-20": long_run(found.rows)},
     }
     for (title, networks), row in zip(rows_of.items(), grid, strict=True):
-        halves = dict(zip(NETWORKS, row[:3], strict=True)), dict(zip(NETWORKS, row[3:], strict=True))
+        halves = [
+            dict(zip(NETWORKS, half, strict=True)) for half in (row[: len(NETWORKS)], row[len(NETWORKS) :])
+        ]
         for name, rows in networks.items():
             errors, losses = (half[name] for half in halves)
             _draw_errors_and_losses(errors, losses, rows)
@@ -206,10 +208,9 @@ def curves(found: Results) -> Picture:
     for axes, name in zip(grid[0], 2 * NETWORKS, strict=True):
         axes.set_title(name)
     few, longer = rows_of["other"].values()
-    for axes in grid[-1, :: len(NETWORKS)]:
-        axes.set_title("few")
-    for axes in grid[-1, 2 :: len(NETWORKS)]:
-        axes.set_title("longer")
+    for half in halves:
+        half["300"].set_title("few")
+        half["20-20"].set_title("longer")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     handles = [Line2D([], [], label=part, **style) for part, style in TRAIN_TEST.items()]

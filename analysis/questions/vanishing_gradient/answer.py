@@ -587,9 +587,9 @@ def depth_makes_the_gradient_vanish(found: Results) -> Evidence:
         f"With {format_count(deep, 'hidden layer')} of sigmoids the first layer's relative update is "
         f"{format_scientific(share['sigmoid'])} of what it is with one, close to the {deep - shallow}th power of the "
         f"factor, {format_scientific(PREDICTED['sigmoid'].value ** (deep - shallow))}. "
-        f"{from_on[:1].upper()}{from_on[1:]}, test accuracy stays at chance, about 10 %, within this budget, but not "
-        "with skip connections (@tbl-vanishing). Tanh and ReLUs lose less per layer: tanh learns at every depth, "
-        f"ReLUs do with up to {updates.columns[-2]} layers.",
+        f"{from_on[:1].upper()}{from_on[1:]}, test accuracy stays at chance within this budget, but not with skip "
+        "connections (@tbl-vanishing). Tanh and ReLUs lose less per layer: tanh learns at every depth, ReLUs do with "
+        f"up to {updates.columns[-2]} layers.",
         {
             "what is left is about the power of the predicted factor": bool(
                 0.5 < share["sigmoid"] / PREDICTED["sigmoid"].value ** (deep - shallow) < 2
