@@ -42,6 +42,10 @@ LONG: dict[int | None, tuple[tuple[float, ...], int]] = {
     None: ((1.0, 2.0), 20_000),
 }
 LONG_MEASUREMENTS = 20
+# Of large sizes, which do not get far in the short runs: the fastest of the long rates and the next larger one (of GD
+# that is slower in assignment 1), until test accuracy is about 95 %, measured often.
+DENSE: dict[int, tuple[tuple[float, ...], int]] = {1_024: ((2.0, 3.0), 30), 8_192: ((2.0, 3.0), 180)}
+DENSE_MEASUREMENTS = 90
 # A decreasing rate for as long: from the best constant one and the next larger one.
 LONG_DECAYING: dict[int | None, tuple[float, ...]] = {1: (0.1, 0.3), 16: (0.3, 1.0)}
 # Further seeds of these, up to the largest size that takes minutes on two cores: of three, the intervals are wide.
@@ -68,7 +72,7 @@ def plain_seconds(data: Data, device: torch.device) -> pd.DataFrame:
 
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
-    """Return every batch size at its rates, constant and, for the noisiest, decreasing; `long_jobs`."""
+    """Return every batch size at its rates, constant and, for the noisiest, decreasing; `dense_jobs`; `long_jobs`."""
     budget = BUDGETS[preset]
     runs: list[Job] = [Program(name="minibatch.plain_seconds", function=plain_seconds, version=2)]
     for batch_size, rates in LEARNING_RATES.items():
@@ -94,7 +98,31 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             for rate in rates
             for seed in budget.seeds
         ]
-    return (*runs, *long_jobs(preset))
+    return (*runs, *dense_jobs(preset), *long_jobs(preset))
+
+
+def dense_jobs(preset: Preset) -> tuple[Run, ...]:
+    """Return the runs of the large sizes that tell when they are fast."""
+    budget = BUDGETS[preset]
+    runs = []
+    for batch_size, (rates, epochs) in DENSE.items():
+        if preset == "quick":
+            epochs = 2
+        every = budget.updates(batch_size) * max(1, epochs // DENSE_MEASUREMENTS)
+        runs += [
+            Run(
+                learning_rate=rate,
+                batch_size=batch_size,
+                train_examples=budget.train_examples,
+                validation_examples=VALIDATION_EXAMPLES,
+                epochs=epochs,
+                measures=(Measure(metrics=("validation_accuracy", "test_accuracy"), every=every),),
+                seed=seed,
+            )
+            for rate in rates
+            for seed in budget.seeds
+        ]
+    return tuple(runs)
 
 
 def long_jobs(preset: Preset) -> tuple[Run, ...]:
