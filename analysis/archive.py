@@ -56,7 +56,6 @@ COLUMNS = {
     "rates": "learning rates of the call that computed the line; empty: those planned first",
     "rate": "learning rate",
     "beta": "number of parameters by the formula",
-    "part": "train or test: the value is the share of their examples that are read strictly right",
     "reading": "a single output read as the nearest digit, or between thresholds; the value is the test accuracy",
     "outcome": "test digits misread at the least test loss alone, at the end alone, or at both; the value is how many",
     "pass": "passes of SGD after the sorted stream",

@@ -80,9 +80,10 @@ class Page:
         """Print what the page's runs have in common and how they differ: an outline if that is long."""
         jobs = self.question.jobs(self.preset)
         lines = describe_setup(jobs)
-        print(
-            _setup_box("Set-up", lines if len(lines) <= SETUP_LINES else outline_setup(jobs, "@sec-setups"))
-        )
+        if len(lines) > SETUP_LINES:
+            lines = outline_setup(jobs, "@sec-setups")
+        if lines:
+            print(_setup_box("Set-up", lines))
 
     def banner(self) -> Markdown:
         """Return a warning if the page shows quick results."""

@@ -76,7 +76,7 @@ MANY = 8  # of more numbers, an outline gives the first and the last, a program'
 
 
 def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
-    """Return what to say of a question's runs and programs: pairs of a heading and a text."""
+    """Return what to say of a question's runs, and of programs that have arguments: pairs of a heading and a text."""
     runs = [job for job in jobs if isinstance(job, Run)]
     lines = []
     if runs:
@@ -100,6 +100,7 @@ def describe_setup(jobs: Sequence[Job]) -> list[tuple[str, str]]:
     for job in jobs:
         if isinstance(job, Program):
             programs.setdefault(job.name, []).append(job)
+    programs = {name: calls for name, calls in programs.items() if any(call.arguments for call in calls)}
     if programs:
         calls = {name: _arguments(of_name) for name, of_name in programs.items()}
         lines.append(("Programs", "; ".join(itertools.starmap(_program, calls.items()))))
@@ -234,8 +235,6 @@ def _arguments(calls: Sequence[Program]) -> list[dict[str, Any]]:
 
 def _program(name: str, calls: Sequence[dict[str, Any]]) -> str:
     """A program with the grids of values that the arguments of all its calls form."""
-    if not calls[0]:
-        return f"`{name}`"
     points: list[dict[str, Hashable]] = [
         {name: _argument(value, "-" if name == "hidden" else ", ") for name, value in call.items()}
         for call in calls

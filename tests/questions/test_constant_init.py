@@ -25,7 +25,6 @@ CONTRADICTIONS = {
     "edge_of_the_biases": lambda rows: (
         rows.assign(label_sorted=rows["position"] % 30) if "label_sorted" in rows else rows
     ),
-    "gentle_rates_do_not_help": constant(0.5, "test_accuracy"),
     "updates_tell_the_methods_apart": lambda rows: (
         rows.assign(train_loss=rows["train_loss"] + 1) if "train_loss" in rows else rows
     ),

@@ -18,7 +18,7 @@ from analysis.questions.encoding.answer import (
     accuracies,
     neighbour_shares,
 )
-from analysis.questions.encoding.runs import best_thresholds, learnt_thresholds, strict_reading
+from analysis.questions.encoding.runs import best_thresholds, learnt_thresholds
 from tests.helpers.altered import assert_refuted, constant, times
 
 CONTRADICTIONS = {
@@ -32,7 +32,6 @@ CONTRADICTIONS = {
     "linear_output_is_no_better": constant(1, "train_accuracy", output="identity"),
     "line_generalises_worse": times(1.2, "test_accuracy", epochs=120),
     "second_layer_narrows_the_gap": constant(0.5, "test_accuracy", hidden="300-300"),
-    "tolerance_is_a_small_part": lambda rows: rows.assign(value=0.8) if "part" in rows else rows,
     "thresholds_gain_little": lambda rows: (
         rows.assign(value=rows["value"].rsub(1)) if "reading" in rows else rows
     ),
@@ -72,25 +71,6 @@ def test_neighbours_are_numbered_next_to_the_true_class() -> None:
 def test_a_new_encoding_takes_its_place_after_the_others() -> None:
     rows = pd.concat([run(), run("one_hot"), run("one_hot", "softmax")])
     assert list(accuracies(rows)) == [SINGLE, ONE_HOT, "one_hot_quadratic_softmax"]
-
-
-@pytest.mark.parametrize(("logit", "near"), [(3.0, True), (2.0, False)])  # sigmoids 0.953 and 0.881
-def test_an_example_is_read_strictly_if_all_outputs_are_near_their_targets(
-    small: Data, monkeypatch: pytest.MonkeyPatch, logit: float, near: bool
-) -> None:
-    """Ten outputs that always answer 0, so decidedly or not."""
-    first, second = torch.zeros(4, 785), torch.zeros(10, 5)
-    second[:, -1] = -logit
-    second[0, -1] = logit
-    trained = SimpleNamespace(weights=[first, second])
-    monkeypatch.setattr(training, "train", lambda runs, *_: [trained] * len(runs))
-    enough = replace(  # for what is held out
-        small, train_images=small.train_images.repeat(13, 1), train_labels=small.train_labels.repeat(13)
-    )
-    found = strict_reading(enough, torch.device("cpu"), "quick").groupby("part")["value"].mean()
-    zeros = float((small.test_labels == 0).double().mean())
-    assert found["test"] == pytest.approx(zeros if near else 0)
-    assert found["train"] == pytest.approx(0.1 if near else 0, abs=0.02)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -38,7 +38,6 @@ CONTRADICTIONS = {
     ),
     "forgetting": constant(0.5, "class_accuracy"),
     "running_gradient_is_biased": swap("order", "shuffled", "label_sorted"),
-    "decreasing_rates": constant(1.0, "train_loss"),
     "proof_covers_smallest_rates": times(0.01, "sharpness"),
 }
 
@@ -80,7 +79,7 @@ def test_a_class_is_retained_as_far_as_it_is_recognized_after_the_next_block() -
     assert line == {"seed": 0, "epoch": 1, "class": 0, "own": 0.9, "next": 0.2}
 
 
-COLUMNS = {"batch_size": 1.0, "seed": 0, "validation_examples": 10, "epochs": 300, "decay": 0.0}
+COLUMNS = {"batch_size": 1.0, "seed": 0, "validation_examples": 10, "epochs": 300}
 
 
 def _run(order: str, rate: float, **metrics: dict[float, float]) -> pd.DataFrame:

@@ -11,10 +11,8 @@ from tests.helpers.altered import assert_follows_results, assert_refuted, change
 CONTRADICTIONS = {
     "over_fits_where_training_goes_far": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "threshold_hardly_matters": lambda rows: rows.assign(value=1.0),
-    "small_network_over_fits_more": lambda rows: rows.assign(value=1.0),
     "rate_matters_too": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "slow_runs_turn_late": lambda rows: rows.assign(value=rows["epoch"]),
-    "wide_network_may_yet_turn": lambda rows: rows.assign(value=0.9 - rows["epoch"] / 1e6),
     "contrast_overfits": lambda rows: rows.assign(value=rows["epoch"].rsub(1e6)),
     "misread_digits_make_the_rise": lambda rows: rows.assign(value=0.5),
 }

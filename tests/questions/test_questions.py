@@ -103,7 +103,7 @@ def test_every_finding_and_statement_can_be_contradicted(question: Question) -> 
 
 
 def test_the_standard_alterations_refute_findings() -> None:
-    for name in ("small_network_over_fits_more", "contrast_overfits"):
+    for name in ("rate_matters_too", "contrast_overfits"):
         assert_refutable("overfitting", name)
 
 

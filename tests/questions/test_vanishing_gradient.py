@@ -36,7 +36,6 @@ CONTRADICTIONS = {
     "factors_are_as_predicted": times(10, "error_norm", index=1),
     "depth_makes_the_gradient_vanish": constant(1, "gradient_norm"),
     "more_training_leaves_the_deepest_at_chance": constant(0.5, "test_accuracy"),
-    "other_activations_lead_a_little": constant(0.95, "test_accuracy", activation="sigmoid"),
     "skip_keeps_the_gradient": times(0.01, "gradient_norm", skip=True),
 }
 REVERSALS = {"relu_explodes": times(1e6, "error_norm", index=1)}

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -30,7 +29,6 @@ from analysis.plotting import (
     MARKER,
     PINK,
     QUIET,
-    RATE_COLOURS,
     TRAIN_TEST,
     WIDTH,
     plain_ticks,
@@ -69,7 +67,6 @@ NAMED = ("10-10", "20-20", "300")  # the networks whose β the text names
 USED = "300"  # the network of assignment 1, and of assignment 2
 NARROW, WIDE, WIDEST = "4", "300", "2048"  # between which changes are measured
 TWO_DEEP, DEEP = "300-300", "300-300-300"
-MIDDLE, DEEP_MIDDLE = "64", "64-64-64"
 COMPONENT_STYLES: dict[str, dict[str, Any]] = {
     "squared_error": {"color": QUIET, "marker": "o", "label": "bias² + variance"},
     "bias2": {"color": GREEN, "marker": "s", "linestyle": (0, (5, 1.5)), "label": "bias²"},
@@ -78,8 +75,7 @@ COMPONENT_STYLES: dict[str, dict[str, Any]] = {
 SAME_SIZE = "512"  # has nearly as many parameters as DEEP, and fewer
 RISES, FALLS, OPEN = "rises", "falls", "open"
 FRESH = "fresh"  # the sets on which nothing was chosen
-# of the rates, from the smallest on
-RATE_DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+HIGHEST_SHOWN = 0.3  # squared error, above which the narrowest layers alone lie
 LEVEL_ERROR = 0.15  # in points: a test error that falls no further than this is level
 FITTED = 0.99  # train accuracy
 LEAST_SHOWN = 0.05  # error in percent, below which a logarithmic axis magnifies a few digits
@@ -187,14 +183,6 @@ class Step:
         """Return the same with every number of examples."""
         return [self.change(found, examples, metric) for examples in sizes(found)]
 
-    def changes_at_one_rate(self, found: Results, metric: str) -> list[Interval]:
-        """Return the changes at every rate that both networks share, with every number of examples."""
-        return [
-            change_at(found, examples, metric, rate, self.first, self.second)
-            for examples in sizes(found)
-            for rate in rates_of_sets(examples)
-        ]
-
     def tests(self, found: Results, metric: str) -> dict[str, Interval]:
         """Return the changes that test the expectation, by the sets that they are measured on."""
         few, *more = sizes(found)
@@ -220,10 +208,7 @@ TO_WIDEST = Step(
 )
 TO_TWO = Step("1 to 2 layers of 300", WIDE, TWO_DEEP, {"bias2": FALLS, "variance": RISES}, late=True)
 TO_DEEP = Step("1 to 3 layers of 300", WIDE, DEEP, {"bias2": FALLS, "variance": RISES}, late=True)
-TO_DEEP_MIDDLE = Step(
-    "1 to 3 layers of 64", MIDDLE, DEEP_MIDDLE, {"bias2": FALLS, "variance": RISES}, late=True
-)
-DEEPER = (TO_TWO, TO_DEEP, TO_DEEP_MIDDLE)
+DEEPER = (TO_TWO, TO_DEEP)
 STEPS = (TO_WIDE, TO_WIDEST, *DEEPER)
 
 
@@ -433,7 +418,6 @@ def expectations_table(found: Results) -> Table:
     lines = []
     for step in STEPS:
         for metric, name in COMPONENT_NAMES.items():
-            at_one_rate = step.changes_at_one_rate(found, metric)
             expected = step.expected.get(metric)
             on_fresh = {step.first, step.second} <= set(fresh(found))
             lines.append(
@@ -441,12 +425,9 @@ def expectations_table(found: Results) -> Table:
                     step.words if metric == "bias2" else "",
                     name,
                     expected or "",
-                    *(format_interval(each, 0, "") for each in step.changes(found, metric)),
-                    format_interval(fresh_change(found, metric, step.first, step.second), 0, "")
-                    if on_fresh
-                    else "",
+                    *(_in_percent(each) for each in step.changes(found, metric)),
+                    _in_percent(fresh_change(found, metric, step.first, step.second)) if on_fresh else "",
                     step.verdict(found, metric) if expected else "",
-                    *(f"{agreeing(way, at_one_rate)}" for way in (FALLS, RISES)),
                 ]
             )
     (few, *_), (_, sets) = sizes(found), FRESH_SETS[found.preset]
@@ -460,18 +441,20 @@ def expectations_table(found: Results) -> Table:
                 *(f"{size:,}" for size in sizes(found)),
                 f"{few:,}, fresh",
                 "Verdict",
-                f"Falls, of {len(at_one_rate)}",
-                f"Rises, of {len(at_one_rate)}",
             ],
         ),
         "What was expected and what was found, each network at its own best rate: changes in percent, with 95 % "
         "jackknife intervals over the training sets, which both networks share. Verdicts hold at p < "
         f"{1 - LEVEL:.2f}, after Holm's correction for all {count_words(len(adjusted_p(found)))} tests, with both "
         f"numbers of examples (*in part*: with one of them). On depth the {sets} fresh sets replace the first sets of "
-        f"{few:,}. Last columns: both networks at the same rate; in how many of the {len(at_one_rate)} pairs of a "
-        "rate and a number of examples the component falls, or rises, by more than its interval.",
-        (21, 10, 10, 10, 10, 10, 20, 7, 8),
+        f"{few:,}.",
+        (24, 11, 11, 12, 12, 12, 20),
     )
+
+
+def _in_percent(change: Interval) -> str:
+    """Write a change, with a digit more where it is small."""
+    return format_interval(change, int(abs(change.mean) < 0.1), "")
 
 
 @exhibit("tbl-parts", "capacity")
@@ -585,22 +568,29 @@ def _above(table: pd.DataFrame, name: str) -> str:
 )
 def components_and_errors(found: Results) -> Picture:
     """Draw bias², variance and their sum over width and depth for the small training sets; errors for all examples."""
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.7))
-    (*wide, at_rates), (*deep, last) = grid
-    for over, axes_of, xlabel, limits in (
-        (over_width, wide, "width of one layer", (0.009, 1)),
-        (over_depth, deep, f"layers of {WIDE}", (0.02, 0.25)),
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.9))
+    (*wide, at_one_rate), (*deep, last) = grid
+    few, *_ = sizes(found)
+    for over, axes_of, xlabel in (
+        (over_width, wide, "width of one layer"),
+        (over_depth, deep, f"layers of {WIDE}"),
     ):
         for axes, examples in zip(axes_of, sizes(found), strict=False):
             for name, style in COMPONENT_STYLES.items():
-                _draw_parts(axes, over(found, examples, name), style)
+                _draw_parts(axes, over(tuned(found).loc[(examples, name)]), style)
             axes.set_xlabel(xlabel)
-            axes.set_ylim(*limits)
         axes_of[0].set_ylabel("squared error")
+    for name, style in COMPONENT_STYLES.items():
+        _draw_parts(at_one_rate, over_width(estimates(found).loc[(few, name, SPLIT_RATE)]), style)
+    at_one_rate.set_xlabel("width of one layer")
+    at_one_rate.set_title(f"{few:,}, all η = {SPLIT_RATE:g}")
     for axes, examples in zip(wide, sizes(found), strict=False):
         axes.set_title(f"{examples:,} examples")
     for axes in deep:
         axes.set_xticks((1, 2, 3))
+        axes.set_xlim(0.8, 3.2)
+    for axes in (*wide, at_one_rate, *deep):
+        axes.set_ylim(0, HIGHEST_SHOWN)
     errors_of_seeds = errors(found)
     for part, style in TRAIN_TEST.items():
         means = errors_of_seeds.groupby("width")[part].mean()
@@ -609,58 +599,29 @@ def components_and_errors(found: Results) -> Picture:
     last.set_ylabel("error in %")
     last.set_title(f"{BUDGETS[found.preset].train_examples:,} examples")
     last.set_xlabel("width of one layer")
-    for axes in (*wide, at_rates, last):
+    for axes in (*wide, at_one_rate, last):
         axes.set_xscale("log")
         axes.set_xticks((2, 16, 128, 2048), ["2", "16", "128", "2,048"])
         axes.minorticks_off()
-    for axes in grid.flat:
-        axes.set_yscale("log")
-        plain_ticks(axes.yaxis, decades=axes in (last, at_rates))
+    last.set_yscale("log")
+    plain_ticks(last.yaxis, decades=True)
     last.set_ylim(bottom=LEAST_SHOWN)
     handles = [
         *(Line2D([], [], markersize=MARKER, **style) for style in COMPONENT_STYLES.values()),
         *(Line2D([], [], label=f"{name} error", **style) for name, style in TRAIN_TEST.items()),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, handlelength=2)
-    few, *_ = sizes(found)
-    at_rates.set_ylim(0.008, 3)
-    _draw_rates(at_rates, estimates(found).loc[(few, "variance")].xs(-1, level="subset"))
-    at_rates.set_title("variance, at one η")
-    at_rates.set_xlabel("width of one layer")
     return Picture(
         figure,
         "Left and middle: bias², variance and their sum on small training sets, over the width of one hidden layer "
         f"(above) and over one to three layers of {WIDE} units (below), each network at its own best rate; 95 % "
-        f"jackknife intervals, mostly smaller than the marks. Above, right: the variance with {few:,} examples, all "
-        "widths at one rate. Below, right: train and test error after training on "
+        "jackknife intervals, mostly smaller than the marks; sums of the narrowest layers lie above the axes. Above, "
+        "right: the same with all widths at one rate. Below, right: train and test error after training on "
         f"{BUDGETS[found.preset].train_examples:,} examples, each width at its best rate; points: seeds (errors "
         f"below {LEAST_SHOWN:g} % are not shown).",
-        "Over width, bias² falls and flattens; the variance falls and rises again, at every rate. Over depth, bias² "
+        "Over width, bias² falls and flattens; the variance falls and rises again, also at one rate. Over depth, bias² "
         "hardly falls and the variance rises. Test error falls with width and flattens at some hundred units; train "
         "error falls to nearly zero.",
-    )
-
-
-def _draw_rates(axes: Axes, variance: pd.DataFrame) -> None:
-    """Draw the variance over width, a line per rate; index: learning_rate, a column per network."""
-    shallow = variance[[name for name in variance if name.isdigit()]].rename(columns=int)
-    shallow = shallow.sort_index(axis="columns")
-    colours = RATE_COLOURS(np.linspace(0, 1, len(shallow)))
-    for (rate, of_rate), colour, dashes in zip(shallow.iterrows(), colours, RATE_DASHES, strict=False):
-        name = format_rate(float(str(rate)))
-        axes.plot(of_rate.index, of_rate, color=colour, linestyle=dashes, linewidth=1.2, label=name)
-    lines, names = axes.get_legend_handles_labels()
-    axes.legend(
-        lines[::-1],
-        names[::-1],
-        fontsize=6.5,
-        loc="upper right",
-        ncols=3,
-        handlelength=1.7,
-        handletextpad=0.3,
-        columnspacing=0.4,
-        borderaxespad=0,
-        borderpad=0,
     )
 
 
@@ -674,30 +635,27 @@ def _draw_parts(axes: Axes, parts: pd.Series[Any], style: dict[str, Any]) -> Non
     )
 
 
-def over_depth(found: Results, examples: int, metric: str) -> pd.Series[Any]:
+def over_depth(parts: pd.DataFrame) -> pd.Series[Any]:
     """Return a component with its jackknife Interval; index: the number of layers of WIDE units."""
-    parts = _parts(found, examples, metric)
-    return pd.Series({1 + name.count("-"): parts[name] for name in (WIDE, TWO_DEEP, DEEP)})
+    return pd.Series({1 + name.count("-"): _part(parts[name]) for name in (WIDE, TWO_DEEP, DEEP)})
 
 
-def over_width(found: Results, examples: int, metric: str) -> pd.Series[Any]:
+def over_width(parts: pd.DataFrame) -> pd.Series[Any]:
     """Return a component with its jackknife Interval; index: the width of one hidden layer."""
-    parts = _parts(found, examples, metric)
-    return pd.Series({int(name): each for name, each in parts.items() if name.isdigit()}).sort_index()
+    shallow = {int(name): _part(values) for name, values in parts.items() if str(name).isdigit()}
+    return pd.Series(shallow).sort_index()
 
 
-def _parts(found: Results, examples: int, metric: str) -> dict[str, Interval]:
-    """Return a component with its jackknife Interval, by network, each at its best rate."""
-    return {
-        str(name): Interval(values[-1], jackknife_half_width(values[values.index >= 0]), len(values) - 1)
-        for name, values in tuned(found).loc[(examples, metric)].items()
-    }
+def _part(values: pd.Series[float]) -> Interval:
+    """Return a component with its jackknife Interval; index: the training set left out, -1 for none."""
+    left_out = values[values.index >= 0]
+    return Interval(values.loc[-1], jackknife_half_width(left_out), len(left_out))
 
 
 @sketch("capacity", alt="Over width, bias falls; variance falls too and then rises a little.")
 def sketch_of_parts(axes: Axes, found: Results) -> None:
     for name, colour in (("bias2", GREEN), ("variance", PINK)):
-        parts = over_width(found, sizes(found)[-1], name)
+        parts = over_width(tuned(found).loc[(sizes(found)[-1], name)])
         axes.plot(parts.index, [each.mean for each in parts], color=colour)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -715,18 +673,24 @@ def width_has_an_optimum(found: Results) -> Evidence:
     on_all = errors(found).groupby("width")["test"].mean()
     level = on_all.index[on_all - on_all.iloc[-1] < LEVEL_ERROR].min()
     return Evidence(
-        "On few examples one layer of a few hundred units is best: the sum of bias² and variance is least at "
-        f"{sums[few].first} to {sums[few].last} units with {few:,} examples, and at {sums[many].first} to "
-        f"{sums[many].last} with {many:,}. (Of networks trained on several sets, bias² tells how far their mean "
-        "output is from the right answers, variance how far they scatter about it.) Narrow layers have more bias², "
-        "and very narrow ones more variance as well, which we had not expected: what they learn depends on their "
-        f"random start. From {WIDE} to {int(WIDEST):,} units, each at its best rate, the variance rises, and bias² "
-        "falls no further. Further layers raise the variance, too; at their best rates they do not lower the sum, "
-        f"even where they lower bias². On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the "
-        f"mean test error falls up to {int(WIDEST):,} units, but hardly beyond {int(level):,} (@fig-capacity).",
+        "On few examples no network that we tried beats one layer of a few hundred units: the sum of bias² and "
+        f"variance is least at {sums[few].first} to {sums[few].last} units with {few:,} examples, and at "
+        f"{sums[many].first} to {sums[many].last} with {many:,}. (Of networks trained on several sets, bias² tells "
+        "how far their mean output is from the right answers, variance how far they scatter about it.) Narrow layers "
+        "have more bias², and very narrow ones more variance as well, which we had not expected: what they learn "
+        f"depends on their random start. From {WIDE} to {int(WIDEST):,} units the variance rises, and bias² falls no "
+        f"further. More layers raise the variance, too, and do not lower the sum; with {many:,} examples two equal "
+        f"one. On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: the test error falls with the "
+        f"width and is flat from {int(level):,} units on (@fig-capacity).",
         {
             **_parts_part(found),
-            "on all examples the test error falls at every step": on_all.is_monotonic_decreasing,
+            "on all examples the test error falls up to where it is flat": on_all[
+                :level
+            ].is_monotonic_decreasing,
+            "two layers cannot be told from one with many examples": direction(
+                TO_TWO.change(found, many, "squared_error")
+            )
+            == OPEN,
             "up to the wide layer bias² falls": TO_WIDE.verdict(found, "bias2") == "confirmed",
             "and the variance too": TO_WIDE.verdict(found, "variance") == "refuted",
             "beyond it the variance rises": TO_WIDEST.verdict(found, "variance") == "confirmed",
@@ -784,28 +748,29 @@ def best_rates_are_inside(found: Results) -> Evidence:
 @finding("capacity")
 def variance_turns(found: Results) -> Evidence:
     few, *_ = sizes(found)
-    before, beyond = (step.changes_at_one_rate(found, "variance") for step in (TO_WIDE, TO_WIDEST))
-    falling, rising = agreeing(FALLS, before), agreeing(RISES, beyond)
     lowest = least(found, few, "variance").width
     of_few = rates(found)[few]
     widths = sorted(int(name) for name in of_few.index if name.isdigit())
     beside = [widths[widths.index(lowest) + step] for step in (-1, 1)]
+    at_one_rate = estimates(found).loc[(few, "variance", SPLIT_RATE)]
+    turn = _least(at_one_rate).width
+    before, beyond = (
+        _change(at_one_rate, first, second) for first, second in ((NARROW, WIDE), (WIDE, WIDEST))
+    )
     return Evidence(
         f"The variance is smaller at {WIDE} units than at {NARROW}, and larger again at {int(WIDEST):,} "
-        f"(@fig-capacity). It does not fall steadily: with {few:,} examples it is least at {lowest} units, which have "
-        "a far smaller rate than their neighbours (@tbl-capacity). With all widths at one rate it falls and rises at "
-        f"most rates (last columns of @tbl-expectations), but not at the two smallest with {few:,} examples.",
+        f"(@fig-capacity). With {few:,} examples it is least at {lowest} units, but these have a far smaller rate than "
+        f"their neighbours (@tbl-capacity): with all widths at $\\eta = {SPLIT_RATE:g}$ that dip is gone, and the "
+        f"variance is least at {turn} units (@fig-capacity, above, right).",
         {
             "the least variance comes with a rate less than a quarter of its neighbours'": all(
                 of_few[str(lowest)] < of_few[str(each)] / 4 for each in beside
             ),
             "at its own rates it falls, and rises again": TO_WIDE.verdict(found, "variance") == "refuted"
             and TO_WIDEST.verdict(found, "variance") == "confirmed",
-            "at one rate it falls in all cases but the first two, of the smallest rates": falling
-            == len(before) - 2
-            == agreeing(FALLS, before[2:]),
-            "in these it rises": all(direction(each) == RISES for each in before[:2]),
-            "beyond, it rises in all cases but one": rising >= len(beyond) - 1,
+            "at one rate, too": (direction(before), direction(beyond)) == (FALLS, RISES),
+            "there it is least at another width, between these": int(NARROW) < turn < int(WIDEST)
+            and turn != lowest,
         },
     )
 
@@ -857,8 +822,8 @@ def depth_raises_the_variance(found: Results) -> Evidence:
     sums = {size: TO_DEEP.change(found, size, "squared_error") for size in (few, many)}
     falls = [-each.mean for step in DEEPER for each in step.changes(found, "bias2")]
     return Evidence(
-        f"Further layers raise the variance with either number of examples, at {WIDE} units as at {MIDDLE}. Bias² "
-        f"falls by at most {format_percent(max(falls), 0)}, and with {few:,} examples hardly (@tbl-expectations). The "
+        "Further layers raise the variance with either number of examples. Bias² falls by at most "
+        f"{format_percent(max(falls), 0)}, and with {few:,} examples hardly (@tbl-expectations). The "
         f"sum of three layers of {WIDE} units lies {format_percent(sums[few].mean, 0)} above that of one with {few:,} "
         f"examples, and {format_percent(sums[many].mean, 0)} with {many:,}. Deep networks are trained as far as "
         f"shallow ones: those of {WIDE} units fit every example of their sets.",
@@ -1003,13 +968,13 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
     chosen, compared = chosen_width(found), comparison(found)
     behind = compared.behind[str(chosen)]
     return Evidence(
-        f"We choose 784-{chosen}-10, the narrowest layer that is among the best with both numbers of examples; on the "
-        f"{FRESH_SETS[found.preset][1]} fresh sets of {min(sizes(found)):,}, which had no part in the choice, it is "
-        "so again, and on all examples its validation accuracy cannot be told from the best (@tbl-capacity). The "
-        "rule came late: assignment 2 had been computed with this network, while an earlier rule, the smallest layer "
-        f"within {100 * EARLIER_MARGIN:g} points of the best validation accuracy, took 784-{compared.earlier}-10. "
-        "With the smaller one the comparisons of assignment 2 come out the same in speed, but not all in final "
-        "accuracy (@sec-smaller-network).",
+        f"We keep the network of assignment 1: 784-{chosen}-10 is the narrowest layer that is among the best with "
+        "both numbers of examples, and on all examples its validation accuracy cannot be told from the best "
+        f"(@tbl-capacity). This reason came after assignment 2 had been computed with it; the "
+        f"{FRESH_SETS[found.preset][1]} fresh sets, trained on later, confirm it. An earlier rule, the smallest layer "
+        f"within {100 * EARLIER_MARGIN:g} points of the best validation accuracy, took 784-{compared.earlier}-10, "
+        "with which the comparisons of assignment 2 come out the same in speed, but not all in final accuracy "
+        "(@sec-smaller-network).",
         {
             "it is the network of assignment 1": chosen == int(USED),
             "it is near the least sum with every number of examples": all(

@@ -36,7 +36,6 @@ from analysis.plotting import (
 )
 from analysis.questions.constant_init.runs import (
     BATCH_SIZE,
-    GENTLE_RATES,
     HIDDEN,
     LEARNING_RATE,
     SMALLER_RATE,
@@ -220,7 +219,7 @@ def units_stay_identical(found: Results) -> Evidence:
         f"Units that are equal get equal updates, so the hidden units stay identical, and {HIDDEN[0]} of them "
         f"compute what one could: in all {constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the "
         "largest distance between two is 0 at every measurement. One unit can do little, as all ten logits follow its "
-        "one number: after "
+        "one number, a squashed weighted sum of the pixels: after "
         f"{count_words(epochs['sgd'], 'epoch')} of SGD every constant start has at most "
         f"{format_at_most(stuck['sgd'], 0)} test accuracy, and every random one at least "
         f"{format_at_least(random['sgd'], 0)} (means over the seeds). From 0, tanh and ReLUs learn nothing but the "
@@ -398,41 +397,6 @@ def large_relus_die(found: Results) -> Evidence:
             "few are at the end": bool((large["end"] < 0.05).all()),
         },
     )
-
-
-@finding("constant_init", "label_sorted_stream")
-def gentle_rates_do_not_help(found: Results, stream: Results) -> Evidence:
-    rows = found.rows[
-        found.rows["learning_rate"].isin(GENTLE_RATES) & (found.rows["batch_size"] == BATCH_SIZE)
-    ]
-    rows = rows[rows["init"] == "constant"]
-    by = ["activation", "init_scale", "learning_rate", "seed"]
-    ends = pd.DataFrame(
-        {metric: final_values(rows, metric, by) for metric in ("train_loss", "test_accuracy", "mean_slope")}
-    )
-    means = ends.groupby(by[:-1]).mean()
-    relu = means.loc["relu"]
-    saturated = means[means.index.get_level_values("activation") != "relu"]
-    entropy = label_entropy(stream.programs["labels"]["label_sorted"])
-    small = min(GENTLE_RATES)
-    return Evidence(
-        f"Smaller rates ($\\eta$ = {join_english(f'{rate:g}' for rate in sorted(GENTLE_RATES, reverse=True))}, SGD) "
-        "do not help: sigmoids and tanh stay saturated, ReLUs reach at most "
-        f"{format_at_most(relu['test_accuracy'].max(), 0)} test accuracy.",
-        {
-            "sigmoids and tanh are saturated": bool((saturated["mean_slope"] < SATURATED).all()),
-            "their losses end near that of guessing by frequency": bool(
-                (saturated["train_loss"] - entropy).abs().max() < 0.02
-            ),
-            "ReLUs live on at the smallest rate": bool(
-                (relu.xs(small, level="learning_rate")["mean_slope"] > 0.99).all()
-            ),
-            "and read less than a quarter": bool(relu["test_accuracy"].max() < 0.25),
-        },
-    )
-
-
-# Statements by others
 
 
 @statement("constant_init", said="From weights of zero the network does not learn anything.")

@@ -46,9 +46,6 @@ EQUIVALENT_EVERY: dict[Preset, int] = {
 SMALLER_RATE = 0.05
 SMALLER_RATE_EPOCHS: dict[Preset, int] = {"full": 200, "quick": 2}
 
-# Whether large constants leave anything to learn at rates that are smaller still.
-GENTLE_RATES, GENTLE_CONSTANTS = (0.001, 0.01), (0.1, 1.0)
-
 # What a single unit reaches in the end, from random starts: as much as equal units could, given time.
 CEILING_LEARNING_RATES = (0.01, LEARNING_RATE, 1.0)  # the smallest was added when 1 had proved too large
 CEILING_EPOCHS: dict[Preset, int] = {"full": 300, "quick": 2}
@@ -171,24 +168,6 @@ def jobs(preset: Preset) -> tuple[Job, ...]:
             measures=(Measure(metrics=("train_loss", "mean_slope"), every=1),),
         )
         for activation in SATURATING
-    ]
-    runs += [
-        Run(
-            hidden=HIDDEN,
-            activation=activation,
-            init="constant",
-            init_scale=constant,
-            learning_rate=rate,
-            batch_size=BATCH_SIZE,
-            train_examples=budget.train_examples,
-            epochs=budget.epochs,
-            measures=(Measure(metrics=METRICS, every=budget.updates(BATCH_SIZE)),),
-            seed=seed,
-        )
-        for activation in ACTIVATIONS
-        for constant in GENTLE_CONSTANTS
-        for rate in GENTLE_RATES
-        for seed in budget.seeds
     ]
     runs += [
         Run(

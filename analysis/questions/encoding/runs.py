@@ -57,7 +57,6 @@ OTHER_HIDDEN = ((300, 300), (600,))
 # Of the quadratic loss, the test loss tells how far outputs lie from their targets.
 SPREAD = ("test_loss",)
 LONG_EPOCHS: dict[Preset, int] = {"full": 120, "quick": 2}
-TOLERANCE = 1 / 18  # how near to its target a single output is read right: half the distance between two
 # Single outputs with the quadratic loss, at the best rate of their hidden layers.
 READ_BY_THRESHOLDS = {(300,): 0.01, (300, 300): 0.003}
 MEASUREMENTS = 6  # of all these along training
@@ -83,46 +82,11 @@ def label_permutations(target: Target, loss: Loss, output: Output) -> tuple[tupl
 
 def jobs(preset: Preset) -> tuple[Job, ...]:
     """Return every encoding under its label permutations at every rate, longer runs with Adam, and larger networks;
-    ten outputs that are read as strictly as a single one, and single ones read by thresholds."""
-    strictly = Program(
-        name="encoding.strict_reading", function=strict_reading, arguments=(("preset", preset),)
-    )
+    single outputs that are read by thresholds."""
     by_thresholds = Program(
         name="encoding.learnt_thresholds", function=learnt_thresholds, arguments=(("preset", preset),)
     )
-    return (*with_sgd(preset), *with_adam(preset), *larger(preset), strictly, by_thresholds)
-
-
-def strict_reading(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:
-    """Train ten sigmoids with the quadratic loss for LONG_EPOCHS; read an example right only if all lie near targets.
-
-    Returns:
-        One row per seed and part (train, test): the share of its examples of which every output lies within TOLERANCE
-        of its target.
-    """
-    import torch
-
-    from analysis.engine.network import logits_of, training_indices
-    from analysis.engine.training import train
-
-    encoding = ENCODINGS[1]
-    runs = [
-        each
-        for each in with_adam(preset)
-        if (each.target, each.loss, each.output, each.epochs) == (*encoding, LONG_EPOCHS[preset])
-    ]
-    rows: list[tuple[int, str, float]] = []
-    for trained_run, trained in zip(runs, train(runs, data, device), strict=True):
-        indices = training_indices(trained_run, len(data.train_labels))
-        parts = {
-            "train": (data.train_images.cpu()[indices], data.train_labels.cpu()[indices]),
-            "test": (data.test_images.cpu(), data.test_labels.cpu()),
-        }
-        for part, (images, labels) in parts.items():
-            outputs = torch.sigmoid(logits_of(trained.weights, images))
-            farthest = (outputs - torch.nn.functional.one_hot(labels, CLASSES)).abs().amax(1)
-            rows.append((trained_run.seed, part, float((farthest < TOLERANCE).double().mean())))
-    return pd.DataFrame(rows, columns=["seed", "part", "value"])
+    return (*with_sgd(preset), *with_adam(preset), *larger(preset), by_thresholds)
 
 
 def learnt_thresholds(data: Data, device: torch.device, preset: Preset) -> pd.DataFrame:

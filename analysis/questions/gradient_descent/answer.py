@@ -81,8 +81,8 @@ def gradient_descent_is_full(found: Results) -> Evidence:
     single = checks.loc[checks["check"] == "one_batch", "deviation"]
     return Evidence(
         f"Measured, the program's first {count_words(_count(found, 'step'))} steps are $-\\eta \\nabla R(w)$ up to "
-        f"rounding; a single random batch of {BATCH_SIZE} examples has quite another gradient "
-        "(@tbl-gradient-descent).",
+        f"rounding; the gradient of a random batch of {BATCH_SIZE} examples deviates from $\\nabla R$ by "
+        f"{format_range(100 * single, 0)} % (@tbl-gradient-descent).",
         {
             "every step is the full gradient's": bool(
                 checks.loc[checks["check"] == "step", "deviation"].max() < EXACT

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -87,7 +86,7 @@ def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
         Also, method: "label_sorted", "shuffled" or "gd"; step: the rate of gradient descent that an epoch corresponds
         to, η n for streams of n examples and η for gradient descent.
     """
-    held_out = rows[(rows["validation_examples"] > 0) & (rows["decay"] == 0) & rows["order"].isin(ORDERS)]
+    held_out = rows[(rows["validation_examples"] > 0) & rows["order"].isin(ORDERS)]
     many = held_out[held_out["epochs"].isin({budget.epochs for budget in SLOW.values()})]
     longer = held_out[held_out["epochs"].isin(MORE_PASSES.values())]
     alone = longer[~longer["learning_rate"].isin(many["learning_rate"])]
@@ -99,12 +98,6 @@ def many_epochs(rows: pd.DataFrame) -> pd.DataFrame:
         method=many["order"].where(~gd, "gd"),
         step=(many["learning_rate"] * np.where(gd, 1, n)).round(9),
     )
-
-
-@remembered
-def with_decreasing_rates(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of the sorted stream at a rate that decreases, over as many epochs."""
-    return rows[rows["decay"] > 0]
 
 
 def shuffled_once(rows: pd.DataFrame) -> pd.DataFrame:
@@ -365,10 +358,10 @@ def stream_table(found: Results) -> Table:
         for rate, line in lines.loc[method].iterrows()
         if (method, rate) not in UNTABULATED
     ]
-    for name, runs in _further_runs(found.rows):
+    for rate, runs in shuffled_once(found.rows).groupby("learning_rate"):
         table.append(
             {
-                "$\\eta$": name,
+                "$\\eta$": f"once, {format_rate(float(str(rate)))}",
                 "Loss": _format_loss(final_values(runs, "train_loss", ["seed"]).mean()),
                 "Test acc., %": _mean_or_range(final_values(runs, "test_accuracy", ["seed"])),
                 f"To {100 * FAST:.0f} %": _at_most(first_epochs(runs, FAST, ["seed"]), runs),
@@ -382,19 +375,11 @@ def stream_table(found: Results) -> Table:
         f"below {DONE:g}, in all passes run, measured at most ten apart (–: never). *{more}*: values after {more} "
         f"passes, for the rates run that long. A rate *converges* if its loss ends below {DONE:g} in the longest run, "
         f"is *slow* if it falls at every measurement in the last {LATE_PASSES} of {last} passes all the same, and "
-        "otherwise *fails*. @fig-stream has the rates between. Last rows: examples that are shuffled once, and the "
-        f"stream with a decay $d$. Means over {count_words(many['seed'].nunique(), 'seed')}; of scattered accuracies "
+        "otherwise *fails*. @fig-stream has the rates between. Last rows: examples that are shuffled once and then "
+        f"cycled. Means over {count_words(many['seed'].nunique(), 'seed')}; of scattered accuracies "
         "the least and largest.",
         (24, 10, 7, 15, 7, 7, 10, 14, 12),
     )
-
-
-def _further_runs(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Give the runs of an order that is shuffled once, and of the stream at decreasing rates, each with its name."""
-    for rate, runs in shuffled_once(rows).groupby("learning_rate"):
-        yield f"once, {format_rate(float(str(rate)))}", runs
-    for (rate, decay), runs in with_decreasing_rates(rows).groupby(["learning_rate", "decay"]):
-        yield f"stream, {format_rate(rate)}, $d$ = {decay:g}", runs
 
 
 def _format_loss(loss: float) -> str:
@@ -508,8 +493,8 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
     of_sgd = first["shuffled"].get(first["label_sorted"].idxmin(), math.inf)
     return Evidence(
         "On the sorted stream the network needs hundreds of passes to learn what SGD learns in one. In "
-        f"{round(with_more_passes(found.rows)['epochs'].max())} passes it converges at rates from "
-        f"{format_rate(converging.min())} to {format_rate(converging.max())} (i); at the best of them, $\\eta = "
+        f"{round(with_more_passes(found.rows)['epochs'].max())} passes its train loss falls below {DONE:g} at rates "
+        f"from {format_rate(converging.min())} to {format_rate(converging.max())} (i); at the best of them, $\\eta = "
         f"{format_rate(best)}$, it reaches {format_percent(FAST, 0)} test accuracy after about "
         f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream). At smaller rates the loss is still falling then; at "
         "larger ones it does not fall.",
@@ -704,9 +689,9 @@ def sorted_is_worse(found: Results) -> Evidence:
     return Evidence(
         f"Not quite. After {last:.0f} passes each, at the rates of highest validation accuracy "
         f"({format_rate(best['shuffled'])} for SGD, {format_rate(best['label_sorted'])} for the stream), test "
-        f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). The stream still "
-        f"gains. After {longer['epoch'].max():.0f} passes each, it is {format_interval(left, 1, '')} points behind, "
-        "although its train loss is then nearly 0 as well.",
+        f"accuracy is {format_interval(gap, 1, '')} points lower on the stream (@tbl-stream). The stream still gains. "
+        f"After {longer['epoch'].max():.0f} passes each, at the same rates, it is {format_interval(left, 1, '')} "
+        "points behind, although its train loss is then nearly 0 as well.",
         {
             "it leads with every seed": bool((sgd - stream).min() > 0),
             "it leads by more than a point, and less than two": 0.01 < gap.mean < 0.02,
@@ -824,29 +809,6 @@ def weights_keep_growing(found: Results) -> Evidence:
             "it grows tenfold, with SGD as well": bool((norms.iloc[-1] > 10 * norms.iloc[0]).all()),
             "it still grows at the end": bool((last > 0).all()),
             "more slowly than at first": bool((last < first / 5).all()),
-        },
-    )
-
-
-@finding("label_sorted_stream")
-def decreasing_rates(found: Results) -> Evidence:
-    runs = with_decreasing_rates(found.rows)
-    losses = final_values(runs, "train_loss", ["learning_rate", "decay", "seed"])
-    means, passes = losses.groupby(["learning_rate", "decay"]).mean(), round(runs["epoch"].max())
-    constant, best = (
-        progress(found.rows).loc["label_sorted"]["loss"],
-        best_streams(found.rows)["label_sorted"],
-    )
-    between = means.index[0][0]
-    return Evidence(
-        f"In runs of {passes} passes, with rates far above those of the proof and falling within passes too, a decay "
-        f"helps at {format_rate(between)}, where a constant rate does badly, but not at the best rate, "
-        f"{format_rate(best)} (last rows of @tbl-stream).",
-        {
-            "from the smaller rate the loss ends far lower than at any constant rate up to it": bool(
-                losses[between].max() < constant[:between].min()
-            ),
-            "from the best one it ends higher with every seed": bool(losses[best].min() > constant[best]),
         },
     )
 

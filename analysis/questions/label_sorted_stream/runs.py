@@ -36,9 +36,6 @@ THEN_SHUFFLED: dict[Preset, int] = {"full": 20, "quick": 1}  # passes
 THEN_SHUFFLED_RATE = 0.1  # of both
 # The cosine of the next example's gradient is measured so often in WITHIN_PASS that changes of label show.
 COSINES: dict[Preset, int] = {"full": 600, "quick": 50}  # measurements in a pass
-# The stream at a rate that decreases, as the adapted proof asks: from its best rate, and from one at which a constant
-# rate leaves a large loss.
-DECREASING = ((0.1, 0.01), (0.1, 0.1), (0.001, 0.1))
 # An order that is as fixed as the sorted one, but drawn at random: is it the sorting, or that the order stays?
 FIXED_RATES = (0.001, 0.03, 0.1)
 WITHIN_PASS_RATES = (0.001, 0.01)  # of the runs that are measured many times within an epoch
@@ -257,22 +254,20 @@ def longest_streams(preset: Preset) -> list[Run]:
 
 
 def more_passes(preset: Preset) -> tuple[Run, ...]:
-    """Return the stream and SGD at some rates for more passes; the stream with a decay, and examples shuffled once."""
+    """Return the stream and SGD at some rates for more passes, and examples shuffled once."""
     slow = SLOW[preset]
     to_the_end = (
         Measure(metrics=("train_loss", "validation_accuracy", "test_accuracy"), every=10 * slow.updates(1)),
     )
-    further: list[tuple[Order, float, float, int]] = [
-        *(("shuffled", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_SGD_RATES),
-        *(("label_sorted", rate, 0.0, MORE_PASSES[preset]) for rate in MORE_PASSES_RATES),
-        *(("label_sorted", rate, decay, slow.epochs) for rate, decay in DECREASING),
-        *(("shuffled_once", rate, 0.0, slow.epochs) for rate in FIXED_RATES),
+    further: list[tuple[Order, float, int]] = [
+        *(("shuffled", rate, MORE_PASSES[preset]) for rate in MORE_SGD_RATES),
+        *(("label_sorted", rate, MORE_PASSES[preset]) for rate in MORE_PASSES_RATES),
+        *(("shuffled_once", rate, slow.epochs) for rate in FIXED_RATES),
     ]
     return tuple(
         Run(
             order=order,
             learning_rate=rate,
-            decay=decay,
             batch_size=1,
             train_examples=slow.train_examples,
             validation_examples=VALIDATION_EXAMPLES,
@@ -280,6 +275,6 @@ def more_passes(preset: Preset) -> tuple[Run, ...]:
             measures=to_the_end,
             seed=seed,
         )
-        for order, rate, decay, epochs in further
+        for order, rate, epochs in further
         for seed in slow.seeds
     )

@@ -43,6 +43,7 @@ from analysis.plotting import (
     write_in,
 )
 from analysis.questions.learning_rate.runs import SATURATION_RATES, SCATTERED_RATES
+from analysis.questions.overfitting.runs import SOURCE_RATE
 from analysis.results import Results, remembered
 from analysis.statistics import END, edge_of_biases, first_epochs, label_entropy, t_interval
 
@@ -54,9 +55,8 @@ DENSE_UNTIL = 2  # the epoch up to which the sharpness is measured at each
 FIRST_UPDATES = 2  # in which too large a rate saturates the hidden units
 EDGE_EPOCH = 150  # when the first transients are over
 SCATTERED = 5  # points of test accuracy: no mean is told of starts that differ by more
-SOONER = 150  # η × epochs at which they are not over yet
-SETTLED = 200  # η × epochs by which they are over at every rate that trains steadily
-ONE_CURVE = 0.06  # relative difference of losses that lie on one curve
+PRODUCTS = (150, 200, 500, 1_000, 1_500, 2_000)  # η × epochs at which losses are compared
+ONE_CURVE = 0.15  # relative difference of losses that lie about on one curve
 LOST = 0.5  # test accuracy that a start has not learnt much below
 NEAR = 0.01  # of test accuracy: rates whose mean ends within it of the best are about as good
 PROPORTIONAL = 1.5  # products of rate and epochs that differ by a smaller factor are about equal
@@ -84,6 +84,12 @@ LOSS_LIMITS = (0.03, 2000)  # as drawn for each rate
 def first_start(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the runs from the first initialization, which are drawn."""
     return rows[rows["seed"] == 0]
+
+
+@remembered
+def wide_runs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows, of Q2's, of the same network on all examples: at three of the rates, for ten times as long."""
+    return rows[rows["train_examples"].isna() & (rows["hidden"] == "300")]
 
 
 def first_steps(rows: pd.DataFrame) -> tuple[pd.Series[float], pd.Series[float]]:
@@ -217,7 +223,7 @@ def rates_table(found: Results) -> Table:
                 format_fixed(value, 2 if value < 10 else 1)
                 for value in first_steps(found.rows)[1].groupby("learning_rate").mean()
             ],
-            "$\\lambda_{\\max}$": [
+            "$\\lambda_{\\max} \\eta / 2$": [
                 format_range(later[rate], 2).replace(" to ", "–") if later[rate].notna().all() else "–"
                 for rate, _ in by_rate
             ],
@@ -229,9 +235,9 @@ def rates_table(found: Results) -> Table:
         f"The {count_words(len(by_rate), 'learning rate')} after {numbers['epochs'].max():,.0f} epochs, means over "
         f"{_starts(by_rate.size())}: losses, test accuracy with 95 % t intervals (where starts differ by more than "
         f"{SCATTERED:g} points: least and largest), the first epoch with the given test accuracy, also times $\\eta$, "
-        "where every start reaches it, and the largest train loss divided by the first (*peak*). $\\lambda_{\\max}$: "
-        f"median of the sharpness from epoch {EDGE_EPOCH} on, relative to $2/\\eta$, least and largest of the starts. "
-        "A run *blows up* if its train loss ends at more than twice the first, is *stuck* if it ends with less than "
+        "where every start reaches it, and the largest train loss divided by the first (*peak*). $\\lambda_{\\max} "
+        f"\\eta / 2$: median from epoch {EDGE_EPOCH} on, least and largest of the starts. A run *blows up* if its "
+        "train loss ends at more than twice the first, is *stuck* if it ends with less than "
         f"{format_percent(CHANCE, 0)} test accuracy, *unstable* if its train loss rises in more than "
         f"{format_percent(UNSTABLE_SHARE, 0)} of the last half of the epochs, and *slow* if it does not reach "
         f"{format_percent(SLOW, 0)} test accuracy; otherwise it is *steady*.",
@@ -268,6 +274,7 @@ def _format_epoch(epoch: float) -> str:
 @exhibit(
     "fig-learning-rates",
     "learning_rate",
+    "overfitting",
     explore=(
         "metric=test_accuracy&xlog=1"
         "&run=learning_rate:8"
@@ -276,9 +283,12 @@ def _format_epoch(epoch: float) -> str:
         "&pin=learning_rate:2"
     ),
 )
-def speed_and_end(found: Results) -> Picture:
+def speed_and_end(found: Results, longer: Results) -> Picture:
     """Draw test accuracy over epochs, train loss over η × epochs, and every run's test error at the end."""
-    rows = first_start(found.rows)
+    rows, trained_on = first_start(found.rows), first_start(wide_runs(longer.rows))
+    trained_on = trained_on[
+        (trained_on["learning_rate"] == SOURCE_RATE) & (trained_on["metric"] == "train_loss")
+    ]
     rows = rows[rows["epoch"] > 0]
     numbers = run_numbers(found.rows)
     figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
@@ -290,6 +300,8 @@ def speed_and_end(found: Results) -> Picture:
     for rate in calm:
         loss = rows[(rows["learning_rate"] == rate) & (rows["metric"] == "train_loss")]
         style = SHOWN_RATES.get(rate, {"color": QUIET, "linewidth": 0.6, "zorder": 1})
+        if rate == SOURCE_RATE:
+            loss = pd.concat([loss, trained_on[trained_on["epoch"] > loss["epoch"].max()]])
         scaled.plot(rate * loss["epoch"], loss["value"], **style)
     final.plot(
         numbers.index.get_level_values("learning_rate"),
@@ -323,9 +335,9 @@ def speed_and_end(found: Results) -> Picture:
         figure,
         f"Left: test accuracy over epochs at {count_words(len(shown))} of the learning rates, from the first start. "
         "Middle: the same start's train loss over $\\eta$ times epochs at the rates at which every start is slow or "
-        f"steady (@tbl-learning-rates); each line ends where the product is {numbers['epochs'].max():,.0f} $\\eta$, "
-        f"thin: those without a line in the left panel. Right: test error after {numbers['epochs'].max():,.0f} "
-        "epochs, a ring per run.",
+        f"steady (@tbl-learning-rates), thin those without a line in the left panel; that of {SOURCE_RATE:g} goes on "
+        f"to {trained_on['epoch'].max():,.0f} epochs. Right: test error after {numbers['epochs'].max():,.0f} epochs, "
+        "a ring per run.",
         "Left: curves that rise the earlier, the larger the rate, and at the largest go up and down. Middle: lines "
         "that end on one curve, which that of the largest rate meets last. Right: rings that fall with the rate, then "
         "rise and scatter.",
@@ -472,14 +484,15 @@ def learning_rate_window(found: Results) -> Evidence:
     return Evidence(
         f"Towards small rates training slows down, towards large ones it breaks. From $\\eta = {steady[0]:g}$ to "
         f"{largest:g} it ends steadily (as @tbl-learning-rates defines it), and the larger the rate, the sooner: at "
-        f"{largest:g} it takes {epochs.iloc[0] / epochs.min():.0f} times fewer epochs to reach "
-        f"{format_percent(SLOW, 0)} test accuracy than at {steady[0]:g}. At "
-        f"{join_english(f'{rate:g}' for rate in mixed)} some starts become unstable, at {unstable[0]:g} to "
-        f"{unstable[-1]:g} all, and at {_join_rates(nothing)} nothing is learnt. After {numbers['epochs'].max():,.0f} "
-        f"epochs the best mean test accuracy, {format_percent(ends.max())}, is that at {_join_rates(best)}; rates "
-        f"from {near.min():g} to {near.max():g} come within one point of it.",
+        f"{largest:g} it takes a tenth of the epochs that {steady[0]:g} takes to reach {format_percent(SLOW, 0)} test "
+        f"accuracy. At {join_english(f'{rate:g}' for rate in mixed)} some starts become unstable, at {unstable[0]:g} "
+        f"to {unstable[-1]:g} all, and at {_join_rates(nothing)} nothing is learnt. After "
+        f"{numbers['epochs'].max():,.0f} epochs the best mean test accuracy, {format_percent(ends.max())}, is that at "
+        f"{_join_rates(best)}; rates from {near.min():g} to {near.max():g}, a factor of "
+        f"{near.max() / near.min():.1f}, come within one point of it.",
         {
             "the larger a steady rate, the sooner": bool(epochs.is_monotonic_decreasing),
+            "in the end by a factor of about ten": bool(9.5 < epochs.iloc[0] / epochs.min() < 10.5),
             "those above the lower accuracy follow each other": bool(
                 (least[good.min() : good.max()] > SLOW).all()
             ),
@@ -507,31 +520,28 @@ def _products(numbers: pd.DataFrame, column: str) -> pd.Series[float]:
     return means * means.index
 
 
-@finding("learning_rate")
-def stable_rates_follow_one_curve(found: Results) -> Evidence:
+@finding("learning_rate", "overfitting")
+def stable_rates_follow_one_curve(found: Results, longer: Results) -> Evidence:
     numbers = run_numbers(found.rows)
     steady = unanimous(numbers, "steady")[:-1]
     if len(steady) < 2:
         return Evidence(*_TOO_FEW)
-    losses = found.rows[found.rows["metric"] == "train_loss"].pivot(
-        index="epoch", columns=["learning_rate", "seed"], values="value"
-    )
-    before, spread = (
-        (each.max(axis="columns") / each.min(axis="columns") - 1).max()
-        for each in (
-            pd.DataFrame({rate: losses[rate].loc[round(product / rate)] for rate in steady}).dropna()
-            for product in (SOONER, SETTLED)
-        )
-    )
+    losses = losses_at_products(found.rows, wide_runs(longer.rows))[steady]
+    apart = losses.max(axis="columns") / losses.min(axis="columns") - 1
     largest = unanimous(numbers, "steady")[-1]
+    means = losses.mean(axis="columns")
     return Evidence(
         f"Plotted against $\\eta$ times the number of epochs, the train losses of the rates from {steady[0]:g} to "
-        f"{steady[-1]:g} come to lie on one curve (@fig-learning-rates, middle). They do so late: at a product of "
-        f"{SOONER} they still differ by {format_percent(before, 0)}, at {SETTLED} by at most "
-        f"{format_at_most(spread, 0)}. The larger a rate, the longer it lags at first; of the steady rates, "
-        f"{largest:g} lags longest (*$\\eta$ · to {format_percent(SLOW, 0)}* in @tbl-learning-rates).",
+        f"{steady[-1]:g} come to lie about on one curve (@fig-learning-rates, middle): while the product grows from "
+        f"{means.index[0]:,} to {means.index[-1]:,} and the loss falls from {means.iloc[0]:.2f} to "
+        f"{means.iloc[-1]:.2f}, they differ by at most {format_at_most(apart.max(), 0)}. Before that, the larger a "
+        f"rate, the longer it lags; of the steady rates, {largest:g} lags longest (*$\\eta$ · to "
+        f"{format_percent(SLOW, 0)}* in @tbl-learning-rates).",
         {
-            "the losses come to lie on one curve": bool(spread < ONE_CURVE and spread < before),
+            "the losses lie about on one curve": bool(apart.max() < ONE_CURVE),
+            "the smallest and the largest of these rates are compared to the end": bool(
+                losses.iloc[-1][[steady[0], steady[-1]]].notna().all()
+            ),
             "before, the products of the larger rates are the larger ones": bool(
                 (products := _products(numbers, "slow_epoch")[steady]).iloc[-1] == products.max()
                 and products.iloc[len(products) // 2 :].is_monotonic_increasing
@@ -542,6 +552,22 @@ def stable_rates_follow_one_curve(found: Results) -> Evidence:
             ),
         },
     )
+
+
+def losses_at_products(rows: pd.DataFrame, longer: pd.DataFrame) -> pd.DataFrame:
+    """Return train losses at PRODUCTS of rate and epochs, of the longer runs beyond the end of the others.
+
+    Returns:
+        Index: the product; a column per learning_rate and seed; missing where no run goes so far.
+    """
+    both = pd.concat([rows, longer[longer["epoch"] > rows["epoch"].max()]])
+    columns = {}
+    for (rate, seed), run in both[both["metric"] == "train_loss"].groupby(["learning_rate", "seed"]):
+        curve = run.sort_values("epoch")
+        columns[rate, seed] = np.interp(
+            PRODUCTS, rate * curve["epoch"], curve["value"], left=np.nan, right=np.nan
+        )
+    return pd.DataFrame(columns, index=PRODUCTS)
 
 
 def _spread(accuracies: pd.Series[float]) -> str:
@@ -596,7 +622,8 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
         "image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
         f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). Next to no gradient reaches the "
         "first layer any more, and only the output biases are trained, and their training is unstable at rates above "
-        f"{edge_of_biases(labels):.0f} (@sec-constant-start): at {settles:g}, just above this, the loss ends near "
+        f"{edge_of_biases(labels):.0f}, 2 over the largest eigenvalue of their Hessian (@sec-constant-start): at "
+        f"{settles:g}, just above this, the loss ends near "
         f"that of guessing, $\\ln 10 = {math.log(CLASSES):.2f}$, and at {diverges:g} far above it.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
@@ -647,13 +674,16 @@ def sharpness_gives_way(found: Results) -> Evidence:
     if not beyond:
         return Evidence(*_TOO_FEW)
     early, end = relative[relative.index <= EDGE_EPOCH].iloc[-1], relative.tail(5).median()
+    later = later_sharpness(found.rows)
     return Evidence(
         f"At the rates from {beyond[0][0]:g} to {beyond[-1][0]:g} the sharpness is at most $2/\\eta$ by epoch "
-        f"{early.name:.0f}, and falls further from then on ($\\lambda_{{\\max}}$ in @tbl-learning-rates).",
+        f"{early.name:.0f}, and in the median of what follows at most {format_percent(later[beyond].max(), 0)} of that "
+        "(@tbl-learning-rates).",
         {
             "they are steady": bool((verdict[beyond] == "steady").all()),
             "they are at the edge or below it early on": bool((early[beyond] < 1.05).all()),
             "their sharpness falls on": bool((end[beyond] < early[beyond]).all()),
+            "in the median it is well below the edge": bool(later[beyond].max() < 0.8),
             "it ends below the edge": bool((end[beyond] < 0.9).all()),
         },
     )
@@ -684,7 +714,7 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
 @finding("learning_rate", "overfitting")
 def more_epochs_favour_smaller_rates(found: Results, longer: Results) -> Evidence:
     numbers = run_numbers(found.rows)["test_accuracy"]
-    rows = longer.rows[longer.rows["train_examples"].isna() & (longer.rows["hidden"] == "300")]
+    rows = wide_runs(longer.rows)
     late = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > (1 - END) * rows["epoch"].max())]
     ends = 100 * (1 - late.groupby(["learning_rate", "seed"])["value"].median())
     best, largest = ends.groupby("learning_rate").mean().idxmin(), ends.index[-1][0]
