@@ -44,7 +44,11 @@ LONG: dict[int | None, tuple[tuple[float, ...], int]] = {
 LONG_MEASUREMENTS = 20
 # Of large sizes, which do not get far in the short runs: the fastest of the long rates and the next larger one (of GD
 # that is slower in assignment 1), until test accuracy is about 95 %, measured often.
-DENSE: dict[int, tuple[tuple[float, ...], int]] = {1_024: ((2.0, 3.0), 30), 8_192: ((2.0, 3.0), 180)}
+DENSE: dict[int | None, tuple[tuple[float, ...], int]] = {
+    1_024: ((2.0, 3.0), 30),
+    8_192: ((2.0, 3.0), 180),
+    None: ((2.0,), 900),
+}
 DENSE_MEASUREMENTS = 90
 # A decreasing rate for as long: from the best constant one and the next larger one.
 LONG_DECAYING: dict[int | None, tuple[float, ...]] = {1: (0.1, 0.3), 16: (0.3, 1.0)}
