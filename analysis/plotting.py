@@ -177,18 +177,6 @@ def plain_ticks(axis: Axis, decades: bool = False) -> None:
     axis.set_minor_locator(mpl.ticker.NullLocator())
 
 
-def train_test_legend(axes: Axes) -> None:
-    """Name the two kinds of line at the upper right, which falling curves leave free."""
-    axes.legend(
-        handles=[mpl.lines.Line2D([], [], label=metric, **style) for metric, style in ONE_ON_OTHER.items()],
-        loc="upper right",
-        ncols=len(ONE_ON_OTHER),
-        borderpad=0,
-        handlelength=1.5,
-        columnspacing=1,
-    )
-
-
 def contrast(first: Any, second: Any) -> float:
     """Return the contrast of two colours as WCAG defines it, from 1 to 21."""
     lights = []
@@ -248,7 +236,7 @@ def loss_panel(axes: Axes, rows: pd.DataFrame) -> None:
     """Draw train and test loss against epochs, on logarithmic axes, which leave epoch 0 out."""
     for name, style in ONE_ON_OTHER.items():
         summary = mean_and_range(rows, f"{name}_loss")
-        draw_line(axes, summary[summary.index > 0], **style)
+        draw_line(axes, summary[summary.index > 0], label=name, **style)
     axes.set_xscale("log")
     axes.set_yscale("log")
     plain_ticks(axes.yaxis)

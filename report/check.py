@@ -6,22 +6,19 @@ Each failure is one line, `page: what`. Exit codes: 0 nothing is broken, 1 somet
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import pypdf
+import pypdfium2
 from bs4 import BeautifulSoup, Tag
-from pypdf.generic import DecodedStreamObject, NameObject
 
 # What a browser loads by itself; a link that a reader may follow is no request.
 LOADS = {
@@ -34,7 +31,6 @@ LIBRARIES = {"site_libs"}  # scripts of others; what they would load is in the p
 UNRESOLVED = re.compile(r"\?@(?:fig|tbl|eq|sec|lst)-[\w.:-]+")
 SHOWN_SOURCE = re.compile(r"\{(?:python|jupyter)\}")  # what Quarto leaves of an inline value that is empty
 EATEN = re.compile(r"#\|.*?(\\[!#-/:-@\[\]^_`{-~])")  # a backslash before punctuation; two of them make one
-DRAWN = re.compile(rb"(?:[-.\d]+\s+){2,6}[mlc](?=\s)")  # a step of a path in a PDF
 NUMBERED = re.compile(r"^(Figure|Table)\s+([0-9A-Z]+\.[0-9]+|[0-9]+)\s*[:.]\s*(.*)$", re.DOTALL)
 
 
@@ -76,13 +72,6 @@ class Page:
 def check(book: Path, project: Path | None = None) -> list[Failure]:
     """Everything that is broken in the rendered book; its sources are in `project`, or around it."""
     book = book.resolve()
-    pdf = pdf_of(book)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        text = pool.submit(_text, pdf) if pdf else None  # meanwhile this process reads the site
-        return _failures(book, project or book.parent, pdf, text)
-
-
-def _failures(book: Path, project: Path, pdf: Path | None, text: Future[str] | None) -> list[Failure]:
     pages = {
         path: Page(book, path.relative_to(book).as_posix(), _parsed(path))
         for path in sorted(book.rglob("*.html"))
@@ -101,11 +90,11 @@ def _failures(book: Path, project: Path, pdf: Path | None, text: Future[str] | N
         )
         failures += [Failure(page.address, what) for what in dict.fromkeys(found)]
     failures += _stylesheets(book)
-    if pdf and text:
-        failures += _pdf(pdf, text, list(pages.values()))
+    if pdf := pdf_of(book):
+        failures += _pdf(pdf, list(pages.values()))
     else:
         failures.append(Failure(book.name, "there is no PDF beside index.html"))
-    failures += _sources(project)
+    failures += _sources(project or book.parent)
     return failures
 
 
@@ -214,23 +203,12 @@ def _sources(project: Path) -> Iterator[Failure]:
 # The PDF ----------------------------------------------------------------------------------------------------------
 
 
-def _text(path: Path) -> str:
-    """The text of a PDF."""
-    texts = []
-    for page in pypdf.PdfReader(path).pages:
-        if (content := page.get_contents()) is not None:
-            words = DecodedStreamObject()  # without figures' paths, which take long to parse
-            words.set_data(DRAWN.sub(b"", content.get_data()))
-            page[NameObject("/Contents")] = words
-        texts.append(page.extract_text())
-    return "\n".join(texts)
-
-
-def _pdf(path: Path, reading: Future[str], pages: list[Page]) -> Iterator[Failure]:
+def _pdf(path: Path, pages: list[Page]) -> Iterator[Failure]:
     """Every figure and table of the site is in the PDF under the same number and words, and the other way round."""
     try:
-        text = reading.result()
-    except pypdf.errors.PyPdfError as error:
+        with pypdfium2.PdfDocument(path) as document:
+            text = "\n".join(page.get_textpage().get_text_bounded() for page in document)
+    except pypdfium2.PdfiumError as error:
         yield Failure(path.name, f"cannot be read: {error}")
         return
     listings = "".join(_flat(code.get_text()) for page in pages for code in page.main.find_all("pre"))

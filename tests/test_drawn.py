@@ -46,7 +46,7 @@ def test_lines_are_named_by_what_the_figure_says_of_them() -> None:
     plotting.label_ends(left, [(2, 4, "wide", "#0072b2"), (1, 9, "narrow", "#0072b2")])
     right.plot([1, 2], [1, 1], label="own")
     right.plot([1, 2], [2, 2], color="#d55e00", linestyle="--")
-    plotting.train_test_legend(right)
+    right.legend(handles=[plt.Line2D([], [], label="test", color="#d55e00", linestyle="--")])
     right.axvline(1.5)  # a help to the eye, no data
     right.plot([3, 4], [float("nan"), 7.0], color="#123456")
     table = drawn.drawn_points(figure)

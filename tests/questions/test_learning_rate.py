@@ -34,7 +34,9 @@ CONTRADICTIONS = {
     "learning_rate_window": lambda rows: rows.assign(value=rows["value"].clip(upper=0.5)),
     "units_saturate": constant(0.25, "mean_slope"),
     "start_beyond_the_edge": lambda rows: rows.assign(value=rows["value"] / 100),
-    "stable_rates_follow_one_curve": lambda rows: rows.assign(value=rows["value"] * rows["learning_rate"]),
+    "stable_rates_follow_one_curve": lambda rows: (
+        rows.assign(value=rows["value"] * rows["learning_rate"]) if "metric" in rows else rows
+    ),
     "larger_rates_do_not_train": lambda rows: rows[rows["learning_rate"] <= 8],
     "sharpness_gives_way": lambda rows: rows.assign(value=rows["value"] * 3),
     "more_epochs_favour_smaller_rates": swap("learning_rate", 0.5, 2.0),

@@ -71,13 +71,13 @@ SHOWN_RATES: dict[float, dict[str, Any]] = {
 SHARPNESS_RATES: dict[float, dict[str, Any]] = {  # 0.01 lies far below all others, 20 is stuck
     **{rate: style for rate, style in SHOWN_RATES.items() if 0.01 < rate < 20},
     0.5: {"color": GREEN, "linestyle": (0, (5, 1.5))},
-    3.0: {"color": QUIET, "linestyle": (0, (1.5, 1))},
+    3.0: {"color": TRAIN_TEST["test"]["color"], "linestyle": (0, (1.5, 1))},
 }
 SLOPE_STYLES: dict[float, dict[str, Any]] = {
     **{rate: SHOWN_RATES[rate] for rate in (2.0, 8.0, 20.0)},
     100.0: {"color": INK, "linestyle": ":"},
 }
-LOSS_LIMITS = (0.03, 2000)  # as drawn for each rate
+LOSS_LIMITS = (0.05, 300)  # as drawn for each rate
 
 
 @remembered
@@ -441,7 +441,6 @@ def draw_loss_curves(rows: pd.DataFrame, epochs: float) -> Figure:
         axis.set_minor_locator(NullLocator())
     axes.set_xlabel("epoch", labelpad=1)
     axes.set_ylabel("loss")
-    plotting.train_test_legend(axes)
     return figure
 
 

@@ -42,6 +42,7 @@ from analysis.questions.minibatch.runs import (
     BUDGETS,
     DECAYING,
     DECAYS,
+    DENSE,
     FULL_BATCH_FACTOR,
     FURTHER_SIZE,
     LONG,
@@ -76,11 +77,15 @@ def constant_runs(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the runs at constant rates.
 
     Returns:
-        Also, batch: the size, infinite for all examples; long: whether the run goes on until its size is done.
+        Also, batch: the size, infinite for all examples; long: whether the run goes on until its size is done; dense:
+        whether it goes on less far and is measured often.
     """
     batch = rows["batch_size"].astype(float).fillna(np.inf)
     short = rows["epochs"].min() * np.where(np.isinf(batch), FULL_BATCH_FACTOR, 1)
-    return rows.assign(batch=batch, long=rows["epochs"] != short)[rows["decay"] == 0]
+    further = rows["epochs"] != short
+    longest = rows["epochs"].groupby(batch).transform("max")
+    dense = further & (rows["epochs"] < longest)
+    return rows.assign(batch=batch, long=further & ~dense, dense=dense)[rows["decay"] == 0]
 
 
 @remembered
@@ -91,15 +96,18 @@ def long_runs(rows: pd.DataFrame) -> pd.DataFrame:
 
 @remembered
 def courses(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return `constant_runs` at every rate: the short ones, measured often, continued by the long ones if there are.
+    """Return `constant_runs` at every rate: the short ones, continued by the dense and then the long ones if there are.
 
     Seeds that have long runs only are left out, as those are not measured often enough to tell a speed.
     """
     runs = constant_runs(rows)
-    early, late = runs[~runs["long"]], runs[runs["long"]]
-    late = late[late["seed"].isin(early["seed"].unique())]
-    covered = late["batch"].map(early.groupby("batch")["epoch"].max())
-    return pd.concat([early, late[late["epoch"] > covered]], ignore_index=True)
+    found = runs[~runs["long"] & ~runs["dense"]]
+    seeds = found["seed"].unique()
+    for further in (runs[runs["dense"]], runs[runs["long"] & runs["seed"].isin(seeds)]):
+        covered = found.groupby(["batch", "learning_rate"])["epoch"].max().rename("covered")
+        added = further.join(covered, on=["batch", "learning_rate"])
+        found = pd.concat([found, added[~(added["epoch"] <= added["covered"])]], ignore_index=True)
+    return found.drop(columns="covered")
 
 
 @remembered
@@ -251,7 +259,12 @@ def test_errors_by_batch_size(found: Results) -> Picture:
     """Draw the test error of all batch sizes against epochs, updates and the time of plain PyTorch; and their ends."""
     rows, plain = fastest_courses(found.rows), plain_epoch_seconds(found)
     rows = rows[(rows["metric"] == "test_accuracy") & (rows["epoch"] > 0)]
-    figure, (*panels, last) = plt.subplots(1, 4, figsize=(WIDTH, 2.4), width_ratios=(1, 1, 1, 0.8))
+    figure, places = plt.subplot_mosaic(
+        [["epoch", "update", "plain"], ["speed", "speed", "end"]],
+        figsize=(WIDTH, 4.2),
+        height_ratios=(1, 0.8),
+    )
+    panels, last = [places[name] for name in ("epoch", "update", "plain")], places["end"]
     sizes = sorted(rows["batch"].unique())
     handles = []
     for size, colour in zip(sizes, COLOURS, strict=False):
@@ -291,22 +304,48 @@ def test_errors_by_batch_size(found: Results) -> Picture:
         markerfacecolor="white",
         markersize=MARKER,
     )
-    last.set_xticks(range(len(sizes)), map(format_size, sizes), rotation=60, fontsize=7)
-    last.set_title("end, error in %")
-    last.set_xlabel("batch")
+    last.set_ylabel("final test error in %")
+    _draw_speeds(places["speed"], found)
+    for axes in (places["speed"], last):
+        names = [format_size(size) for size in sizes]
+        axes.set_xticks(range(len(sizes)), names, rotation=45 if axes is last else 0)
+        axes.set_xlabel("batch size")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return Picture(
         figure,
-        f"Test error of {count_words(len(sizes))} batch sizes, each at its fastest rate of @tbl-minibatch, against "
-        "epochs, updates and the time of so many epochs in plain PyTorch; grey: "
+        f"Above: test error of {count_words(len(sizes))} batch sizes, each at its fastest rate of @tbl-minibatch, "
+        "against epochs, updates and the time of so many epochs in plain PyTorch; grey: "
         f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span the "
-        f"{count_words(rows['seed'].nunique(), 'seed')}. Right: final test error, in %, of the long runs, at the "
-        "best rate with 95 % t intervals and, hollow, of large batches at the fastest rate.",
+        f"{count_words(rows['seed'].nunique(), 'seed')}. Below, left: epochs, updates and seconds until then, a dot "
+        "per seed. Below, right: final test error of the long runs, at the best rate with 95 % t intervals and, "
+        "hollow, of large batches at the fastest rate.",
         "Three panels of falling error curves, one line per batch size. Against epochs the lines lie side by side, "
         "small batches to the left, and all end close to each other. Against updates the lines of the large batches "
-        "coincide, to the left of the small ones. Against time, a middle size is leftmost. Right, ends that lie within "
+        "coincide, to the left of the small ones. Against time, a middle size is leftmost. Below, epochs that grow "
+        "with the size, updates that fall and level off, seconds that are least in between; ends that lie within "
         "half a point.",
     )
+
+
+def _draw_speeds(axes: Axes, found: Results) -> None:
+    """Draw what each size takes to EARLY_ACCURACY at its fastest rate: epochs, updates and seconds of plain PyTorch."""
+    numbers, plain = size_numbers(found.rows), plain_epoch_seconds(found)
+    taken = {
+        "epochs": list(numbers["early"]),
+        "updates": list(numbers["early_updates"]),
+        "seconds": [each * plain[size] for size, each in numbers["early"].items()],
+    }
+    places = ((0.56, 0.5), (0.3, 0.8), (0.68, 0.2))
+    looks = zip(places, (INK, TRAIN, ORANGE), "os^", strict=True)
+    for (name, of_sizes), (where, colour, marker) in zip(taken.items(), looks, strict=True):
+        means = [each.mean() for each in of_sizes]
+        axes.plot(range(len(means)), means, color=colour)
+        for place, each in enumerate(of_sizes):
+            axes.plot([place] * len(each), each, marker, color=colour, markersize=MARKER)
+        write_in(axes, *where, name, colour)
+    axes.set_yscale("log")
+    axes.set_ylabel(f"to {format_percent(EARLY_ACCURACY, 0)} accuracy")
+    plain_ticks(axes.yaxis, decades=True)
 
 
 @exhibit("tbl-minibatch", "minibatch")
@@ -400,20 +439,24 @@ def small_batches_are_faster(found: Results) -> Evidence:
     )
 
 
-@finding("minibatch")
-def larger_batches_save_updates(found: Results) -> Evidence:
+@finding("minibatch", "learning_rate")
+def larger_batches_save_updates(found: Results, descent: Results) -> Evidence:
     updates, rates = mean_crossings(found.rows, "early_updates"), size_numbers(found.rows)["early_rate"]
     first, long = LARGE_BATCHES[0], constant_runs(found.rows).query(f"long and batch >= {LEAST_UPDATES}")
     beyond, rate = updates.loc[LEAST_UPDATES:], rates[np.inf]
     means = crossings(courses(found.rows), "test_accuracy").groupby(["learning_rate", "batch"]).mean()
     shared = means[size_numbers(found.rows)["learning_rate"][np.inf]].loc[first:]
     at_best = shared * (updates / mean_crossings(found.rows)).loc[first:]
+    next_rate = DENSE[LEAST_UPDATES][0][-1]
+    of_descent = crossings(descent.rows.assign(batch=np.inf), "test_accuracy").groupby(
+        ["learning_rate", "batch"]
+    )
     return Evidence(
         f"Up to batches of {format_size(first)} the fastest rate grows with the batch, and up to {LEAST_UPDATES:,} "
         f"a larger batch saves updates (@tbl-minibatch): single examples take {_format_count(updates.iloc[0])} to "
         f"reach {format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
-        f"{_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none, at rates up to {rate:g}, "
-        "the largest that was trained so long.",
+        f"{_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none; a larger rate than "
+        f"{rate:g}, {next_rate:g}, is slower there.",
         {
             "up to the said size, updates fall": len(updates.loc[:LEAST_UPDATES]) > 1
             and updates.loc[:LEAST_UPDATES].is_monotonic_decreasing,
@@ -421,6 +464,11 @@ def larger_batches_save_updates(found: Results) -> Evidence:
             and rates[first] > rates.iloc[0],
             "beyond, the rate is the largest of them": bool(
                 (rates.loc[LEAST_UPDATES:] == long["learning_rate"].max()).all()
+            ),
+            "the next larger rate is slower with each of them": all(
+                table.loc[(rate, size)] < table.loc[(next_rate, size)]
+                for size in beyond.index
+                for table in [of_descent.mean() if math.isinf(size) else means]
             ),
             "larger batches take fewer updates than the first of them": bool(beyond.max() < updates[first]),
             "but among themselves within half": bool(beyond.max() < 1.5 * beyond.min()),
@@ -438,24 +486,19 @@ def _long_rates(rows: pd.DataFrame) -> str:
     return " or ".join(map(count_words, sorted(set(numbers))))
 
 
-@finding("minibatch", "learning_rate", "overfitting")
-def few_rates_were_long(found: Results, rates: Results, longer: Results) -> Evidence:
+@finding("minibatch", "overfitting")
+def few_rates_were_long(found: Results, longer: Results) -> Evidence:
     numbers = size_numbers(found.rows)
     tried = constant_runs(found.rows).query("long").groupby("batch")["learning_rate"]
     best, least, most = numbers["learning_rate"], tried.min(), tried.max()
     between, smallest = (list(best.index[each]) for each in ((least < best) & (best < most), best == least))
-    fastest = numbers["early_rate"][np.inf]
-    reached = crossings(rates.rows.assign(batch=np.inf), "test_accuracy")[np.inf].unstack("seed")
-    larger = min((rate for rate in reached.index if rate > fastest), default=math.nan)
-    both = reached.reindex([fastest, larger])
     wide = longer.rows[longer.rows["train_examples"].isna() & (longer.rows["hidden"] == "300")]
     ends = final_values(wide, "test_accuracy", ["learning_rate", "seed"])
     smaller = max(rate for rate in ends.index.unique(0) if rate < best[np.inf])
     return Evidence(
         "For all sizes but gradient descent the best rate of the long runs has a worse one on either side. The best "
         f"of GD is the smallest tried; at $\\eta = {smaller:g}$, for as many epochs but on all {TRAIN_EXAMPLES:,} "
-        f"examples, it ends at {format_range(100 * ends[smaller], 1)} % (@sec-q2). For the large sizes, a rate not "
-        f"run for long may be faster; of GD, {larger:g} is slower than {fastest:g} from every start (@sec-q6).",
+        f"examples, it ends at {format_range(100 * ends[smaller], 1)} % (@sec-q2).",
         {
             "every size's best rate is the smallest tried or has a worse one on either side": len(
                 between + smallest
@@ -466,25 +509,7 @@ def few_rates_were_long(found: Results, rates: Results, longer: Results) -> Evid
                 wide["epochs"].max() == LONG[None][1]
                 and abs(ends[smaller].mean() - numbers["accuracy"][np.inf].mean()) < 0.001
             ),
-            "the next rate is slower from every start": bool((both.iloc[1] > both.iloc[0]).all()),
         },
-    )
-
-
-@finding("minibatch", "learning_rate")
-def interpolation_is_close(found: Results, rates: Results) -> Evidence:
-    runs = courses(found.rows)
-    rate = size_numbers(found.rows)["early_rate"][np.inf]
-    measured = runs.loc[np.isinf(runs["batch"]) & (runs["learning_rate"] == rate), "epoch"]
-    dense = rates.rows[rates.rows["learning_rate"] == rate].assign(batch=np.inf)
-    whole, thinned = (
-        crossings(each, "test_accuracy") for each in (dense, dense[dense["epoch"].isin(measured.unique())])
-    )
-    off = (thinned / whole - 1).abs().max()
-    return Evidence(
-        f"For the largest sizes the epoch of {format_percent(EARLY_ACCURACY, 0)} is interpolated, with an error of at "
-        f"most {format_percent(off, 0)} where it can be checked (@sec-q6).",
-        {"every run's interpolated epoch is within a tenth": bool(off < 0.1)},
     )
 
 
@@ -616,8 +641,7 @@ def constant_rates_suffice_where_all_is_fitted(found: Results) -> Evidence:
         "A decreasing rate, which the proof of SGD asks for (@sec-sorted), gains nothing here: with batches of "
         f"{join_english(map(str, DECAYING))}, in the shorter runs as in the longer, at best it ends level with the "
         f"constant one, and {100 * min(most):.1f} to {100 * max(most):.1f} points lower with the decay $d = "
-        f"{large:g}$. A network that fits all its training examples has small gradients at each of them, and so "
-        "little noise.",
+        f"{large:g}$.",
         {
             "the train loss of single examples is least with the constant rate": all(
                 loss.idxmin() == 0 for loss in losses

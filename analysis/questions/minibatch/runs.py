@@ -111,7 +111,7 @@ def dense_jobs(preset: Preset) -> tuple[Run, ...]:
     runs = []
     for batch_size, (rates, epochs) in DENSE.items():
         if preset == "quick":
-            epochs = 2
+            epochs = 11  # more than the short runs of the full batch
         every = budget.updates(batch_size) * max(1, epochs // DENSE_MEASUREMENTS)
         runs += [
             Run(
@@ -135,7 +135,7 @@ def long_jobs(preset: Preset) -> tuple[Run, ...]:
     runs = []
     for batch_size, (rates, epochs) in LONG.items():
         if preset == "quick":
-            epochs = 2
+            epochs = 12
         seeds = budget.seeds + (FURTHER_SEEDS[preset] if (batch_size or math.inf) <= FURTHER_SIZE else ())
         every = budget.updates(batch_size) * max(1, epochs // LONG_MEASUREMENTS)
         measure = Measure(

@@ -63,28 +63,9 @@ STUCK = 0.15  # test accuracy of a network that has learnt nothing, at most
 
 @remembered
 def _on_few_examples(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of SGD with few examples."""
+    """Return the rows of SGD with few examples, which compare depths, activations and skip connections."""
     stochastic = rows[rows["batch_size"].notna()]
     return stochastic[stochastic["train_examples"] == stochastic["train_examples"].min()]
-
-
-@remembered
-def _stochastic(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return of these the rows that compare depths, activations and skip connections, which have the same seeds."""
-    few = _on_few_examples(rows)
-    return few[few["seed"].isin(few.loc[few["hidden"].str.contains("-"), "seed"].unique())]
-
-
-@remembered
-def of_one_layer(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return final test accuracies with one hidden layer, of all seeds, each activation at its best rate.
-
-    Returns:
-        Index seed; a column per activation.
-    """
-    few = _on_few_examples(rows)
-    best = _at_best_rates(few[~few["hidden"].str.contains("-")])
-    return final_values(best, "test_accuracy", ["activation", "seed"]).unstack("activation")
 
 
 @remembered
@@ -212,7 +193,7 @@ def _with_depth(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 @remembered
 def _compared(rows: pd.DataFrame) -> pd.DataFrame:
-    return _at_best_rates(_stochastic(rows))
+    return _at_best_rates(_on_few_examples(rows))
 
 
 def _at_best_rates(rows: pd.DataFrame) -> pd.DataFrame:
@@ -387,15 +368,7 @@ def descent_table(found: Results) -> Table:
 def accuracies_table(found: Results) -> Table:
     """Tabulate what the networks learn, over depth."""
     by = ["activation", "skip", "depth"]
-    accuracies = 100 * pd.concat(
-        [
-            _accuracies_of_seeds(found.rows).drop(index=1, level="depth"),
-            pd.concat({(False, 1): of_one_layer(found.rows).stack()}, names=["skip", "depth"]).reorder_levels(
-                ["activation", "skip", "depth", "seed"]
-            ),
-        ]
-    )
-    summary = accuracies.groupby(by).agg(["mean", "min", "max"])
+    summary = (100 * _accuracies_of_seeds(found.rows)).groupby(by).agg(["mean", "min", "max"])
     table = summary.apply(_mean_and_range, axis="columns").unstack().fillna("–")
     lines = [
         {
@@ -417,7 +390,7 @@ def accuracies_table(found: Results) -> Table:
                 },
             }
         )
-    compared = _stochastic(found.rows)
+    compared = _on_few_examples(found.rows)
     seeds = compared["seed"].nunique()
     examples, epochs = (compared[column].max() for column in ("train_examples", "epochs"))
     return Table(
@@ -425,7 +398,7 @@ def accuracies_table(found: Results) -> Table:
         f"Test accuracy in % by number of hidden layers (of {runs.WIDTH} units), each network at its best learning "
         f"rate on validation data, of {count_words(len(runs.LEARNING_RATES))} (one hidden layer: of "
         f"{count_words(compared['learning_rate'].nunique())}): mean, least and largest of "
-        f"{count_words(seeds, 'seed')} (one hidden layer: of {count_words(len(of_one_layer(found.rows)))}), after "
+        f"{count_words(seeds, 'seed')}, after "
         f"{epochs:.0f} epochs on {examples:,.0f} examples; longer: of {count_words(len(budget.seeds), 'seed')}, after "
         f"{budget.epochs} epochs on {budget.train_examples:,}, at the better of {_longer_rates()} (–: not run).",
         (28, *(12 for _ in runs.DEPTHS)),
