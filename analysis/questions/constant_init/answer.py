@@ -335,9 +335,11 @@ def smaller_rate_does_not_overshoot(found: Results, stream: Results) -> Evidence
     first = int(near.min()) if len(near) else losses.index.max()
     return Evidence(
         f"At $\\eta = {SMALLER_RATE:g}$, where the rate is {(1 + HIDDEN[0]) * SMALLER_RATE:.4g}, the loss of "
-        f"{join_english(map(label, losses.columns))} from 1 does not oscillate: within {count_words(first, 'update')} "
-        f"it is at {format_fixed(losses.loc[first].max(), 3)}, next to $H$.",
+        f"{join_english(map(label, losses.columns))} from 1 does not oscillate: it is never above its first value, "
+        f"$\\ln 10 = {math.log(CLASSES):.3f}$, and within {count_words(first, 'update')} at "
+        f"{format_fixed(losses.loc[first].max(), 3)}, next to $H$.",
         {
+            "it begins at that of guessing": bool((losses.iloc[0] - math.log(CLASSES)).abs().max() < 1e-3),
             "it never lies above the first loss": bool((losses <= losses.iloc[0] + 1e-6).all(axis=None)),
             "it comes near the entropy within ten updates, and stays": bool(
                 len(near) and first < 10 and len(near) == len(losses.loc[first:])

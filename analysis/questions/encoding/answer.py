@@ -349,14 +349,14 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     least, epochs = format_at_least(min(ten)), with_adam(found.rows)["epoch"].max()
     usual = max(adam[name][0].mean() for name in TENS)
     return Evidence(
-        "Because a single output puts all ten classes on one line. Its loss then treats digits with neighbouring "
-        "numbers as nearly the same, and a sigmoid saturates at both ends of the line. Each of ten outputs need only "
-        f"tell one class from the others. After {epochs:.0f} epochs of Adam (@sec-adam) the best of "
+        "Because a single output must put all ten classes in order on one line, and from one hidden layer it learns "
+        "such an order in a way that does not generalise. Its loss treats digits with neighbouring numbers as nearly "
+        "the same, and a sigmoid saturates at both ends of the line. Each of ten outputs need only tell one class from "
+        f"the others. After {epochs:.0f} epochs of Adam (@sec-adam) the best of "
         f"{count_words(len(SINGLES), 'single output')} (sigmoid with either loss, or linear) reaches "
         f"{format_percent(best)} test accuracy, and up to {format_percent(renumbered)} if the digits are renumbered; "
-        f"ten one-hot outputs reach {least} or more. With SGD the gap is larger still. Saturation slows SGD down, but "
-        "avoiding it gains nothing with Adam. A second hidden layer closes most of the gap, which the loss alone "
-        "therefore does not explain (@tbl-encodings).",
+        f"ten one-hot outputs reach {least} or more (@tbl-encodings). With SGD the gap is larger still. Saturation "
+        "slows SGD down, but avoiding it gains nothing with Adam; a second hidden layer closes most of the gap.",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]
@@ -371,7 +371,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"One output puts ten classes on a line: {100 * best:.0f} to {format_percent(renumbered, 0)}, against "
+        f"With one hidden layer a single output reads {100 * best:.0f} to {format_percent(renumbered, 0)}, ten read "
         f"{format_percent(usual, 0)}.",
     )
 
@@ -503,7 +503,7 @@ def thresholds_gain_little(found: Results) -> Evidence:
     gain = statistics.paired_t(reading["thresholds"], reading["nearest"]).difference
     return Evidence(
         "Nor is it how the output is read: other thresholds between the digits, those that suit the training examples "
-        f"best, raise test accuracy by {format_interval(gain, 1, '')} points.",
+        f"best, change test accuracy by {format_interval(gain, 1, '')} points.",
         {
             "every start gains": bool((reading["thresholds"] > reading["nearest"]).all()),
             "by less than a tenth of what it is behind ten outputs": bool(
