@@ -191,13 +191,13 @@ def test_a_verdict_needs_a_change_that_holds_with_all_others_tested(monkeypatch:
     assert STEPS[0].verdict(found, "bias2") == "confirmed in part"
 
 
-def test_what_was_expected_late_is_tested_on_fresh_sets() -> None:
+def test_an_expectation_is_tested_on_fresh_sets_where_both_networks_were_trained_on_them() -> None:
     found = cached("capacity")
     few, *more = (f"{size:,}" for size in sizes(found))
     for step in STEPS:
         changes = step.tests(found, "variance")
-        assert list(changes) == [answer.FRESH if step.late else few, *more]
-        if step.late:
+        assert list(changes) == [answer.FRESH if step.is_on_fresh else few, *more]
+        if step.is_on_fresh:
             assert changes[answer.FRESH] == answer.fresh_change(found, "variance", step.first, step.second)
             assert changes[answer.FRESH] != step.change(found, sizes(found)[0], "variance")
 

@@ -314,7 +314,7 @@ def adam_is_ahead(found: Results) -> Evidence:
     return Evidence(
         f"Adam is less sensitive to the learning rate. Tried at the same rates for {short} epochs, it is within one "
         f"point of its best accuracy over a factor of {span(near_short['adam']):.0f}, SGD at "
-        f"{_rate_words(near_short['sgd'])} only; above {format_percent(USABLE, 0)} over a factor of "
+        f"{_rate_words(near_short['sgd'])}; above {format_percent(USABLE, 0)} over a factor of "
         f"{_two_digits(span(usable_short['adam']), up=False)}, SGD of "
         f"{_two_digits(span(usable_short['sgd']), up=False)}. After {long} epochs Adam's factors are the larger ones, "
         f"too. Adam is also faster: each at its best rate, it takes {speed['adam']} epochs to reach "
@@ -345,7 +345,8 @@ def adam_is_ahead(found: Results) -> Evidence:
 
 
 def _rate_words(rates: pd.Index[float]) -> str:
-    return f"one, {rates[0]:g}," if len(rates) == 1 else f"a factor of {span(rates):.0f}"
+    """Say over how many rates: a factor, or that there is but one."""
+    return f"a single rate, {rates[0]:g}" if len(rates) == 1 else f"a factor of {span(rates):.0f}"
 
 
 def _usable_rates(runs: pd.DataFrame) -> dict[str, pd.Index[float]]:

@@ -572,7 +572,7 @@ def _above(table: pd.DataFrame, name: str) -> str:
 )
 def components_and_errors(found: Results) -> Picture:
     """Draw bias², variance and their sum over width and depth for the small training sets; errors for all examples."""
-    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.9))
+    figure, grid = plt.subplots(2, 3, figsize=(WIDTH, 3.6))
     (*wide, at_one_rate), (*deep, last) = grid
     few, *_ = sizes(found)
     for over, axes_of, xlabel in (

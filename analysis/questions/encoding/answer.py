@@ -371,7 +371,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"With one hidden layer a single output reads {100 * best:.0f} to {format_percent(renumbered, 0)}, ten read "
+        f"A single output above one hidden layer reads {100 * best:.0f} to {format_percent(renumbered, 0)}, ten "
         f"{format_percent(usual, 0)}.",
     )
 

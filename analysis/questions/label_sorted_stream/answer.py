@@ -573,7 +573,7 @@ def rates_that_converge(found: Results) -> Evidence:
                 and len(converging) > 1
             ),
             "the largest of the slow ones ends less than half above the bound": bool(
-                late["label_sorted", nearest].mean() < 1.5 * DONE
+                late["label_sorted"].groupby("learning_rate").mean().get(nearest, math.inf) < 1.5 * DONE
             ),
             "SGD takes far fewer passes at each of these": bool(of_descent.max() < stream.min() / 10),
             "the stream takes fewest at the largest of them": bool(at_best == stream.min()),

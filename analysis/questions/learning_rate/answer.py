@@ -43,7 +43,6 @@ from analysis.plotting import (
     write_in,
 )
 from analysis.questions.learning_rate.runs import SATURATION_RATES
-from analysis.questions.overfitting.runs import SOURCE_RATE
 from analysis.results import Results, remembered
 from analysis.statistics import END, edge_of_biases, first_epochs, label_entropy, t_interval
 
@@ -286,9 +285,8 @@ def _format_epoch(epoch: float) -> str:
 def speed_and_end(found: Results, longer: Results) -> Picture:
     """Draw test accuracy over epochs, train loss over η × epochs, and every run's test error at the end."""
     rows, trained_on = first_start(found.rows), first_start(wide_runs(longer.rows))
-    trained_on = trained_on[
-        (trained_on["learning_rate"] == SOURCE_RATE) & (trained_on["metric"] == "train_loss")
-    ]
+    slowest = trained_on["learning_rate"].min()  # the only one whose line is short otherwise
+    trained_on = trained_on[(trained_on["learning_rate"] == slowest) & (trained_on["metric"] == "train_loss")]
     rows = rows[rows["epoch"] > 0]
     numbers = run_numbers(found.rows)
     figure, (courses, scaled, final) = plt.subplots(1, 3, figsize=(WIDTH, 2.5))
@@ -300,7 +298,7 @@ def speed_and_end(found: Results, longer: Results) -> Picture:
     for rate in calm:
         loss = rows[(rows["learning_rate"] == rate) & (rows["metric"] == "train_loss")]
         style = SHOWN_RATES.get(rate, {"color": QUIET, "linewidth": 0.6, "zorder": 1})
-        if rate == SOURCE_RATE:
+        if rate == slowest:
             loss = pd.concat([loss, trained_on[trained_on["epoch"] > loss["epoch"].max()]])
         scaled.plot(rate * loss["epoch"], loss["value"], **style)
     final.plot(
@@ -335,7 +333,7 @@ def speed_and_end(found: Results, longer: Results) -> Picture:
         figure,
         f"Left: test accuracy over epochs at {count_words(len(shown))} of the learning rates, from the first start. "
         "Middle: the same start's train loss over $\\eta$ times epochs at the rates at which every start is slow or "
-        f"steady (@tbl-learning-rates), thin those without a line in the left panel; that of {SOURCE_RATE:g} goes on "
+        f"steady (@tbl-learning-rates), thin those without a line in the left panel; that of {slowest:g} goes on "
         f"to {trained_on['epoch'].max():,.0f} epochs. Right: test error after {numbers['epochs'].max():,.0f} epochs, "
         "a ring per run.",
         "Left: curves that rise the earlier, the larger the rate, and at the largest go up and down. Middle: lines "

@@ -493,7 +493,7 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
                 bool(ahead and behind) and max(ahead) < min(behind)
             ),
             "where all seeds are behind, the mean is, and at the rates between": set(behind) <= set(later)
-            and later == [rate for rate in ordered if min(later) <= rate <= max(later)],
+            and later == [rate for rate in ordered if min(later, default=0) <= rate <= max(later, default=0)],
             "at several rates either loss of softmax learns from the usual start": min(
                 len(reference_costs), len(quadratic_costs)
             )

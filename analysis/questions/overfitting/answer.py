@@ -184,7 +184,7 @@ def curves(found: Results) -> Picture:
     few = few_examples(found.rows)
     columns["300, few"] = [few]
     end = longer["epoch"].max()
-    figure, grid = plt.subplots(2, len(columns), figsize=(WIDTH, 3.7), sharey="row")
+    figure, grid = plt.subplots(2, len(columns), figsize=(WIDTH, 3.3), sharey="row")
     for (name, networks), (errors, losses) in zip(columns.items(), grid.T, strict=True):
         for rows in networks:
             _draw_errors_and_losses(errors, losses, rows)
