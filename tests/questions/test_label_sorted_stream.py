@@ -100,7 +100,7 @@ def _runs(losses: dict[float, float]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("last", "verdict"), [(0.005, "converges"), (0.1, "still falling"), (0.25, "fails"), (np.nan, "fails")]
+    ("last", "verdict"), [(0.005, "converges"), (0.1, "falling"), (0.25, "fails"), (np.nan, "fails")]
 )
 def test_a_rate_is_judged_by_its_loss_in_the_last_passes(last: float, verdict: str) -> None:
     losses = {0.0: 0.1, 300.0 - LATE_PASSES: 0.3, 290.0: 0.2, 300.0: last}  # it may rise before
@@ -115,7 +115,7 @@ def test_more_passes_decide_where_they_were_run() -> None:
 
 def test_a_stream_is_compared_with_gradient_descent() -> None:
     (line,) = progress(_runs({0.0: 2.0, 200.0: 0.5, 300.0: 0.3})).to_dict("records")
-    assert line == {"loss": 0.3, "gd": 0.2, "accuracy": 0.9, "verdict": "still falling"}
+    assert line == {"loss": 0.3, "gd": 0.2, "accuracy": 0.9, "verdict": "falling"}
 
 
 def test_the_stream_follows_gradient_descent_where_their_losses_end_close() -> None:

@@ -126,7 +126,7 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Index method (of `many_epochs` but "gd"), learning_rate; loss, the last train loss; gd, that of gradient descent
         with η n (not a number if there is none); accuracy, the last test accuracy; verdict: whether the rate
-        "converges", to a loss below DONE, in these passes or in more, is "still falling" at every measurement in the
+        "converges", to a loss below DONE, in these passes or in more, is "falling" at every measurement in the
         LATE_PASSES, or "fails".
     """
     many = many_epochs(rows)
@@ -144,7 +144,7 @@ def progress(rows: pd.DataFrame) -> pd.DataFrame:
             "loss": loss,
             "gd": late.iloc[-1]["gd"].rename(lambda rate: round(rate, 9)).reindex(steps).to_numpy(),
             "accuracy": streams,
-            "verdict": np.where(last < DONE, "converges", np.where(falls, "still falling", "fails")),
+            "verdict": np.where(last < DONE, "converges", np.where(falls, "falling", "fails")),
         }
     )
 
@@ -374,7 +374,7 @@ def stream_table(found: Results) -> Table:
         f"descent with the rate $\\eta n$. *To*: the first pass with {100 * FAST:.0f} % test accuracy and with a loss "
         f"below {DONE:g}, in all passes run, measured at most ten apart (–: never). *{more}*: values after {more} "
         f"passes, for the rates run that long. A rate *converges* if its loss ends below {DONE:g} in the longest run, "
-        f"is *still falling* if the loss falls at every measurement in the last {LATE_PASSES} of {last} passes all "
+        f"is *falling* if the loss falls at every measurement in the last {LATE_PASSES} of {last} passes all "
         "the same, and otherwise *fails*. @fig-stream has the rates between. Last rows: examples that are shuffled "
         f"once and then cycled. Means over {count_words(many['seed'].nunique(), 'seed')}; of scattered accuracies the "
         "least and largest.",
@@ -545,13 +545,13 @@ def rates_that_converge(found: Results) -> Evidence:
     rates = {
         (method, verdict): lines.loc[method].query("verdict == @verdict").index
         for method in ("label_sorted", "shuffled")
-        for verdict in ("converges", "still falling", "fails")
+        for verdict in ("converges", "falling", "fails")
     }
     converging, failing = (rates["label_sorted", verdict] for verdict in ("converges", "fails"))
     of_sgd = rates["shuffled", "converges"]
-    slow_sgd, failing_sgd = (rates["shuffled", verdict] for verdict in ("still falling", "fails"))
+    slow_sgd, failing_sgd = (rates["shuffled", verdict] for verdict in ("falling", "fails"))
     soon = lines.loc["label_sorted"].query("loss < @DONE").index
-    nearest = rates["label_sorted", "still falling"].max()
+    nearest = rates["label_sorted", "falling"].max()
     late = final_values(with_more_passes(found.rows), "train_loss", ["method", "learning_rate", "seed"])
     done = passes_to_loss(found.rows)
     stream, of_descent = (
@@ -568,7 +568,7 @@ def rates_that_converge(found: Results) -> Evidence:
         f"{of_sgd_there:.0f}.",
         {
             "the stream's rates follow each other: slow, converging, failing": bool(
-                rates["label_sorted", "still falling"].max() < converging.min()
+                rates["label_sorted", "falling"].max() < converging.min()
                 and converging.max() < failing.min()
                 and len(converging) > 1
             ),
