@@ -46,6 +46,7 @@ class SingleSeedError(Exception):
 
 Source = TypeVar("Source")
 Made = TypeVar("Made")
+Group = TypeVar("Group")
 _REMEMBERED = 128  # tables: more than the seeds of an experiment times the groups that its rows are cut into
 
 
@@ -71,6 +72,25 @@ def of_seedless(function: Callable[[Results], Made]) -> Callable[[Results], Made
     """Let a function that reads `Results.seedless` alone remember what it made, whichever seeds are left out."""
     make = remembered(function)
     return functools.wraps(function)(lambda found: make(found.seedless))
+
+
+def of_groups(
+    function: Callable[[Results], dict[Group, pd.DataFrame]],
+) -> Callable[[Results], dict[Group, pd.DataFrame]]:
+    """Let a function that cuts rows into groups, by what their seeds do not change, remember them.
+
+    Of results without a seed, groups that never had it are the same tables: what was made of them is remembered, too.
+    """
+
+    def cut(found: Results) -> dict[Group, pd.DataFrame]:
+        if "without" not in vars(found):
+            return function(found)
+        whole, seed = vars(found)["without"]
+        has = {name: rows["seed"] == seed for name, rows in make(whole).items()}
+        return {name: rows[~has[name]] if has[name].any() else rows for name, rows in make(whole).items()}
+
+    make = remembered(cut)
+    return functools.wraps(function)(make)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +167,7 @@ class Results:
             for name, table in self.programs.items()
         }
         if self.rows.empty:
-            return self._with_same_seedless(self.rows, programs)
+            return self._with_fewer_seeds(self.rows, programs, seed)
         rows = self.rows[self.rows["seed"] != seed]
         setting = [name for name in self.rows.columns[: self.rows.columns.get_loc("epoch")] if name != "seed"]
         runs = self._runs
@@ -156,12 +176,12 @@ class Results:
             raise SingleSeedError(
                 f"{self.name}: {before - after} of {before} settings have no seed other than {seed}"
             )
-        return self._with_same_seedless(rows, programs)
+        return self._with_fewer_seeds(rows, programs, seed)
 
-    def _with_same_seedless(self, rows: pd.DataFrame, programs: dict[str, pd.DataFrame]) -> Results:
-        """Return the results with fewer seeds; what is made of the part that no seed changes is made once."""
+    def _with_fewer_seeds(self, rows: pd.DataFrame, programs: dict[str, pd.DataFrame], seed: int) -> Results:
+        """Return the results without a seed; what is made of the part that no seed changes is made once."""
         fewer = dataclasses.replace(self, rows=rows, programs=programs)
-        vars(fewer)["seedless"] = self.seedless
+        vars(fewer).update(seedless=self.seedless, without=(self, seed))
         return fewer
 
 

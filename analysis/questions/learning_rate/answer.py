@@ -559,13 +559,12 @@ def losses_at_products(rows: pd.DataFrame, longer: pd.DataFrame) -> pd.DataFrame
     Returns:
         Index: the product; a column per learning_rate and seed; missing where no run goes so far.
     """
-    both = pd.concat([rows, longer[longer["epoch"] > rows["epoch"].max()]])
-    columns = {}
-    for (rate, seed), run in both[both["metric"] == "train_loss"].groupby(["learning_rate", "seed"]):
-        curve = run.sort_values("epoch")
-        columns[rate, seed] = np.interp(
-            PRODUCTS, rate * curve["epoch"], curve["value"], left=np.nan, right=np.nan
-        )
+    losses = [each[each["metric"] == "train_loss"] for each in (rows, longer)]
+    both = pd.concat([losses[0], losses[1][losses[1]["epoch"] > rows["epoch"].max()]])
+    columns = {
+        run: np.interp(PRODUCTS, run[0] * curve["epoch"], curve["value"], left=np.nan, right=np.nan)
+        for run, curve in both.sort_values("epoch").groupby(["learning_rate", "seed"])
+    }
     return pd.DataFrame(columns, index=PRODUCTS)
 
 

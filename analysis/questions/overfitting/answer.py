@@ -50,7 +50,7 @@ from analysis.questions.overfitting.runs import (
     least_at,
     smooth,
 )
-from analysis.results import Results, remembered
+from analysis.results import Results, of_groups, remembered
 from analysis.statistics import END
 
 NETWORKS = ("300", "10-10", "20-20")  # by the names of runs
@@ -65,25 +65,33 @@ UNSTEADY = 0.01
 RISE = 0.01  # of the test loss, below which it may be one of the least of a noisy curve
 
 
-@remembered
-def by_rate(rows: pd.DataFrame) -> dict[float, dict[str, pd.DataFrame]]:
+@of_groups
+def _groups(found: Results) -> dict[tuple[str, float], pd.DataFrame]:
+    """Return the rows of every network at its rates; those on few examples are FEW, those trained for longest
+    SLOW."""
+    on_all = found.rows[found.rows["train_examples"].isna()]
+    longest = on_all["epochs"] > on_all["epochs"].min()
+    few = found.rows[found.rows["train_examples"].notna()]
+    return {
+        **dict(iter(on_all[~longest].groupby(["hidden", "learning_rate"]))),
+        (FEW, FEW_EXAMPLES_LEARNING_RATE): few,
+        (SLOW, SOURCE_RATE): on_all[longest],
+    }
+
+
+def by_rate(found: Results) -> dict[float, dict[str, pd.DataFrame]]:
     """Return the rows of the networks trained on all examples for as long, by learning rate and network."""
-    on_all = rows[rows["train_examples"].isna()]
-    on_all = on_all[on_all["epochs"] == on_all["epochs"].min()]
-    groups = dict(iter(on_all.groupby(["learning_rate", "hidden"])))
-    return {rate: {name: groups[rate, name] for name in NETWORKS} for rate in LEARNING_RATES}
+    return {rate: {name: _groups(found)[name, rate] for name in NETWORKS} for rate in LEARNING_RATES}
 
 
-@remembered
-def long_run(rows: pd.DataFrame) -> pd.DataFrame:
+def long_run(found: Results) -> pd.DataFrame:
     """Return the rows of 20-20 trained on at the source's rate."""
-    return rows[rows["epochs"] == rows["epochs"].max()]
+    return _groups(found)[SLOW, SOURCE_RATE]
 
 
-@remembered
-def few_examples(rows: pd.DataFrame) -> pd.DataFrame:
+def few_examples(found: Results) -> pd.DataFrame:
     """Return the rows of the network trained on few examples."""
-    return rows[rows["train_examples"].notna()]
+    return _groups(found)[FEW, FEW_EXAMPLES_LEARNING_RATE]
 
 
 @remembered
@@ -178,10 +186,10 @@ def curves(found: Results) -> Picture:
     Learning rates are colours; the runs that were trained for longer continue those at their rate. The last column
     has the network that was trained on few examples.
     """
-    columns = {name: [rows[name] for rows in by_rate(found.rows).values()] for name in NETWORKS}
-    longer = long_run(found.rows)
+    columns = {name: [rows[name] for rows in by_rate(found).values()] for name in NETWORKS}
+    longer = long_run(found)
     columns["20-20"][0] = longer
-    few = few_examples(found.rows)
+    few = few_examples(found)
     columns["300, few"] = [few]
     end = longer["epoch"].max()
     figure, grid = plt.subplots(2, len(columns), figsize=(WIDTH, 3.3), sharey="row")
@@ -242,13 +250,13 @@ def _draw_errors_and_losses(errors: Axes, losses: Axes, rows: pd.DataFrame) -> N
 def turns(found: Results) -> Picture:
     """Draw the rise of the test loss, test against train loss, and what misread digits do where the test loss rises."""
     figure, (rises, losses, misread) = plt.subplots(1, 3, figsize=(WIDTH, 2.5), width_ratios=(1.25, 1.25, 1))
-    networks = by_rate(found.rows)
+    networks = by_rate(found)
     drawn = {
         "300": networks[COMMON_RATE]["300"],
         "20-20": networks[COMMON_RATE]["20-20"],
         FAR: networks[FAR_RATE]["300"],
-        SLOW: long_run(found.rows),
-        FEW: few_examples(found.rows),
+        SLOW: long_run(found),
+        FEW: few_examples(found),
     }
     for name, frame in drawn.items():
         train, test = (smooth(_curves(frame, f"{part}_loss").drop(index=0)) for part in TRAIN_TEST)
@@ -308,9 +316,9 @@ def _draw_misread(axes: Axes, digits: pd.DataFrame) -> None:
 def overfitting_table(found: Results) -> Table:
     """Tabulate `overfitting`: least and largest value of the runs."""
     frames = [
-        *(pair for networks in by_rate(found.rows).values() for pair in networks.items()),
-        ("longer", long_run(found.rows)),
-        ("few", few_examples(found.rows)),
+        *(pair for networks in by_rate(found).values() for pair in networks.items()),
+        ("longer", long_run(found)),
+        ("few", few_examples(found)),
     ]
     lines = []
     for network, rows in frames:
@@ -356,7 +364,7 @@ def _signed_range(values: pd.Series[float]) -> str:
     alt="Late in training at the largest rate, the test loss of all three networks rises again.",
 )
 def sketch_of_rise(axes: Axes, found: Results) -> None:
-    for name, rows in by_rate(found.rows)[FAR_RATE].items():
+    for name, rows in by_rate(found)[FAR_RATE].items():
         rise = _rise(smooth(_curves(rows, "test_loss")))
         axes.plot(rise.index, rise.mean(axis="columns"), color=COLOURS[name])
     axes.set_xscale("log")
@@ -375,7 +383,7 @@ def sketch_of_rise(axes: Axes, found: Results) -> None:
 def over_fits_where_training_goes_far(found: Results) -> Evidence:
     numbers = {
         rate: {name: overfitting(rows) for name, rows in networks.items()}
-        for rate, networks in by_rate(found.rows).items()
+        for rate, networks in by_rate(found).items()
     }
     slow, far = (pd.concat(numbers[rate].values()) for rate in (SOURCE_RATE, FAR_RATE))
     every = pd.concat([each for of_rate in numbers.values() for each in of_rate.values()])
@@ -396,7 +404,7 @@ def over_fits_where_training_goes_far(found: Results) -> Evidence:
                 > numbers[COMMON_RATE]["300"]["test_error"].max()
             ),
             "10-10 is unsteady where it rises": all(
-                _unsteady(by_rate(found.rows)[rate]["10-10"]) for rate in (COMMON_RATE, FAR_RATE)
+                _unsteady(by_rate(found)[rate]["10-10"]) for rate in (COMMON_RATE, FAR_RATE)
             ),
             "the error rises most in 20-20 at the largest rate": every["error_rise"].idxmax()
             in of_most.index,
@@ -407,7 +415,7 @@ def over_fits_where_training_goes_far(found: Results) -> Evidence:
             "at the largest rate every run rises": bool(far["rises"].all()),
             "so does every run of 20-20 at the common rate, steadily": bool(
                 numbers[COMMON_RATE]["20-20"]["rises"].all()
-                and not _unsteady(by_rate(found.rows)[COMMON_RATE]["20-20"])
+                and not _unsteady(by_rate(found)[COMMON_RATE]["20-20"])
             ),
             "no run at the source's rate rises": bool((slow["rise"] < 0).all()),
             "where the test loss has risen, the train loss has fallen on": bool(
@@ -425,11 +433,11 @@ def over_fits_where_training_goes_far(found: Results) -> Evidence:
 def threshold_hardly_matters(found: Results) -> Evidence:
     frames = {
         (rate, name): overfitting(rows)
-        for rate, networks in by_rate(found.rows).items()
+        for rate, networks in by_rate(found).items()
         for name, rows in networks.items()
     }
     open_one = frames.pop((COMMON_RATE, "10-10"))
-    others = pd.concat([*frames.values(), overfitting(few_examples(found.rows))])
+    others = pd.concat([*frames.values(), overfitting(few_examples(found))])
     rising = others.loc[others["rises"], "rise"].min()
     highest = 0 if math.isnan(rising) else math.floor(100 * rising)
     return Evidence(
@@ -451,7 +459,7 @@ def _ceil(points: float) -> str:
 
 @finding("overfitting")
 def rate_matters_too(found: Results) -> Evidence:
-    networks = by_rate(found.rows)
+    networks = by_rate(found)
     end, rising = overfitting(networks[COMMON_RATE]["300"]), overfitting(networks[FAR_RATE]["300"])
     unsteady = [
         (rate, name)
@@ -480,15 +488,15 @@ def rate_matters_too(found: Results) -> Evidence:
 @finding("overfitting")
 def slow_runs_turn_late(found: Results) -> Evidence:
     """Compare starts that both rates have, where the learning rate times epochs is the same."""
-    slow, fast = by_rate(found.rows)[SOURCE_RATE], by_rate(found.rows)[COMMON_RATE]
+    slow, fast = by_rate(found)[SOURCE_RATE], by_rate(found)[COMMON_RATE]
     epochs = max(overfitting(rows)["epochs"].max() for rows in slow.values())
     worth = epochs * SOURCE_RATE / COMMON_RATE
     apart = max(
         (_train_loss(slow[name], epochs) / _train_loss(fast[name], worth) - 1).abs().max()
         for name in NETWORKS
     )
-    longer, common = overfitting(long_run(found.rows)), overfitting(fast["20-20"])
-    far = overfitting(by_rate(found.rows)[FAR_RATE]["20-20"])
+    longer, common = overfitting(long_run(found)), overfitting(fast["20-20"])
+    far = overfitting(by_rate(found)[FAR_RATE]["20-20"])
     products = [SOURCE_RATE * longer["best_epoch"].mean(), COMMON_RATE * common["best_epoch"].mean()]
     return Evidence(
         f"At $\\eta = {SOURCE_RATE:g}$ no network gets that far: {epochs:,.0f} epochs there do what {worth:,.0f} do "
@@ -548,7 +556,7 @@ def misreading(rows: pd.DataFrame) -> Misreading:
 
 @finding("overfitting")
 def misread_digits_make_the_rise(found: Results) -> Evidence:
-    digits = misreading(by_rate(found.rows)[COMMON_RATE]["20-20"])
+    digits = misreading(by_rate(found)[COMMON_RATE]["20-20"])
     return Evidence(
         f"In 20-20 at $\\eta = {COMMON_RATE:g}$, past the least test loss, the mean loss of a misread digit grows "
         f"by {format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
@@ -568,7 +576,7 @@ def misread_digits_make_the_rise(found: Results) -> Evidence:
 
 @finding("overfitting")
 def contrast_overfits(found: Results) -> Evidence:
-    runs, digits = overfitting(few_examples(found.rows)), misreading(few_examples(found.rows))
+    runs, digits = overfitting(few_examples(found)), misreading(few_examples(found))
     misread = found.programs["misread_at_least_and_end"].pivot(
         index="seed", columns="outcome", values="value"
     )
@@ -577,7 +585,7 @@ def contrast_overfits(found: Results) -> Evidence:
         for _, each in misread.iterrows()
     ]
     bound = format_rate(10.0 ** math.ceil(math.log10(max(p_values))))
-    every = pd.concat([overfitting(rows) for rows in by_rate(found.rows)[COMMON_RATE].values()])
+    every = pd.concat([overfitting(rows) for rows in by_rate(found)[COMMON_RATE].values()])
     return Evidence(
         f"On {FEW_EXAMPLES:,} training examples, at $\\eta = {FEW_EXAMPLES_LEARNING_RATE:g}$, 784-300-10 over-fits by "
         f"its test error too: the loss rises by {format_range(100 * runs['rise'], 0)} %, the error by "
@@ -612,7 +620,7 @@ def small_networks_overfit_mildly(found: Results) -> Evidence:
 
 
 def _rises_at_the_source_rate(found: Results, *names: str) -> Evidence:
-    slow = by_rate(found.rows)[SOURCE_RATE]
+    slow = by_rate(found)[SOURCE_RATE]
     runs = pd.concat([overfitting(slow[name]) for name in names])
     return Evidence(
         f"After {runs['epochs'].max():,.0f} epochs test errors do lie {format_range(error_gap(runs), 1)} points above "
