@@ -590,7 +590,8 @@ def components_and_errors(found: Results) -> Picture:
     at_one_rate.set_title(f"{few:,}, all η = {SPLIT_RATE:g}")
     for axes, examples in zip(wide, sizes(found), strict=False):
         axes.set_title(f"{examples:,} examples")
-    for axes in deep:
+    for axes, examples in zip(deep, sizes(found), strict=False):
+        axes.set_title(f"{examples:,} examples")
         axes.set_xticks((1, 2, 3))
         axes.set_xlim(0.8, 3.2)
     for axes in (*wide, at_one_rate, *deep):
@@ -689,7 +690,9 @@ def width_has_an_optimum(found: Results) -> Evidence:
         {
             **_parts_part(found),
             "on all examples the test error falls with the width": on_all.is_monotonic_decreasing,
-            "beyond the wide layer by little": bool(on_all.loc[int(WIDE) :].diff().min() > -SMALL_STEP),
+            "beyond the wide layer it falls by less than a tenth of a point a step": bool(
+                on_all.loc[int(WIDE) :].diff().min() > -SMALL_STEP
+            ),
             "two layers cannot be told from one with many examples": direction(
                 TO_TWO.change(found, many, "squared_error")
             )
@@ -827,7 +830,7 @@ def depth_raises_the_variance(found: Results) -> Evidence:
     sums = {size: TO_DEEP.change(found, size, "squared_error") for size in (few, many)}
     return Evidence(
         "Further layers raise the variance with either number of examples. A second layer lowers bias² by some "
-        f"percent, a third with {many:,} examples only (@tbl-expectations). The "
+        f"percent, three layers with {many:,} examples only (@tbl-expectations). The "
         f"sum of three layers of {WIDE} units lies {format_percent(sums[few].mean, 0)} above that of one with {few:,} "
         f"examples, and {format_percent(sums[many].mean, 0)} with {many:,}. Deep networks are trained as far as "
         f"shallow ones: those of {WIDE} units fit every example of their sets.",

@@ -219,7 +219,7 @@ def units_stay_identical(found: Results) -> Evidence:
         f"Units that are equal get equal updates, so the hidden units stay identical, and {HIDDEN[0]} of them "
         f"compute what one could: in all {constant['key'].nunique()} runs at $\\eta = {LEARNING_RATE:g}$ the "
         "largest distance between two is 0 at every measurement. One unit can do little, as all ten logits follow its "
-        "one number, a squashed weighted sum of the pixels: after "
+        "one number, a function of one weighted sum of the pixels: after "
         f"{count_words(epochs['sgd'], 'epoch')} of SGD every constant start has at most "
         f"{format_at_most(stuck['sgd'], 0)} test accuracy, and every random one at least "
         f"{format_at_least(random['sgd'], 0)} (means over the seeds). From 0, tanh and ReLUs learn nothing but the "

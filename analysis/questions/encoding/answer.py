@@ -349,14 +349,14 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     least, epochs = format_at_least(min(ten)), with_adam(found.rows)["epoch"].max()
     usual = max(adam[name][0].mean() for name in TENS)
     return Evidence(
-        "Because a single output must put all ten classes in order on one line, and from one hidden layer it learns "
-        "such an order in a way that does not generalise. Its loss treats digits with neighbouring numbers as nearly "
-        "the same, and a sigmoid saturates at both ends of the line. Each of ten outputs need only tell one class from "
-        f"the others. After {epochs:.0f} epochs of Adam (@sec-adam) the best of "
-        f"{count_words(len(SINGLES), 'single output')} (sigmoid with either loss, or linear) reaches "
-        f"{format_percent(best)} test accuracy, and up to {format_percent(renumbered)} if the digits are renumbered; "
-        f"ten one-hot outputs reach {least} or more (@tbl-encodings). With SGD the gap is larger still. Saturation "
-        "slows SGD down, but avoiding it gains nothing with Adam; a second hidden layer closes most of the gap.",
+        "Because the loss of a single output treats digits with neighbouring numbers as nearly the same, for no reason "
+        "but their numbers, and because a sigmoid saturates at both ends of the line on which it must order all ten. "
+        "Each of ten outputs need only tell one class from the others. With one hidden layer, after "
+        f"{epochs:.0f} epochs of Adam (@sec-adam), the best of {count_words(len(SINGLES), 'single output')} (sigmoid "
+        f"with either loss, or linear) reaches {format_percent(best)} test accuracy, and up to "
+        f"{format_percent(renumbered)} if the digits are renumbered; ten one-hot outputs reach {least} or more "
+        "(@tbl-encodings). With SGD the gap is larger still. These reasons do not explain all of it: avoiding "
+        "saturation gains nothing with Adam, and a second hidden layer closes most of the gap.",
         {
             "with SGD the gap to the best single output is larger": min(
                 gap.mean for gap in gaps[: len(SINGLES)]
@@ -371,7 +371,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"A single output above one hidden layer reads {100 * best:.0f} to {format_percent(renumbered, 0)}, ten "
+        f"Above one hidden layer, one output reads at best {format_percent(renumbered, 0)}, ten read "
         f"{format_percent(usual, 0)}.",
     )
 
@@ -456,14 +456,17 @@ def linear_output_is_no_better(found: Results) -> Evidence:
     best = by_rate.groupby("learning_rate").mean().idxmax()
     train, read = final_train_accuracies(longer), accuracies(longer)
     return Evidence(
-        "With SGD it is the worst of all, as it learns nothing but at small rates; with Adam, in the longer runs, it "
-        "fits as many training examples as the single sigmoid, but reads fewer test examples (@tbl-encodings).",
+        f"As {USUAL} hidden units near $\\tfrac12$ feed it, its loss has a curvature of about $1 + "
+        f"\\tfrac{{{USUAL}}}4 = {1 + int(USUAL) / 4:.0f}$, which limits the rate of SGD to about "
+        f"{2 / (1 + int(USUAL) / 4):.3f}: with SGD it is the worst of all. With Adam, in the longer runs, it fits as "
+        "many training examples as the single sigmoid, but reads fewer test examples (@tbl-encodings).",
         {
             "with SGD all other encodings are more accurate": accuracies(sgd)[LINEAR][0].max()
             < min(values[0].min() for name, values in accuracies(sgd).items() if name != LINEAR),
             "at larger rates than twice the best it learns nothing": bool(
                 (by_rate[by_rate.index.get_level_values("learning_rate") > 2 * best] < CHANCE).all()
             ),
+            "the best rate is next to that limit": 0.5 < best / (2 / (1 + int(USUAL) / 4)) < 2,
             "it fits as many training examples as the single sigmoid, within a point": abs(
                 train[LINEAR] - train[SINGLE]
             )
@@ -506,7 +509,7 @@ def thresholds_gain_little(found: Results) -> Evidence:
         f"best, change test accuracy by {format_interval(gain, 1, '')} points.",
         {
             "every start gains": bool((reading["thresholds"] > reading["nearest"]).all()),
-            "by less than a tenth of what it is behind ten outputs": bool(
+            "thresholds gain less than a tenth of what the single output is behind ten": bool(
                 gain.mean + gain.half_width
                 < (accuracies(with_adam(found.rows))[ONE_HOT][0].mean() - reading["nearest"].mean()) / 10
             ),

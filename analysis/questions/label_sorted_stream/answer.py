@@ -496,8 +496,8 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
         f"{round(with_more_passes(found.rows)['epochs'].max())} passes its train loss falls below {DONE:g} at rates "
         f"from {format_rate(converging.min())} to {format_rate(converging.max())} (i); at the best of them, $\\eta = "
         f"{format_rate(best)}$, it reaches {format_percent(FAST, 0)} test accuracy after about "
-        f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream). At smaller rates the loss is still falling then; at "
-        "larger ones it does not fall.",
+        f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream). At smaller rates the loss was still falling at the end; "
+        "at larger ones it does not fall.",
         {
             **_after_few_passes(found.rows)[2],
             "within many it has more than the last of the tabulated accuracies": bool(accuracy > FAST),
@@ -595,7 +595,7 @@ def speeds_of_the_stream(found: Results) -> Evidence:
     stream = progress(found.rows).loc["label_sorted"]
     following = stream.index[follows_descent(stream)]
     return Evidence(
-        "At small rates one pass does about what one step of GD with the rate $\\eta n$ does (@eq-pass): up to "
+        "At small rates one pass does about what one step of GD with the rate $\\eta n$ does: up to "
         f"$\\eta =$ {format_rate(following.max())} the final loss is within {format_percent(CLOSE, 0)} of that of "
         "GD.",
         {

@@ -699,9 +699,9 @@ def sharpness_hovers_at_unstable_rates(found: Results) -> Evidence:
     learnt = medians[run_numbers(found.rows)["test_accuracy"][medians.index] >= SLOW]
     return Evidence(
         f"At the rates from {rates[0]:g} to {rates[-1]:g} it stays about the edge, even in the steady runs at "
-        f"{rates[0]:g}: its median is {format_fixed(medians.min(), 2)} to {format_fixed(medians.max(), 2)} times "
-        f"$2/\\eta$, and {format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times in the runs that end "
-        f"above {format_percent(SLOW, 0)} test accuracy.",
+        f"{rates[0]:g}: in the runs that end above {format_percent(SLOW, 0)} test accuracy its median is "
+        f"{format_fixed(learnt.min(), 2)} to {format_fixed(learnt.max(), 2)} times $2/\\eta$ (in all, "
+        f"{format_fixed(medians.min(), 2)} to {format_fixed(medians.max(), 2)}).",
         {
             "every run stays within a factor of two of the edge": bool(medians.between(0.5, 2).all()),
             "those that learn are nearer to it": bool(learnt.between(*EDGE).all()),

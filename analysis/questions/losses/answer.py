@@ -15,6 +15,7 @@ from analysis.findings import Evidence, finding, statement
 from analysis.formatting import (
     count_words,
     format_at_least,
+    format_at_most,
     format_fixed,
     format_interval,
     format_mean_epoch,
@@ -510,38 +511,18 @@ def wrong_start_can_help(found: Results) -> Evidence:
     firsts = first_accuracies(found.rows)
     gained = (firsts[True] - firsts[False]).mean(axis="columns")
     gains = gained[SIGMOID].loc[FIRST_RATE:]
-    # How far first updates move logits, through the units and the bias that feed them.
-    shift, fed = first_errors(found.rows)["shift"].max(), 1 + int(found.rows["hidden"].iloc[0]) / 4
-    wrong = 1 / (1 + math.exp(shift))  # what the low outputs are
-    thrown = deviations_at_first(found.rows)
     return Evidence(
-        f"The reckoning above says why: its first step moves the nine low logits up by about "
-        f"{fed * (1 / CLASSES - wrong):.0f} $\\eta$, so that at the larger rates most outputs come to lie at the wrong "
-        "end. The quadratic loss of sigmoids even gains from the wrong start at every rate from "
-        f"{gains.index[0]:g} on.",
+        "The quadratic loss of sigmoids even gains from the wrong start at every rate from "
+        f"{gains.index[0]:g} on. Why, our runs do not tell.",
         {
-            "the quadratic loss gains at every rate from there on, at half that rate and below it does not": bool(
-                (gains > 0.05).all() and (gained[SIGMOID].loc[: FIRST_RATE / 2] < 0).all()
+            "the quadratic loss of sigmoids gains by the wrong start at each of these rates": bool(
+                (gains > 0.05).all()
             ),
-            "already at the least of these the first step enlarges the deviation of every seed by more than half": bool(
-                (thrown[1] > 1.5 * thrown[0]).all()
+            "at half the least of them and below it does not": bool(
+                (gained[SIGMOID].loc[: FIRST_RATE / 2] < 0).all()
             ),
         },
     )
-
-
-@remembered
-def deviations_at_first(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the deviation ‖q - t‖ of sigmoids with cross entropy from the wrong start: a row per seed, by update."""
-    begun = _begun(rows)
-    chosen = begun[
-        (begun["name"] == REFERENCE[SIGMOID])
-        & (begun["shift"] > 0)
-        & (begun["learning_rate"] == FIRST_RATE)
-        & (begun["metric"] == "error_norm")
-        & (begun["update"] <= 1)
-    ]
-    return chosen.pivot(index="seed", columns="update", values="value")
 
 
 @finding("losses")
@@ -586,7 +567,8 @@ def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
     at_best = {name: shares.loc[(name, best[name])].mean() for name in REFERENCE}
     return Evidence(
         f"At $\\eta = {beyond[0]:g}$ to {beyond[-1]:g} either quadratic loss has learnt little after one epoch: its "
-        f"outputs, softmax or sigmoid, are saturated by then. Cross entropy has {format_at_least(reference, 0)} test "
+        "outputs, softmax or sigmoid, are saturated by then, and pass back less than "
+        f"{format_at_most(stuck.max(axis=None), 0)}. Cross entropy has {format_at_least(reference, 0)} test "
         "accuracy or more (@fig-first-epoch, left).",
         {
             "at several larger rates the quadratic losses end the epoch below 20 %": len(beyond) > 1

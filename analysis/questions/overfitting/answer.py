@@ -216,7 +216,7 @@ def curves(found: Results) -> Picture:
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8)
     return Picture(
         figure,
-        "Train and test error, above, and loss, below, a line per start: running medians of "
+        "Train and test error, above, and loss, below, a line per start: centred running medians of up to "
         f"{MEDIAN_OF} measurements, {EVERY[found.preset]} epochs apart. At $\\eta = {SOURCE_RATE:g}$, the source's "
         f"rate, 20-20 goes on to {end:,.0f} epochs. *Few*: trained on "
         f"{FEW_EXAMPLES:,} examples. Dots: the least test loss of each run.",
@@ -391,9 +391,9 @@ def over_fits_where_training_goes_far(found: Results) -> Evidence:
     return Evidence(
         f"784-300-10 and 20-20 do, if they are trained far enough. By the error, 784-300-10 over-fits between rates: "
         f"at $\\eta = {FAR_RATE:g}$ it reads the training examples better than at {COMMON_RATE:g}, and the test "
-        "examples worse. Within a run the test error hardly rises again: by at most "
-        f"{_ceil(every['error_rise'].drop(of_most.index).max())} points, but for 20-20 at {FAR_RATE:g} "
-        f"({_ceil(of_most.max())}). The test loss does: at {FAR_RATE:g} in all three, in 20-20 at {COMMON_RATE:g} as "
+        "examples worse. Within a run on all examples the test error hardly rises again: by at most "
+        f"{_ceil(every['error_rise'].drop(of_most.index).max())} points, in 20-20 at {FAR_RATE:g} by up to "
+        f"{_ceil(of_most.max())}. The test loss does: at {FAR_RATE:g} in all three, in 20-20 at {COMMON_RATE:g} as "
         "well, from every start, while the train loss keeps falling; in 10-10 unsteady training may be the reason. At "
         f"the source's rate, {SOURCE_RATE:g}, no test loss rises in {every['epochs'].max():,.0f} epochs.",
         {

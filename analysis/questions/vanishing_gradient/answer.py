@@ -508,9 +508,9 @@ def frozen_first_layer_holds_back(found: Results) -> Evidence:
         "In the second layer alone the loss is convex, and L-BFGS, a quasi-Newton method, fits it to "
         f"{format_range(100 * readout, 1)} % test accuracy. Trained as a whole at $\\eta = {fast:g}$, the network "
         f"ends {format_fixed(100 * (whole[fast].mean() - readout.mean()), 1)} points higher (@tbl-descent), although "
-        f"its hidden units saturate (mean slope {format_fixed(slope, 3)}): the larger weights of the second layer "
-        f"pass enough gradient back. At {slow:g} it is ahead of gradient descent on the second layer alone (which is "
-        f"unstable at {fast:g}), but still learning, and not yet ahead of the fitted second layer.",
+        f"its hidden units saturate (mean slope {format_fixed(slope, 3)}). At {slow:g} it is ahead of gradient "
+        f"descent on the second layer alone (which is unstable at {fast:g}), but still learning, and not yet ahead of "
+        "the fitted second layer.",
         {
             "the first layer's weights nearly triple": bool(
                 2.5 < norms[fast].iloc[-1] / norms[fast].iloc[0] < 3
