@@ -78,7 +78,7 @@ FRESH = "fresh"  # the sets on which nothing was chosen
 HIGHEST_SHOWN = 0.3  # squared error, above which the narrowest layers alone lie
 SMALL_STEP = 0.1  # in points: a test error that falls by less from a width to the next falls little
 FITTED = 0.99  # train accuracy
-LEAST_SHOWN = 0.05  # error in percent, below which a logarithmic axis magnifies a few digits
+LEAST_SHOWN = 0.02  # error in percent, below which a logarithmic axis magnifies a few digits
 PARTS = ("variance_start", "variance_set")
 COMPONENT_NAMES = {"bias2": "bias²", "variance": "variance", "squared_error": "sum"}
 

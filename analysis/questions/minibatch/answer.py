@@ -472,8 +472,8 @@ def larger_batches_save_updates(found: Results, descent: Results) -> Evidence:
         f"Up to batches of {format_size(first)} the fastest rate grows with the batch, and up to {LEAST_UPDATES:,} "
         f"a larger batch saves updates (@tbl-minibatch): single examples take {_format_count(updates.iloc[0])} to "
         f"reach {format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
-        f"{_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none; a larger rate, "
-        f"{next_rate:g}, is slower there (of GD, @tbl-learning-rates).",
+        f"{_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none; at "
+        f"{next_rate:g} these sizes are slower than at {rate:g} (for GD see @tbl-learning-rates).",
         {
             "up to the said size, updates fall": len(updates.loc[:LEAST_UPDATES]) > 1
             and updates.loc[:LEAST_UPDATES].is_monotonic_decreasing,
