@@ -312,16 +312,16 @@ def adam_is_ahead(found: Results) -> Evidence:
     most = [span_at_most(rates["sgd"], late) for rates in (near, usable)]
     least = [span(rates["adam"]) for rates in (near, usable)]
     return Evidence(
-        f"Adam is less sensitive to the learning rate. Tried at the same rates for {short} epochs, it is within one "
+        f"Adam is less sensitive to the learning rate. Tried at the same rates for {short} epochs, Adam is within one "
         f"point of its best accuracy over a factor of at least {_two_digits(span(near_short['adam']), up=False)}, SGD "
-        f"of less than {_two_digits(span_at_most(near_short['sgd'], early), up=True)}; above "
-        f"{format_percent(USABLE, 0)} over at least {_two_digits(span(usable_short['adam']), up=False)}, SGD less "
-        f"than {_two_digits(span_at_most(usable_short['sgd'], early), up=True)}. After {long} epochs, too, Adam's "
-        f"factors are the larger ones. Adam is also faster: each at its best rate, it takes {speed['adam']} epochs to "
-        f"reach {format_percent(THRESHOLDS[-1], 0)}, SGD takes {speed['sgd']}. After {short} epochs it leads by "
-        f"{format_interval(test.difference, 2, '')} points of test accuracy; after {long}, by which both are on a "
-        f"plateau, we detect no difference ({format_interval(plateau_lead, 2, '')}). With a smaller network SGD ends "
-        "ahead (see the limits).",
+        f"over less than {_two_digits(span_at_most(near_short['sgd'], early), up=True)}; it is above "
+        f"{format_percent(USABLE, 0)} over at least {_two_digits(span(usable_short['adam']), up=False)}, SGD over "
+        f"less than {_two_digits(span_at_most(usable_short['sgd'], early), up=True)}. After {long} epochs, too, "
+        f"Adam's factors are the larger ones. Adam is also faster: each at its best rate, it takes {speed['adam']} "
+        f"epochs to reach {format_percent(THRESHOLDS[-1], 0)}, SGD takes {speed['sgd']}. After {short} epochs it "
+        f"leads by {format_interval(test.difference, 2, '')} points of test accuracy; after {long}, by which both are "
+        f"on a plateau, we detect no difference ({format_interval(plateau_lead, 2, '')}). With a smaller network SGD "
+        "ends ahead (see the limits).",
         {
             "Adam is more accurate": test.difference.mean > 0,
             "the difference is significant": test.p < SIGNIFICANCE,

@@ -620,9 +620,9 @@ def components_and_errors(found: Results) -> Picture:
         figure,
         "Left and middle: bias², variance and their sum on small training sets, over the width of one hidden layer "
         f"(above) and over one to three layers of {WIDE} units (below), each network at its own best rate; 95 % "
-        "jackknife intervals, mostly smaller than the marks; sums of the narrowest layers lie above the axes. Above, "
-        "right: the same with all widths at one rate. Below, right: train and test error after training on "
-        f"{BUDGETS[found.preset].train_examples:,} examples, each width at its best rate; points: seeds (errors "
+        "jackknife intervals, mostly smaller than the marks; sums and bias² of the narrowest layers lie above the "
+        "axes. Above, right: the same with all widths at one rate. Below, right: train and test error after training "
+        f"on {BUDGETS[found.preset].train_examples:,} examples, each width at its best rate; points: seeds (errors "
         f"below {LEAST_SHOWN:g} % are not shown).",
         "Over width, bias² falls and flattens; the variance falls and rises again, also at one rate. Over depth, bias² "
         "hardly falls and the variance rises. Test error falls with width and flattens at some hundred units; train "
@@ -685,8 +685,8 @@ def width_has_an_optimum(found: Results) -> Evidence:
         f"depends on their random start. From {WIDE} to {int(WIDEST):,} units the variance rises, and bias² falls no "
         f"further. More layers raise the variance, too, and do not lower the sum; with {many:,} examples two cannot "
         f"be told from one. On {BUDGETS[found.preset].train_examples:,} examples no optimum is seen: up to "
-        f"{CANDIDATES[-1][0]:,} units the test error falls, but beyond {WIDE} by less than {SMALL_STEP:g} points a "
-        "step (@fig-capacity).",
+        f"{CANDIDATES[-1][0]:,} units the test error falls, but beyond {WIDE} by less than {SMALL_STEP:g} points from "
+        "each width to the next (@fig-capacity).",
         {
             **_parts_part(found),
             "on all examples the test error falls with the width": on_all.is_monotonic_decreasing,
@@ -793,9 +793,9 @@ def bias_levels_off(found: Results) -> Evidence:
     )
     return Evidence(
         f"Beyond {WIDE} units bias² falls no further at the best rates, though a wider layer could compute the same; "
-        f"with {few:,} examples it rises a little. From {enough} units on all layers fit at least "
-        f"{format_at_least(fitted.loc[:, enough:].min(axis=None))} of the small training sets, so the bias² that is "
-        "left there is not for want of fitting them.",
+        f"with {few:,} examples it rises a little. All layers of {enough} units or more fit at least "
+        f"{format_at_least(fitted.loc[:, enough:].min(axis=None))} of the examples of their small sets, so the bias² "
+        "that is left there is not for want of fitting them.",
         {
             "bias² falls with no number of examples": agreeing(FALLS, TO_WIDEST.changes(found, "bias2")) == 0,
             "with few examples it rises by less than a tenth": direction(
@@ -978,10 +978,11 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
     behind = compared.behind[str(chosen)]
     return Evidence(
         f"We keep the network of assignment 1: 784-{chosen}-10 is the narrowest layer that is among the best with "
-        "both numbers of examples, and on all examples its validation accuracy cannot be told from the best "
-        f"(@tbl-capacity). We had used it before we could give this reason; nothing measured since speaks against it, "
-        f"and on the {FRESH_SETS[found.preset][1]} fresh sets it is the narrowest of the best again. (An earlier rule "
-        f"took the smaller 784-{compared.earlier}-10; @sec-smaller-network has what changes with it.)",
+        "both numbers of examples, and on {BUDGETS[found.preset].train_examples:,} examples its validation "
+        "accuracy cannot be told from the best (@tbl-capacity). We had used it before we could give this reason; "
+        f"nothing measured since speaks against it, and on the {FRESH_SETS[found.preset][1]} fresh sets it is the "
+        f"narrowest of the best again. (An earlier rule took the smaller 784-{compared.earlier}-10; "
+        "@sec-smaller-network has what changes with it.)",
         {
             "it is the network of assignment 1": chosen == int(USED),
             "it is near the least sum with every number of examples": all(

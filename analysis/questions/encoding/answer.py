@@ -313,7 +313,7 @@ def encodings_table(found: Results) -> Table:
         f"{epochs[1]} of Adam and, at the same rate, {epochs[2]} (*longer*); for test examples with 95 % t "
         "intervals; $\\eta$ is the best rate. *Near*: share of the errors, with Adam, that fall on a digit "
         f"numbered next to the true one ({200 / CLASSES:.0f} if spread evenly). Last rows: with the quadratic "
-        f"loss, above one hidden layer of {WIDER} units, or two of {USUAL}.",
+        f"loss, with one hidden layer of {WIDER} units, or two of {USUAL}.",
         (32, 8, 12, 8, 9, 12, 9, 12, 7),
     )
 
@@ -349,11 +349,11 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
     least, epochs = format_at_least(min(ten)), with_adam(found.rows)["epoch"].max()
     usual = max(adam[name][0].mean() for name in TENS)
     return Evidence(
-        "Because the loss of a single output treats digits with neighbouring numbers as nearly the same, for no reason "
-        "but their numbers, and because a sigmoid saturates at both ends of the line on which it must order all ten. "
-        "Each of ten outputs need only tell one class from the others. With one hidden layer, after "
-        f"{epochs:.0f} epochs of Adam (@sec-adam), the best of {count_words(len(SINGLES), 'single output')} (sigmoid "
-        f"with either loss, or linear) reaches {format_percent(best)} test accuracy, and up to "
+        "Because the loss of a single output treats digits with neighbouring numbers as nearly the same, for no "
+        "reason but their numbers, and, with SGD, because a sigmoid saturates at both ends of the line on which it "
+        "must order all ten. Each of ten outputs need only tell one class from the others. With one hidden layer, "
+        f"after {epochs:.0f} epochs of Adam (@sec-adam), the best of {count_words(len(SINGLES), 'single output')} "
+        f"(sigmoid with either loss, or linear) reaches {format_percent(best)} test accuracy, and up to "
         f"{format_percent(renumbered)} if the digits are renumbered; ten one-hot outputs reach {least} or more "
         "(@tbl-encodings). With SGD the gap is larger still. These reasons do not explain all of it: avoiding "
         "saturation gains nothing with Adam, and a second hidden layer closes most of the gap.",
@@ -371,7 +371,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
             "the best numbering is better for the single sigmoid than the usual one": bool(renumbered > best),
             "it leaves the single sigmoid more than ten points behind": bool(min(ten) - renumbered > 0.1),
         },
-        f"Above one hidden layer, one output reads at best {format_percent(renumbered, 0)}, ten read "
+        f"With one hidden layer, one output reads at best {format_percent(renumbered, 0)}, ten read "
         f"{format_percent(usual, 0)}.",
     )
 
@@ -457,8 +457,8 @@ def linear_output_is_no_better(found: Results) -> Evidence:
     train, read = final_train_accuracies(longer), accuracies(longer)
     return Evidence(
         f"As {USUAL} hidden units near $\\tfrac12$ feed it, its loss has a curvature of about $1 + "
-        f"\\tfrac{{{USUAL}}}4 = {1 + int(USUAL) / 4:.0f}$, which limits the rate of SGD to about "
-        f"{2 / (1 + int(USUAL) / 4):.3f}: with SGD it is the worst of all. With Adam, in the longer runs, it fits as "
+        f"\\tfrac{{{USUAL}}}4 = {1 + int(USUAL) / 4:.0f}$, which limits the rate of SGD to roughly "
+        f"{2 / (1 + int(USUAL) / 4):.2f}: with SGD it is the worst of all. With Adam, in the longer runs, it fits as "
         "many training examples as the single sigmoid, but reads fewer test examples (@tbl-encodings).",
         {
             "with SGD all other encodings are more accurate": accuracies(sgd)[LINEAR][0].max()
@@ -505,8 +505,8 @@ def thresholds_gain_little(found: Results) -> Evidence:
     reading = table.pivot(index="seed", columns=["hidden", "reading"], values="value")[USUAL]
     gain = statistics.paired_t(reading["thresholds"], reading["nearest"]).difference
     return Evidence(
-        "Nor is it how the output is read: other thresholds between the digits, those that suit the training examples "
-        f"best, change test accuracy by {format_interval(gain, 1, '')} points.",
+        "Nor does the way it is read explain the gap: other thresholds between the digits, those that suit the "
+        f"training examples best, change test accuracy by {format_interval(gain, 1, '')} points.",
         {
             "every start gains": bool((reading["thresholds"] > reading["nearest"]).all()),
             "thresholds gain less than a tenth of what the single output is behind ten": bool(

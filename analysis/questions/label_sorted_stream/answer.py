@@ -494,8 +494,8 @@ def sorted_needs_many_passes(found: Results) -> Evidence:
     return Evidence(
         "On the sorted stream the network needs hundreds of passes to learn what SGD learns in one. In "
         f"{round(with_more_passes(found.rows)['epochs'].max())} passes its train loss falls below {DONE:g} at rates "
-        f"from {format_rate(converging.min())} to {format_rate(converging.max())} (i); at the best of them, $\\eta = "
-        f"{format_rate(best)}$, it reaches {format_percent(FAST, 0)} test accuracy after about "
+        f"from {format_rate(converging.min())} to {format_rate(converging.max())} (i); at the fastest of them, $\\eta "
+        f"= {format_rate(best)}$, it reaches {format_percent(FAST, 0)} test accuracy after about "
         f"{float(f'{stream:.2g}'):.0f} passes (@tbl-stream). At smaller rates the loss was still falling at the end; "
         "at larger ones it does not fall.",
         {
@@ -562,8 +562,8 @@ def rates_that_converge(found: Results) -> Evidence:
         f"In {passes} passes SGD converges, to a train loss below {DONE:g}, at all rates tried from "
         f"{format_rate(of_sgd.min())} to {format_rate(of_sgd.max())}, the stream at "
         f"{_rates(soon) if len(soon) else 'none'}; in {more} the stream does at {_rates(converging)} (@tbl-stream). At "
-        f"smaller rates its loss is still falling (at {format_rate(nearest)} it misses the bound by little), from "
-        f"{format_rate(failing.min())} on it does not fall. At its best, "
+        f"smaller rates its loss is still falling (at {format_rate(nearest)} it misses {DONE:g} by little), from "
+        f"{format_rate(failing.min())} on it does not fall. At its fastest, "
         f"{format_rate(converging.max())}, the stream takes {at_best:.0f} passes where SGD takes "
         f"{of_sgd_there:.0f}.",
         {
@@ -716,8 +716,8 @@ def forgetting(found: Results) -> Evidence:
     own, later = retention["own"].mean(), retention["next"].mean()
     return Evidence(
         f"At $\\eta = {within_epochs(found.rows)['learning_rate'].max():g}$, {format_percent(own, 0)} of a class's "
-        "test examples are recognised at the end of its own block, because the network then gives its label to "
-        f"everything, and {format_percent(later, 0)} one block later.",
+        "test examples are recognised at the end of the block of its label, because the network then gives its label "
+        f"to everything, and {format_percent(later, 0)} one block later.",
         {
             "more than 80 % are recognized at the end of the own block": bool(own > 0.8),
             "less than half as many are one block later": bool(later < own / 2),
@@ -759,7 +759,7 @@ def late_passes_forget_little(found: Results) -> Evidence:
     last = round(stream["epoch"].max())
     late = stream[(stream["metric"] == "validation_accuracy") & (stream["epoch"] > last - SPREAD_PASSES)]
     return Evidence(
-        f"Late in training it hardly does: in the last {SPREAD_PASSES} of {last} passes at {format_rate(best)}, "
+        f"Late in training it hardly forgets: in the last {SPREAD_PASSES} of {last} passes at {format_rate(best)}, "
         f"validation accuracy at places spread over the pass lies between {format_percent(late['value'].min())} and "
         f"{format_percent(late['value'].max())}.",
         {
@@ -780,8 +780,8 @@ def running_gradient_is_biased(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {rows['learning_rate'].max():g}$ the cosine of the next example's gradient with $\\nabla R$ "
         f"averages {format_fixed(mean, 2)} on the sorted stream, and {format_fixed(shuffled, 2)} for shuffled "
-        f"examples. It is positive only right after a change of label: wherever it was measured within {above:.0f} "
-        f"updates of the change, and nowhere from {below:.0f} updates on (@fig-pass).",
+        "examples. On the stream it is positive only right after a change of label: wherever it was measured within "
+        f"{above:.0f} updates of the change, and nowhere from {below:.0f} updates on (@fig-pass).",
         {
             "on the sorted stream the mean cosine is clearly negative": bool(mean < -0.5),
             "with shuffled examples it is positive": bool(shuffled > 0),

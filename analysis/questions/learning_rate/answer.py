@@ -620,9 +620,9 @@ def units_saturate(found: Results, stream: Results) -> Evidence:
         "image they are nearly 0, with a mean slope $\\sigma'(z_1)$ below "
         f"{format_rate(_next_power(dead.max(axis=None)))} (@fig-sharpness, right). Next to no gradient reaches the "
         "first layer any more, and only the output biases are trained, and their training is unstable at rates above "
-        f"{edge_of_biases(labels):.0f}, 2 over the largest eigenvalue of their Hessian (@sec-constant-start): at "
-        f"{settles:g}, just above this, the loss ends near "
-        f"that of guessing, $\\ln 10 = {math.log(CLASSES):.2f}$, and at {diverges:g} far above it.",
+        f"{edge_of_biases(labels):.0f}, 2 over the largest eigenvalue of their Hessian at the label frequencies "
+        f"(@sec-constant-start): at {settles:g}, just above this, the loss ends near that of guessing, $\\ln 10 = "
+        f"{math.log(CLASSES):.2f}$, and at {diverges:g} far above it.",
         {
             "two rates are stuck and some unstable": bool(len(stuck) == 2 and unstable),
             "at the start the units are not saturated": bool(curves.iloc[0].min() > 0.2),

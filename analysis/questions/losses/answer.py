@@ -276,10 +276,10 @@ def gradients_and_accuracies(found: Results) -> Picture:
     return Picture(
         figure,
         "Two losses over two outputs; all vertical axes are logarithmic. Above, left: root mean square over the "
-        "training examples of the gradient at the logits before the first update, over the shift $s$ (see below). "
-        "Above, right: the share of the outputs' deviation from the targets that is passed back to the logits in the "
-        f"first updates at $\\eta = {FIRST_RATE:g}$, means over the seeds (all of it with either cross entropy). "
-        "Below: test error, each loss at its own best rate for each start; a line per seed.",
+        "training examples of the norm of the gradient at the logits before the first update, over the shift $s$ "
+        "(see below). Above, right: the share of the outputs' deviation from the targets that is passed back to the "
+        f"logits in the first updates at $\\eta = {FIRST_RATE:g}$, means over the seeds (all of it with either cross "
+        "entropy). Below: test error, each loss at its own best rate for each start; a line per seed.",
         "Above: with cross entropy the gradient stays at about one or more, with both quadratic losses it falls by "
         "orders of magnitude; from the usual start, the first update takes what sigmoids pass back almost to zero. "
         "Below: error over epochs, lowest with cross entropy.",
@@ -486,9 +486,9 @@ def softmax_stays_at_the_wrong_start(found: Results) -> Evidence:
         "With softmax this confirms the argument: at the rates at which a loss learns from the usual start (more "
         f"than {format_percent(LEARNT, 0)} test accuracy after one epoch), the wrong start costs cross entropy at "
         f"most {format_fixed(reference_costs.max(), 1)} points in that epoch, and the quadratic loss at least "
-        f"{format_fixed(quadratic_costs.min(), 1)} (@fig-first-epoch). With sigmoids it holds at small rates only: "
-        f"cross entropy is ahead up to $\\eta = {max(ahead, default=0):g}$, and behind, in the mean, from "
-        f"{min(later, default=0):g} to {max(later, default=0):g}.",
+        f"{format_fixed(quadratic_costs.min(), 1)} (@fig-first-epoch). With sigmoids we see only that cross entropy "
+        f"is ahead up to $\\eta = {max(ahead, default=0):g}$, and behind, in the mean, from {min(later, default=0):g} "
+        f"to {max(later, default=0):g}.",
         {
             "with sigmoids, all seeds of cross entropy are ahead at smaller rates, and behind at larger ones": (
                 bool(ahead and behind) and max(ahead) < min(behind)
@@ -568,8 +568,8 @@ def larger_rates_stop_the_quadratic_loss(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {beyond[0]:g}$ to {beyond[-1]:g} either quadratic loss has learnt little after one epoch: its "
         "outputs, softmax or sigmoid, are saturated by then, and pass back less than "
-        f"{format_at_most(stuck.max(axis=None), 0)}. Cross entropy has {format_at_least(reference, 0)} test "
-        "accuracy or more (@fig-first-epoch, left).",
+        f"{format_at_most(stuck.max(axis=None), 0)}. Cross entropy has {format_at_least(reference, 0)} or more at "
+        "these rates (@fig-first-epoch, left).",
         {
             "at several larger rates the quadratic losses end the epoch below 20 %": len(beyond) > 1
             and bool(quadratic < 0.2),
@@ -588,8 +588,8 @@ def longer_runs_are_done(found: Results) -> Evidence:
     learnt = slow.loc[slow["value"] < ACCURACIES[0], "epoch"].max()
     best = longer.groupby("name")["learning_rate"].first()
     return Evidence(
-        f"Every best rate of the runs for {longer['epoch'].max():.0f} epochs has a worse one on either side. At their "
-        "end all are on a plateau (as @sec-minibatch defines it) but the quadratic loss of sigmoids: at its best "
+        f"Of the runs for {longer['epoch'].max():.0f} epochs every best rate has a worse one on either side, and in "
+        "the end all are on a plateau (as @sec-minibatch defines it) but the quadratic loss of sigmoids: at its best "
         f"rate, {slow['learning_rate'].iloc[0]:g}, some start stays below {format_percent(ACCURACIES[0], 0)} until "
         f"epoch {learnt:.0f}.",
         {

@@ -322,9 +322,10 @@ def test_errors_by_batch_size(found: Results) -> Picture:
         f"Above: test error of {count_words(len(sizes))} batch sizes, each at its fastest rate of @tbl-minibatch, "
         "against epochs, updates and the time of so many epochs in plain PyTorch; grey: "
         f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span the "
-        f"{count_words(rows['seed'].nunique(), 'seed')}. Below, left: epochs, updates and seconds until then, a dot "
-        "per seed. Below, right: final test error of the long runs, at the best rate with 95 % t intervals and, "
-        "hollow, of large batches at the fastest rate.",
+        f"{count_words(rows['seed'].nunique(), 'seed')}. Below, left: epochs, updates and seconds until test accuracy "
+        f"is {format_percent(EARLY_ACCURACY, 0)}, a dot per seed. Below, right: final test error of the long runs, at "
+        "the best rate with 95 % t intervals and, hollow, of batches from {format_size(LARGE_BATCHES[0])} on at "
+        "the fastest rate.",
         "Three panels of falling error curves, one line per batch size. Against epochs the lines lie side by side, "
         "small batches to the left, and all end close to each other. Against updates the lines of the large batches "
         "coincide, to the left of the small ones. Against time, a middle size is leftmost. Below, epochs that grow "
@@ -469,11 +470,11 @@ def larger_batches_save_updates(found: Results, descent: Results) -> Evidence:
         ["learning_rate", "batch"]
     )
     return Evidence(
-        f"Up to batches of {format_size(first)} the fastest rate grows with the batch, and up to {LEAST_UPDATES:,} "
-        f"a larger batch saves updates (@tbl-minibatch): single examples take {_format_count(updates.iloc[0])} to "
-        f"reach {format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
-        f"{_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none; at "
-        f"{next_rate:g} these sizes are slower than at {rate:g} (for GD see @tbl-learning-rates).",
+        f"Up to batches of {format_size(first)} the fastest rate grows with the batch, and up to {LEAST_UPDATES:,} a "
+        f"larger batch saves updates (@tbl-minibatch): single examples take {_format_count(updates.iloc[0])} to reach "
+        f"{format_percent(EARLY_ACCURACY, 0)}, batches of {LEAST_UPDATES:,} take "
+        f"{_format_count(updates[LEAST_UPDATES])}. Beyond that a larger batch saves none; these are slower at $\\eta "
+        f"= {next_rate:g}$ than at {rate:g} (for GD see @tbl-learning-rates).",
         {
             "up to the said size, updates fall": len(updates.loc[:LEAST_UPDATES]) > 1
             and updates.loc[:LEAST_UPDATES].is_monotonic_decreasing,
@@ -515,7 +516,7 @@ def few_rates_were_long(found: Results, longer: Results) -> Evidence:
     return Evidence(
         "For all sizes but gradient descent the best rate of the long runs has a worse one on either side. The best "
         f"of GD is the smallest tried; at $\\eta = {smaller:g}$, for as many epochs but on all {TRAIN_EXAMPLES:,} "
-        f"examples, it ends at {format_range(100 * ends[smaller], 1)} % (@sec-q2).",
+        f"examples, it ends at {format_range(100 * ends[smaller], 1)} % (with the runs of @sec-q2).",
         {
             "every size's best rate is the smallest tried or has a worse one on either side": len(
                 between + smallest

@@ -389,13 +389,13 @@ def over_fits_where_training_goes_far(found: Results) -> Evidence:
     every = pd.concat([each for of_rate in numbers.values() for each in of_rate.values()])
     of_most = numbers[FAR_RATE]["20-20"]["error_rise"]
     return Evidence(
-        f"784-300-10 and 20-20 do, if they are trained far enough. By the error, 784-300-10 over-fits between rates: "
-        f"at $\\eta = {FAR_RATE:g}$ it reads the training examples better than at {COMMON_RATE:g}, and the test "
-        "examples worse. Within a run on all examples the test error hardly rises again: by at most "
-        f"{_ceil(every['error_rise'].drop(of_most.index).max())} points, in 20-20 at {FAR_RATE:g} by up to "
-        f"{_ceil(of_most.max())}. The test loss does: at {FAR_RATE:g} in all three, in 20-20 at {COMMON_RATE:g} as "
-        "well, from every start, while the train loss keeps falling; in 10-10 unsteady training may be the reason. At "
-        f"the source's rate, {SOURCE_RATE:g}, no test loss rises in {every['epochs'].max():,.0f} epochs.",
+        "All three do, by the loss, if they are trained far enough; in 10-10 unsteady training may be the reason. By "
+        f"the error, 784-300-10 over-fits between rates: at $\\eta = {FAR_RATE:g}$ it reads the training examples "
+        f"better than at {COMMON_RATE:g}, and the test examples worse. Within a run on all examples the test error "
+        f"hardly rises again: by at most {_ceil(every['error_rise'].drop(of_most.index).max())} points, in 20-20 at "
+        f"{FAR_RATE:g} by up to {_ceil(of_most.max())}. The test loss does: at {FAR_RATE:g} in all three, in 20-20 at "
+        f"{COMMON_RATE:g} as well, from every start, though the train loss ends lower. At the source's rate, "
+        f"{SOURCE_RATE:g}, no test loss rises in {every['epochs'].max():,.0f} epochs.",
         {
             "784-300-10 fits better at the largest rate, and errs more": bool(
                 numbers[FAR_RATE]["300"]["train_error"].max()
@@ -501,8 +501,8 @@ def slow_runs_turn_late(found: Results) -> Evidence:
     return Evidence(
         f"At $\\eta = {SOURCE_RATE:g}$ no network gets that far: {epochs:,.0f} epochs there do what {worth:,.0f} do "
         f"at {COMMON_RATE:g}. Trained for {longer['epochs'].max():,.0f} epochs, 20-20 over-fits at {SOURCE_RATE:g} as "
-        f"well: its test loss rises by {format_range(100 * longer['rise'], 0)} %. It turns at about the same $\\eta$ "
-        f"times epochs as at {COMMON_RATE:g} (@fig-turn, left), at {FAR_RATE:g} later.",
+        f"well, by the loss: its test loss rises by {format_range(100 * longer['rise'], 0)} %. It turns at about the "
+        f"same $\\eta$ times epochs as at {COMMON_RATE:g} (@fig-turn, left), at {FAR_RATE:g} later.",
         {
             "the losses agree": bool(apart < 0.05),
             "no network gets that far": bool(worth < common["best_epoch"].min()),
@@ -558,11 +558,11 @@ def misreading(rows: pd.DataFrame) -> Misreading:
 def misread_digits_make_the_rise(found: Results) -> Evidence:
     digits = misreading(by_rate(found)[COMMON_RATE]["20-20"])
     return Evidence(
-        f"In 20-20 at $\\eta = {COMMON_RATE:g}$, past the least test loss, the mean loss of a misread digit grows "
-        f"by {format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
+        f"In 20-20 at $\\eta = {COMMON_RATE:g}$, past the least test loss, the mean loss of a misread digit grows by "
+        f"{format_range(100 * digits.loss, 0)} %, the share of these digits by at most "
         f"{format_at_most(digits.share.max(), 0)}, and what all other digits add to the test loss falls (@fig-turn, "
-        "right). So the rise there comes from misread digits, to whose right class the network gives ever less "
-        "probability, and hardly from their number.",
+        "right). So the rise there comes from misread digits, whose right class gets less probability on average, "
+        "and hardly from their number.",
         {
             "the mean loss of a misread digit grows by more than a tenth": bool(digits.loss.min() > 0.1),
             "by more than their share": bool((digits.loss > digits.share).all()),

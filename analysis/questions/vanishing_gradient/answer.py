@@ -350,7 +350,7 @@ def descent_table(found: Results) -> Table:
         lines.append({"Quantity": name, "Start": "", **ends})
     lines.append(
         {
-            "Quantity": "Test accuracy, second layer fitted to the end above the frozen first, %",
+            "Quantity": "Test accuracy, second layer fitted by L-BFGS, first layer frozen, %",
             "Start": format_range(100 * found.programs["fitted_readout"]["test_accuracy"], 1),
         }
     )
@@ -442,9 +442,9 @@ def shallow_gradient_does_not_vanish(found: Results, longer: Results) -> Evidenc
     late = long[long["epoch"] > (1 - END) * long["epoch"].max()].groupby("seed")["value"].median()
     shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     return Evidence(
-        "No. A network suffers from vanishing gradients if so little of them reaches its first layer that training "
-        "it is no better than freezing it. Here the first layer starts more slowly than the second, but comes to "
-        "keep pace, and what it learns matters: at the program's rate the network reads "
+        "No. A network suffers from vanishing gradients if so little gradient reaches its first layer that training "
+        "this layer is no better than freezing it. Here the first layer starts more slowly than the second, but "
+        "comes to keep pace, and what it learns matters: at the program's rate the network reads "
         f"{format_percent(slowly.mean(), 0)} of the test digits after {ratio.index[-1]:,.0f} updates and "
         f"{format_percent(late.mean(), 0)} after {long['epoch'].max():,.0f} (@tbl-overfitting). With the first layer "
         "frozen at its random start, the best fit of the second reads "
