@@ -978,7 +978,7 @@ def architecture_by_the_trade_off(found: Results) -> Evidence:
     behind = compared.behind[str(chosen)]
     return Evidence(
         f"We keep the network of assignment 1: 784-{chosen}-10 is the narrowest layer that is among the best with "
-        "both numbers of examples, and on {BUDGETS[found.preset].train_examples:,} examples its validation "
+        f"both numbers of examples, and on {BUDGETS[found.preset].train_examples:,} examples its validation "
         "accuracy cannot be told from the best (@tbl-capacity). We had used it before we could give this reason; "
         f"nothing measured since speaks against it, and on the {FRESH_SETS[found.preset][1]} fresh sets it is the "
         f"narrowest of the best again. (An earlier rule took the smaller 784-{compared.earlier}-10; "

@@ -562,7 +562,7 @@ def rates_that_converge(found: Results) -> Evidence:
         f"In {passes} passes SGD converges, to a train loss below {DONE:g}, at all rates tried from "
         f"{format_rate(of_sgd.min())} to {format_rate(of_sgd.max())}, the stream at "
         f"{_rates(soon) if len(soon) else 'none'}; in {more} the stream does at {_rates(converging)} (@tbl-stream). At "
-        f"smaller rates its loss is still falling (at {format_rate(nearest)} it misses {DONE:g} by little), from "
+        f"smaller rates its loss is still falling (at $\\eta =$ {format_rate(nearest)} it ends just above), from "
         f"{format_rate(failing.min())} on it does not fall. At its fastest, "
         f"{format_rate(converging.max())}, the stream takes {at_best:.0f} passes where SGD takes "
         f"{of_sgd_there:.0f}.",
