@@ -23,6 +23,7 @@ from analysis.questions import QUESTIONS
 from tests.helpers.altered import assert_refutable
 
 ROOT = Path(__file__).parents[2]
+UNFORMATTED = re.compile(r"\{[A-Za-z_]+[\[(.:]")  # of a string that should have begun with f
 PAGES = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("report/*.qmd")}
 
 questions = pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
@@ -54,6 +55,13 @@ def test_every_finding_is_quoted_once_and_the_headline_by_its_page(question: Que
     assert sorted(quoted(question, "finding")) == sorted(findings)
     assert [name for name, each in findings.items() if each.headline] == [next(iter(findings))]
     assert next(iter(findings)) in quoted(question, "finding", [page(question)])
+
+
+@questions
+def test_no_value_is_left_unformatted_in_a_sentence(question: Question) -> None:
+    claims = (*of_kind(question, Finding).values(), *of_kind(question, Statement).values())
+    for found in map(evaluate, claims):
+        assert not UNFORMATTED.search(f"{found.sentence} {found.short}")
 
 
 @questions
@@ -140,6 +148,7 @@ def test_an_exhibit_has_a_caption_words_for_the_blind_and_named_axes(exhibit: Ex
     for label, content in exhibit.contents().items():
         assert re.fullmatch(r"(fig|tbl)-[a-z0-9-]+", label)
         assert content.caption.endswith(".")
+        assert not UNFORMATTED.search(content.caption)
         if isinstance(content, Table):
             assert label.startswith("tbl-")
             assert len(content.frame)

@@ -324,7 +324,7 @@ def test_errors_by_batch_size(found: Results) -> Picture:
         f"{format_percent(1 - EARLY_ACCURACY, 0)}. Lines are means; the bands span the "
         f"{count_words(rows['seed'].nunique(), 'seed')}. Below, left: epochs, updates and seconds until test accuracy "
         f"is {format_percent(EARLY_ACCURACY, 0)}, a dot per seed. Below, right: final test error of the long runs, at "
-        "the best rate with 95 % t intervals and, hollow, of batches from {format_size(LARGE_BATCHES[0])} on at "
+        f"the best rate with 95 % t intervals and, hollow, of batches from {format_size(LARGE_BATCHES[0])} on at "
         "the fastest rate.",
         "Three panels of falling error curves, one line per batch size. Against epochs the lines lie side by side, "
         "small batches to the left, and all end close to each other. Against updates the lines of the large batches "
