@@ -179,7 +179,10 @@ class Results:
         return self._with_fewer_seeds(rows, programs, seed)
 
     def _with_fewer_seeds(self, rows: pd.DataFrame, programs: dict[str, pd.DataFrame], seed: int) -> Results:
-        """Return the results without a seed; what is made of the part that no seed changes is made once."""
+        """Return the results without a seed; what is made of the part that no seed changes is made once.
+
+        What they are without is no field, so that results altered otherwise are not taken for these.
+        """
         fewer = dataclasses.replace(self, rows=rows, programs=programs)
         vars(fewer).update(seedless=self.seedless, without=(self, seed))
         return fewer

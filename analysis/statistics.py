@@ -130,6 +130,17 @@ def final_values(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Serie
     return chosen.groupby([*by, "key"], dropna=False)["value"].last(skipna=False).droplevel("key")
 
 
+def late_medians(rows: pd.DataFrame, metric: str, by: Sequence[str]) -> pd.Series[float]:
+    """A metric's median over the last epochs, of the share END, which single drops do not move; index: `by`."""
+    chosen = rows[(rows["metric"] == metric) & (rows["epoch"] > (1 - END) * rows["epoch"].max())]
+    return chosen.groupby(list(by))["value"].median()
+
+
+def on_all_examples(rows: pd.DataFrame, hidden: str) -> pd.DataFrame:
+    """The rows of a network's runs on all training examples; hidden sizes as in `rows`."""
+    return rows[rows["train_examples"].isna() & (rows["hidden"] == hidden)]
+
+
 def gain_of_last_quarter(runs: pd.DataFrame) -> float:
     """Return how much the runs' mean validation accuracy changes in the last quarter of their epochs."""
     before = runs[runs["epoch"] <= 0.75 * runs["epochs"]]

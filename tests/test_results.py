@@ -170,6 +170,27 @@ def test_without_seed_drops_the_rows_of_that_seed(
         left.without_seed(0)
 
 
+def test_without_a_seed_groups_that_never_had_it_are_the_same_tables(
+    store: Store, rows: pd.DataFrame, provenance: Provenance
+) -> None:
+    def jobs(preset: Preset) -> tuple[Job, ...]:
+        first, *others = seeded(preset)
+        return (*others, dataclasses.replace(first, seed=1))  # its batch size, none, has no seed 2
+
+    @results.of_groups
+    def by_batch_size(found: Results) -> dict[str, pd.DataFrame]:
+        return {str(size): some for size, some in found.rows.groupby("batch_size", dropna=False)}
+
+    fill(store, "full", rows, provenance, jobs)
+    found = results.load("seeded", store.folder, experiments={"seeded": jobs})
+    whole, left = by_batch_size(found), by_batch_size(found.without_seed(2))
+    with_seed, never_had = sorted(whole, key=lambda size: 2 not in set(whole[size]["seed"]))
+    assert left[never_had] is whole[never_had]
+    assert set(whole[with_seed]["seed"]) == {0, 2}
+    assert set(left[with_seed]["seed"]) == {0}
+    assert by_batch_size(found) is whole
+
+
 def test_without_seed_refuses_if_one_setting_would_be_left_without_a_run(
     store: Store, rows: pd.DataFrame, provenance: Provenance
 ) -> None:

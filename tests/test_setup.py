@@ -93,6 +93,10 @@ def test_programs_stand_with_the_values_of_their_arguments() -> None:
     assert describe_setup(calls) == [("Programs", "`x.count` (examples 1,000, 5,000; hidden 4-4)")]
 
 
+def test_a_program_without_arguments_has_nothing_to_tell() -> None:
+    assert describe_setup([Program(name="x.count", function=nothing)]) == []
+
+
 def test_what_one_call_leaves_to_its_default_is_told_if_another_has_its_own() -> None:
     def count(data: Any, device: Any, rates: tuple[float, ...] = (0.1, 0.2), first: int = 0) -> pd.DataFrame:
         raise NotImplementedError

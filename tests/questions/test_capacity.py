@@ -17,7 +17,6 @@ from analysis.questions.capacity.answer import (
     TO_WIDEST,
     agreeing,
     change,
-    change_at,
     comparison,
     direction,
     errors,
@@ -108,7 +107,7 @@ def test_each_network_is_taken_at_its_best_rate_on_validation_data() -> None:
 def test_networks_are_also_compared_at_one_rate() -> None:
     found = over_width(4 * [[4, 1, 2]] + [[1, 4, 2]], ALIKE)
     at_rates = [
-        change_at(found, 1_000, "variance", rate, step.first, step.second).mean
+        answer._change(answer.estimates(found).loc[(1_000, "variance", rate)], step.first, step.second).mean
         for step in (TO_WIDE, TO_WIDEST)
         for rate in LEARNING_RATES
     ]

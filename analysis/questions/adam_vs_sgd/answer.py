@@ -28,7 +28,6 @@ from analysis.plotting import MARKER, WIDTH, draw_courses, line_style, plain_tic
 from analysis.questions.adam_vs_sgd.runs import OPTIMIZERS
 from analysis.results import Results, remembered
 from analysis.statistics import (
-    END,
     PLATEAU,
     Interval,
     PairedTest,
@@ -37,6 +36,7 @@ from analysis.statistics import (
     final_values,
     first_epochs,
     gain_of_last_quarter,
+    late_medians,
     paired_t,
     runs_at_best,
     t_interval,
@@ -86,10 +86,8 @@ def late_lead(rows: pd.DataFrame) -> Interval:
 
 
 def steady_lead(rows: pd.DataFrame) -> Interval:
-    """Return the same of medians over the last epochs, of the share END, which single drops do not move."""
-    runs = long_runs(rows).query("metric == 'test_accuracy'")
-    last = runs[runs["epoch"] > (1 - END) * runs["epoch"].max()]
-    late = last.groupby(["seed", "optimizer"])["value"].median().unstack()
+    """Return the same of `late_medians`."""
+    late = late_medians(long_runs(rows), "test_accuracy", ["seed", "optimizer"]).unstack()
     return paired_t(late["adam"], late["sgd"]).difference
 
 
@@ -314,7 +312,7 @@ def adam_is_ahead(found: Results) -> Evidence:
     return Evidence(
         f"Adam is less sensitive to the learning rate. Tried at the same rates for {short} epochs, Adam is within one "
         f"point of its best accuracy over a factor of at least {_two_digits(span(near_short['adam']), up=False)}, SGD "
-        f"over less than {_two_digits(span_at_most(near_short['sgd'], early), up=True)}; it is above "
+        f"over less than {_two_digits(span_at_most(near_short['sgd'], early), up=True)}. Adam is above "
         f"{format_percent(USABLE, 0)} over at least {_two_digits(span(usable_short['adam']), up=False)}, SGD over "
         f"less than {_two_digits(span_at_most(usable_short['sgd'], early), up=True)}. After {long} epochs, too, "
         f"Adam's factors are the larger ones. Adam is also faster: each at its best rate, it takes {speed['adam']} "

@@ -139,11 +139,6 @@ def change(found: Results, examples: int, metric: str, first: str, second: str) 
     return _change(tuned(found).loc[(examples, metric)], first, second)
 
 
-def change_at(found: Results, examples: int, metric: str, rate: float, first: str, second: str) -> Interval:
-    """Return the same of both networks at one rate."""
-    return _change(estimates(found).loc[(examples, metric, rate)], first, second)
-
-
 def _change(table: pd.DataFrame, first: str, second: str) -> Interval:
     """Return the relative change between two networks' columns; index: the training set left out, -1 for none."""
     shares = table[second] / table[first] - 1

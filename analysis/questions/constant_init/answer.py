@@ -401,6 +401,9 @@ def large_relus_die(found: Results) -> Evidence:
     )
 
 
+# Statements by others
+
+
 @statement("constant_init", said="From weights of zero the network does not learn anything.")
 def nothing_is_learnt_from_zero(found: Results) -> Evidence:
     accuracy = final_means(found.rows)["test_accuracy"].xs(("sgd", "0"), level=("method", "initialization"))

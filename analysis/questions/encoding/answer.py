@@ -354,7 +354,7 @@ def one_hot_beats_a_single_output(found: Results) -> Evidence:
         "must order all ten. Each of ten outputs need only tell one class from the others. With one hidden layer, "
         f"after {epochs:.0f} epochs of Adam (@sec-adam), the best of {count_words(len(SINGLES), 'single output')} "
         f"(sigmoid with either loss, or linear) reaches {format_percent(best)} test accuracy, and up to "
-        f"{format_percent(renumbered)} if the digits are renumbered; ten one-hot outputs reach {least} or more "
+        f"{format_percent(renumbered)} if the digits are renumbered. Ten one-hot outputs reach {least} or more "
         "(@tbl-encodings). With SGD the gap is larger still. These reasons do not explain all of it: avoiding "
         "saturation gains nothing with Adam, and a second hidden layer closes most of the gap.",
         {

@@ -55,6 +55,7 @@ from analysis.statistics import (
     best_rates,
     final_values,
     gain_of_last_quarter,
+    on_all_examples,
     paired_t,
     paired_tests_holm,
     repeated_measures_p,
@@ -510,7 +511,7 @@ def few_rates_were_long(found: Results, longer: Results) -> Evidence:
     tried = constant_runs(found.rows).query("long").groupby("batch")["learning_rate"]
     best, least, most = numbers["learning_rate"], tried.min(), tried.max()
     between, smallest = (list(best.index[each]) for each in ((least < best) & (best < most), best == least))
-    wide = longer.rows[longer.rows["train_examples"].isna() & (longer.rows["hidden"] == "300")]
+    wide = on_all_examples(longer.rows, "300")
     ends = final_values(wide, "test_accuracy", ["learning_rate", "seed"])
     smaller = max(rate for rate in ends.index.unique(0) if rate < best[np.inf])
     return Evidence(
@@ -578,10 +579,14 @@ def descent_ends_about_as_high(found: Results) -> Evidence:
     bound = max(abs(test.difference.mean) + test.difference.half_width for test in leads.values())
     return Evidence(
         f"Against gradient descent, run with {count_words(len(ends), 'seed')}, we detect no lead after Holm's "
-        f"correction; the intervals leave room for leads of up to {math.ceil(1_000 * bound) / 10:.1f} points.",
+        f"correction; the intervals leave room for leads of up to {math.ceil(1_000 * bound) / 10:.1f} points, and the "
+        "leads are of the order of the change that a plateau allows.",
         {
             "no mean lead over gradient descent is half a point": bool(
                 max(abs(test.difference.mean) for test in leads.values()) < 0.005
+            ),
+            "nor as large as three times what a plateau allows": bool(
+                max(abs(test.difference.mean) for test in leads.values()) < 3 * PLATEAU
             ),
             **_no_lead_over_descent(found.rows),
         },

@@ -67,8 +67,7 @@ RISE = 0.01  # of the test loss, below which it may be one of the least of a noi
 
 @of_groups
 def _groups(found: Results) -> dict[tuple[str, float], pd.DataFrame]:
-    """Return the rows of every network at its rates; those on few examples are FEW, those trained for longest
-    SLOW."""
+    """Return the rows of every network at its rates; FEW: on few examples, SLOW: trained for longest."""
     on_all = found.rows[found.rows["train_examples"].isna()]
     longest = on_all["epochs"] > on_all["epochs"].min()
     few = found.rows[found.rows["train_examples"].notna()]

@@ -30,7 +30,7 @@ from analysis.formatting import (
 from analysis.plotting import FAINT, INK, MARKER, QUIET, TRAIN, WIDTH, line_style, plain_ticks, write_in
 from analysis.questions.vanishing_gradient import runs
 from analysis.results import Results, remembered
-from analysis.statistics import END, Interval, final_values, t_interval
+from analysis.statistics import Interval, final_values, late_medians, on_all_examples, t_interval
 
 SKIP_LINES: dict[bool, Any] = {False: "-", True: (0, (2, 1))}
 RATE_LINES: tuple[dict[str, Any], ...] = (  # of gradient descent, from the smaller rate on
@@ -437,22 +437,21 @@ def shallow_gradient_does_not_vanish(found: Results, longer: Results) -> Evidenc
     slow, fast = min(ratio.columns), max(ratio.columns)
     frozen, trained = final_descents(found, "test_accuracy")
     slowly, whole = trained[slow], trained[fast]
-    wide = longer.rows[longer.rows["train_examples"].isna() & (longer.rows["hidden"] == str(runs.WIDTH))]
-    long = wide[(wide["learning_rate"] == slow) & (wide["metric"] == "test_accuracy")]
-    late = long[long["epoch"] > (1 - END) * long["epoch"].max()].groupby("seed")["value"].median()
+    long = on_all_examples(longer.rows, str(runs.WIDTH)).query("learning_rate == @slow")
+    late = late_medians(long, "test_accuracy", ["seed"])
     shrinks = 1 / layer_factors(found.rows)["sigmoid"].mean
     return Evidence(
         "No. A network suffers from vanishing gradients if so little gradient reaches its first layer that training "
         "this layer is no better than freezing it. Here the first layer starts more slowly than the second, but "
         "comes to keep pace, and what it learns matters: at the program's rate the network reads "
-        f"{format_percent(slowly.mean(), 0)} of the test digits after {ratio.index[-1]:,.0f} updates and "
-        f"{format_percent(late.mean(), 0)} after {long['epoch'].max():,.0f} (@tbl-overfitting). With the first layer "
-        "frozen at its random start, the best fit of the second reads "
-        f"{format_percent(fitted['test_accuracy'].mean(), 0)}. Gradients vanish when many layers each shrink them by "
-        "a factor below 1; here there is one such factor.",
+        f"{format_percent(slowly.mean(), 0)} of the test digits after {ratio.index[-1]:,.0f} updates, and "
+        f"{format_percent(late.mean(), 0)} after ten times as many (@tbl-overfitting). With the first layer frozen at "
+        f"its random start, the best fit of the second reads {format_percent(fitted['test_accuracy'].mean(), 0)}. "
+        "Gradients vanish when many layers each shrink them by a factor below 1; here there is one such factor.",
         {
             "after the first updates the ratio is above a fifth": bool(least > 0.2),
             "at the end the first layer moves faster than the second": bool((end > 1).all()),
+            "the longer runs have ten times the updates": long["epoch"].max() == 10 * ratio.index[-1],
             "there, a frozen first layer costs every start more than ten points": bool(
                 slowly.min() - frozen[slow].max() > 0.1
             ),
@@ -476,12 +475,20 @@ def sizes_slow_the_first_layer(found: Results) -> Evidence:
     # from the first measurement on after which it stays larger
     overtakes = (updates[::-1] > 1).cummin()[::-1].idxmax()
     return Evidence(
-        f"At the start its update is {1 / start['update']:.0f} times smaller than the second's. Its $\\delta$ is "
-        f"{1 / start['error']:.1f} times smaller, by the one factor, and its weights {start['weight']:.1f} times "
-        "larger; the layers' inputs, and how far the examples' gradients cancel, take back a factor of "
-        f"{start['gradient'] / start['error']:.1f}. It overtakes the second for good within {overtakes[fast]:.0f} "
-        f"updates at $\\eta = {fast:g}$, and within {overtakes[slow]:,.0f} at {slow:g} (@fig-vanishing, right).",
+        "Along training the gradients of both layers shrink, as the loss does (@tbl-descent), so their ratio is what "
+        f"tells. At the start the first layer's update is {1 / start['update']:.0f} times smaller than the second's. "
+        f"Its $\\delta$ is {1 / start['error']:.1f} times smaller, by the one factor, and its weights "
+        f"{start['weight']:.1f} times larger; the layers' inputs, and how far the examples' gradients cancel, take "
+        f"back a factor of {start['gradient'] / start['error']:.1f}. It overtakes the second for good within "
+        f"{overtakes[fast]:.0f} updates at $\\eta = {fast:g}$, and within {overtakes[slow]:,.0f} at {slow:g} "
+        "(@fig-vanishing, right).",
         {
+            "the gradients of both layers end smaller than at the start": all(
+                bool(gradients[rate].iloc[-1] < gradients[rate].iloc[0])
+                for layer in (1, 2)
+                for gradients in [descent_means(found.rows)["gradient_norm", layer]]
+                for rate in (slow, fast)
+            ),
             "the ratio of the errors is as predicted": abs(start["error"] / PREDICTED["sigmoid"].value - 1)
             < 0.1,
             "that of the weights is that of the initialization": abs(
